@@ -1,0 +1,52 @@
+"""Opens up trained residual networks and measures how they work.
+
+The public names are loaded when they are first used, so that `import resnet_probe` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnet_probe.chain import ResidualBlock, ResidualChain
+    from resnet_probe.discover import chain_of, layers_of
+    from resnet_probe.edits import Edit
+    from resnet_probe.errors import ProbeError
+    from resnet_probe.results import Result
+    from resnet_probe.studies.lesion import lesion
+    from resnet_probe.sweep import Sweep
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Edit": "edits",
+    "ProbeError": "errors",
+    "ResidualBlock": "chain",
+    "ResidualChain": "chain",
+    "Result": "results",
+    "Sweep": "sweep",
+    "chain_of": "discover",
+    "layers_of": "discover",
+    "lesion": "studies.lesion",
+}
+
+__all__ = [
+    "Edit",
+    "ProbeError",
+    "ResidualBlock",
+    "ResidualChain",
+    "Result",
+    "Sweep",
+    "chain_of",
+    "layers_of",
+    "lesion",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
