@@ -1,0 +1,142 @@
+"""A network as a chain: a stem, blocks of shortcut and branch, a head.
+
+    h = stem(x)
+    for block in blocks:  h = block.after(block.shortcut(h) + block.branch(h))
+    logits = head(h)
+
+Every study of this package is a small function of this object (Veit et al. 2016, section 3; He et
+al. 2016, equations 1–2).  `resnet_probe.discover` makes it from a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from resnet_probe.errors import ProbeError
+
+Step = tuple[int, float]
+"""Run block `number` with its branch multiplied by `gate`: 1 runs it, 0 leaves its branch out."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualBlock:
+    """One residual block; `number` counts from 1, `name` is the module's own.
+
+    `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
+    share their parameters and buffers with the model that they were cut from.
+    """
+
+    number: int
+    name: str
+    stage: int
+    shortcut: nn.Module
+    branch: nn.Module
+    after: nn.Module
+    shortcut_kind: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    residual = True
+
+    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+        """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
+        if gate == 0:
+            return self.after(self.shortcut(h))
+        branch = self.branch(h)
+        return self.after(self.shortcut(h) + (branch if gate == 1 else gate * branch))
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the block can stand anywhere in its stage, or twice."""
+        return self.in_shape == self.out_shape
+
+
+@dataclass(frozen=True, eq=False)
+class PlainLayer(ResidualBlock):
+    """A layer of a network without shortcuts: no sum, and deletion leaves a stand-in.
+
+    The stand-in (`shortcut`) is the identity where the layer keeps the shape, and otherwise the
+    parameter-free option-A shortcut of He et al. 2015, section 3.3: subsample, pad with zeros.
+    """
+
+    residual = False
+
+    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+        if gate not in (0, 1):
+            raise ProbeError(
+                f"layer {self.number} ({self.name}) cannot be scaled by {gate:g}: a plain "
+                "layer has no branch to scale, only a gate of 0 (deleted) or 1 (kept)"
+            )
+        return self.after(self.branch(h) if gate else self.shortcut(h))
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualChain:
+    """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network."""
+
+    name: str
+    stem: nn.Module
+    blocks: tuple[ResidualBlock, ...]
+    head: nn.Module
+    input_shape: tuple[int, ...]
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[ResidualBlock]:
+        return iter(self.blocks)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits `[n, classes]` of the network for `images` `[n, channels, height, width]`."""
+        return self.run(images, [(block.number, 1.0) for block in self.blocks])
+
+    def run(self, images: Tensor, steps: Sequence[Step]) -> Tensor:
+        """Logits of the chain with these steps in the place of its own: the plain, unshared way."""
+        h = self.stem(images)
+        for number, gate in steps:
+            h = self.block(number).run(h, gate)
+        return self.head(h)
+
+    def block(self, number: int) -> ResidualBlock:
+        """The block with this number, from 1; raises `ProbeError` outside the chain."""
+        if not 1 <= number <= len(self.blocks):
+            raise ProbeError(
+                f"{self.unit} {number} is out of range: {self.name} has {len(self)} {self.unit}s "
+                f"(1–{len(self)})"
+            )
+        return self.blocks[number - 1]
+
+    @property
+    def residual(self) -> bool:
+        """False for a plain network, whose "blocks" are layers."""
+        return all(block.residual for block in self.blocks)
+
+    @property
+    def unit(self) -> str:
+        return "block" if self.residual else "layer"
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Every module of the chain, in order."""
+        inner = (part for b in self.blocks for part in (b.shortcut, b.branch, b.after))
+        return (self.stem, *inner, self.head)
+
+    @property
+    def device(self) -> torch.device:
+        for module in self.modules:
+            for tensor in (*module.parameters(), *module.buffers()):
+                return tensor.device
+        return torch.device("cpu")
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """Block numbers by stage, a stage being a run of blocks of one output shape."""
+        found: dict[int, list[int]] = {}
+        for block in self.blocks:
+            found.setdefault(block.stage, []).append(block.number)
+        return tuple(tuple(numbers) for numbers in found.values())

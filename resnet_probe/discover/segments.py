@@ -1,0 +1,99 @@
+"""A graph in series: where a single tensor carries everything, it can be cut."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from resnet_probe.discover.trace import Trace, ancestors
+
+ADDITIONS = {operator.add, torch.add, "add"}
+ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Softplus, nn.Softmax, nn.Tanh,
+)  # fmt: skip
+ACTIVATION_FUNCTIONS = {
+    torch.relu, torch.sigmoid, torch.tanh, torch.softmax,
+    F.relu, F.relu6, F.leaky_relu, F.prelu, F.elu, F.celu, F.selu, F.gelu, F.silu, F.mish,
+    F.hardswish, F.hardsigmoid, F.hardtanh, F.softplus, F.softmax,
+    "relu", "sigmoid", "tanh", "softmax",
+}  # fmt: skip
+WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The way from one cut to the next: one operation, or paths that part and meet again."""
+
+    start: fx.Node
+    end: fx.Node
+
+    def operands(self) -> tuple[fx.Node, fx.Node] | None:
+        """The two tensors that `end` adds, if it is an addition of two paths from `start`."""
+        if self.end.target not in ADDITIONS or len(self.end.args) != 2 or self.end.kwargs:
+            return None
+        first, second = self.end.args
+        if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)) or first is second:
+            return None
+        for operand in (first, second):
+            if operand is not self.start and self.start not in _sources(operand, self.start):
+                return None
+        return first, second
+
+    @property
+    def is_series(self) -> bool:
+        """Whether `end` is one operation on `start` alone."""
+        return ancestors(self.end, self.start) - _constants(self.end, self.start) == {self.end}
+
+
+def segments(trace: Trace) -> list[Segment]:
+    """The graph from its input to its output, cut wherever one tensor alone crosses."""
+    nodes = trace.nodes
+    position = {node: i for i, node in enumerate(nodes)}
+    source = next(node for node in nodes if node.op == "placeholder")
+    data = {source}
+    for node in nodes:
+        if any(argument in data for argument in node.all_input_nodes):
+            data.add(node)
+    cuts, reach = [], -1
+    for node in nodes:
+        if node not in data or node.op == "output":
+            continue
+        if reach <= position[node] and trace.shapes.get(node) is not None:
+            cuts.append(node)
+        reach = max(reach, max((position[user] for user in node.users), default=-1))
+    return [Segment(a, b) for a, b in pairwise(cuts)]
+
+
+def is_activation(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether a node is an activation function: elementwise (or softmax), without weights."""
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), ACTIVATIONS)
+    return node.target in ACTIVATION_FUNCTIONS
+
+
+def is_weighted(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether a node is a convolution, a linear map or attention."""
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), WEIGHTED)
+    return node.target in {F.conv1d, F.conv2d, F.conv3d, F.linear, torch.matmul, torch.bmm}
+
+
+def _sources(operand: fx.Node, start: fx.Node) -> set[fx.Node]:
+    reads = {operand} | ancestors(operand, start)
+    return {argument for node in reads for argument in node.all_input_nodes}
+
+
+def _constants(end: fx.Node, start: fx.Node) -> set[fx.Node]:
+    """Nodes behind `end` that do not depend on `start`: parameters, buffers, fixed tensors."""
+    behind = ancestors(end, start)
+    depends = {start}
+    for node in end.graph.nodes:
+        if node in behind and any(argument in depends for argument in node.all_input_nodes):
+            depends.add(node)
+    return behind - depends
