@@ -1,0 +1,127 @@
+"""How much memory a sweep needs for one image, and how many images fit a budget."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import chain as chained
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from resnet_probe.chain import ResidualChain
+from resnet_probe.errors import ProbeError
+
+DEFAULT_MEMORY = 2 * 2**30
+CACHE = 4 * 2**20
+"""Bytes of state that one batch should not much exceed on a CPU: about its second-level cache."""
+SCRATCH = 1.25
+"""What convolutions need beside their inputs and outputs, as a factor; measured, see the tests."""
+
+UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of the chain's own weights, of one image's largest state, of its other work."""
+
+    name: str
+    weights: int
+    state: int
+    work: int
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from `2GiB`, `500 MB` or `1048576`, in powers of 1024; else raises `ProbeError`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    if size <= 0:
+        raise ProbeError(f"memory {text!r} is not a size: write for example 2GiB or 500MiB")
+    return size
+
+
+def format_bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+@torch.inference_mode()
+def footprint(chain: ResidualChain, image: Tensor) -> Footprint:
+    """Runs one image `[1, …]` through the chain and keeps account of what is alive when."""
+    h, work = _run(chain.stem, image)
+    state = max(image.nbytes, h.nbytes)
+    for block in chain.blocks:
+        short, first = _run(block.shortcut, h)
+        branch, second = _run(block.branch, h)
+        h, third = _run(block.after, branch)
+        state = max(state, branch.nbytes, h.nbytes)
+        work = max(work, first, short.nbytes + second, short.nbytes + branch.nbytes + third)
+    _, last = _run(chain.head, h)
+    tensors = {
+        tensor.data_ptr(): tensor.nbytes
+        for module in chain.modules
+        for tensor in chained(module.parameters(), module.buffers())
+    }
+    return Footprint(chain.name, sum(tensors.values()), state, max(work, last))
+
+
+def batch_size(
+    needs: Footprint,
+    *,
+    states: int,
+    memory: int,
+    images: int,
+    asked: int | None,
+    device: torch.device,
+) -> int:
+    """The number of images that go through at once; raises `ProbeError` where not even one fits."""
+    fixed = needs.weights
+    one = int(SCRATCH * ((states + 1) * needs.state + needs.work))
+    most = (memory - fixed) // one
+    if most < 1:
+        raise ProbeError(
+            f"a memory budget of {format_bytes(memory)} is too small for one image of "
+            f"{needs.name}: it takes {format_bytes(fixed + one)}"
+        )
+    if asked is not None and asked > most:
+        raise ProbeError(
+            f"a batch of {asked} images needs {format_bytes(fixed + asked * one)}: the memory "
+            f"budget of {format_bytes(memory)} allows {most} images"
+        )
+    if asked is not None:
+        return asked
+    if device.type == "cpu":
+        most = min(most, max(4, CACHE // needs.state))
+    return max(1, min(most, images))
+
+
+class _Account(fx.Interpreter):
+    """Runs a graph and notes the most bytes alive at once, its input not counted."""
+
+    def __init__(self, module: fx.GraphModule, given: Tensor) -> None:
+        super().__init__(module, garbage_collect_values=True)
+        self.given = given.untyped_storage().data_ptr()
+        self.most = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        alive = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for tensor in (value, *self.env.values())
+            if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter)
+        }
+        alive.pop(self.given, None)
+        self.most = max(self.most, sum(alive.values()))
+        return value
+
+
+def _run(module: nn.Module, given: Tensor) -> tuple[Tensor, int]:
+    if not isinstance(module, fx.GraphModule):
+        output = module(given.clone())
+        return output, output.nbytes
+    account = _Account(module, given)
+    return account.run(given), account.most

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_chains import TinyResNet, images, randomized, scalar_chain, seeded
+
+from resnet_probe import ProbeError, chain_of, edits, layers_of, models
+from resnet_probe.fold import folded
+from resnet_probe.memory import footprint, format_bytes, parse_bytes
+from resnet_probe.sweep import PrefixTree, Sweep
+
+
+def collect(sweep: Sweep, plan, x) -> torch.Tensor:
+    found = torch.full((len(plan), len(x), sweep.chain.classes), torch.nan)
+    for piece in sweep.run(plan, x):
+        for index in piece.edits:
+            assert torch.isnan(found[index, piece.start : piece.stop]).all()  # once only
+            found[index, piece.start : piece.stop] = piece.logits
+    return found
+
+
+@torch.no_grad()
+def one_by_one(chain, plan, x) -> torch.Tensor:
+    return torch.stack([chain.run(x, edit.steps) for edit in plan])
+
+
+def every_deletion(n: int):
+    return [edits.baseline(n), *(edits.delete(n, [b]) for b in range(1, n + 1))]
+
+
+def mixed(chain):
+    """Edits of every kind, among them equal ones and ones that begin alike."""
+    n = len(chain)
+    return [
+        *every_deletion(n),
+        edits.delete(n, [1, 3]),
+        edits.delete(n, [1, 3]),
+        edits.delete(n, range(1, n + 1)),
+        edits.duplicate(n, [1]),
+        edits.swap(n, [(2, 3)]),
+        edits.scale([0.5] * n),
+        edits.scale([1.0] * (n - 1) + [2.0]),
+    ]
+
+
+@pytest.mark.parametrize("spec", ["resnet20:width=4", "preresnet20:width=4", "resnet20:shortcut=B"])
+@pytest.mark.parametrize("batch", [1, 4, 7])
+def test_exact_sweep_is_the_plain_loop_bit_for_bit(spec, batch):
+    model = randomized(models.architecture(spec).build(seed=0))
+    x = images(7, side=8)
+    chain = chain_of(model, x)
+    plan = mixed(chain)
+    sweep = Sweep(chain, exact=True, batch=batch)
+    parts = [one_by_one(chain, plan, part) for part in x.split(batch)]
+    assert torch.equal(collect(sweep, plan, x), torch.cat(parts, dim=1))
+
+
+@pytest.mark.parametrize("spec", ["resnet20:width=4", "preresnet20:width=4", "resnet20:shortcut=B"])
+def test_folded_sweep_is_the_plain_loop_up_to_rounding(spec):
+    model = randomized(models.architecture(spec).build(seed=0)).double()
+    x = images(5, side=8).double()
+    chain = chain_of(model, x)
+    plan = mixed(chain)
+    found = collect(Sweep(chain, batch=3), plan, x)
+    assert torch.allclose(found.double(), one_by_one(chain, plan, x), rtol=1e-5, atol=1e-5)
+
+
+def test_plain_networks_are_swept_too():
+    chain = layers_of(randomized(models.architecture("vgg16_bn:width=4").build(seed=0)), images(3))
+    plan = every_deletion(len(chain))
+    found = collect(Sweep(chain), plan, images(3))
+    assert torch.allclose(found, one_by_one(chain, plan, images(3)), rtol=1e-4, atol=1e-5)
+
+
+def test_folding_changes_nothing_of_the_chain_it_is_given():
+    chain = chain_of(seeded(TinyResNet), images())
+    before = one_by_one(chain, every_deletion(3), images())
+    tensors = [p.clone() for module in chain.modules for p in module.parameters()]
+    collect(Sweep(chain), every_deletion(3), images())
+    after = [p for module in chain.modules for p in module.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(tensors, after, strict=True))
+    assert torch.equal(one_by_one(chain, every_deletion(3), images()), before)
+
+
+def test_folding_removes_batch_norm_and_keeps_the_function():
+    chain = chain_of(seeded(TinyResNet).double(), images().double())
+    fast = folded(chain)
+    left = [m for part in fast.modules for m in part.modules() if "BatchNorm" in type(m).__name__]
+    assert left == []
+    x = images().double()
+    with torch.no_grad():
+        assert torch.allclose(fast(x), chain(x), rtol=1e-12, atol=1e-12)
+
+
+def test_the_images_are_not_changed():
+    chain = chain_of(seeded(TinyResNet), images())
+    x = images()
+    collect(Sweep(chain), every_deletion(3), x)
+    assert torch.equal(x, images())
+
+
+@given(st.integers(1, 30))
+def test_single_deletions_cost_half_of_the_plain_loop(n):
+    tree = PrefixTree.of(every_deletion(n))
+    assert tree.branch_runs == n + n * (n - 1) // 2
+    assert tree.states <= 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 5), max_size=7), min_size=1, max_size=12))
+def test_any_programs_give_what_each_gives_alone(programs):
+    """Also programs of different lengths, one of them the beginning of another."""
+    chain = scalar_chain([0.5, -0.25, 2.0, 1.0, 3.0])
+    plan = [edits.Edit("permute", 0, "", tuple((b, 1.0) for b in steps)) for steps in programs]
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    found = collect(Sweep(chain), plan, x).double()
+    assert torch.allclose(found, one_by_one(chain, plan, x), rtol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 1), min_size=6, max_size=6), min_size=1, max_size=40))
+def test_few_states_are_kept(gates):
+    plan = [edits.scale(row) for row in gates]
+    tree = PrefixTree.of(plan)
+    assert tree.states <= len(gates).bit_length()
+
+
+def test_progress_counts_up_to_all_branch_runs():
+    chain = scalar_chain([1.0, 2.0, 3.0])
+    seen = []
+    x = torch.ones(4, 2, dtype=torch.float64)
+    list(Sweep(chain, batch=2).run(every_deletion(3), x, progress=lambda *now: seen.append(now)))
+    assert seen[-1] == (12, 12)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
+    chain = chain_of(seeded(TinyResNet), images())
+    tree = PrefixTree.of(every_deletion(3))
+    small = Sweep(chain, memory=200_000).batch_for(tree, images(1000))
+    large = Sweep(chain, memory=2_000_000).batch_for(tree, images(1000))
+    assert 1 <= small < large
+    with pytest.raises(ProbeError, match=r"10\.0 KiB is too small for one image of TinyResNet: it"):
+        collect(Sweep(chain, memory=10 * 2**10), every_deletion(3), images())
+    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows"):
+        collect(Sweep(chain, memory=200_000, batch=500), every_deletion(3), images(500))
+
+
+def test_the_footprint_of_a_network_by_hand():
+    chain = chain_of(seeded(TinyResNet), images())
+    found = footprint(chain, images(1))
+    assert found.state == 4 * 8 * 8 * 4  # 4 channels of 8×8 in float32
+    # Widest moment: the branch of block 1 holds the output of one convolution while the next
+    # one writes; batch norm and ReLU are separate tensors in the unfolded chain.
+    assert found.work == 3 * found.state
+    weights = sum(p.nbytes for p in seeded(TinyResNet).parameters())
+    assert found.weights > weights
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GiB", 2**31), ("500 MB", 500 * 2**20), ("1024", 1024), ("1.5k", 1536)]
+)
+def test_sizes(text, size):
+    assert parse_bytes(text) == size
+    assert parse_bytes(format_bytes(size)) == pytest.approx(size, rel=0.05)
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1GiB", "0"])
+def test_what_is_no_size(text):
+    with pytest.raises(ProbeError, match="is not a size"):
+        parse_bytes(text)
