@@ -1,0 +1,38 @@
+"""Initial weights: their distribution, and the random numbers they are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def he_normal_(model: nn.Module) -> None:
+    """He-normal convolutions by fan-out (He et al. 2015, arXiv 1502.01852, eq. 14), zero biases.
+
+    Batch norms keep scale 1 and shift 0. The weight of a linear layer, which no ReLU follows,
+    keeps torch's own distribution.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@contextmanager
+def own_random_numbers(seed: int | None) -> Iterator[None]:
+    """Inside, random numbers come from `seed`, or for None from a copy of the current state.
+
+    Tensors are made on the CPU whatever the default device is, so that a seed gives the same
+    weights on every machine; only `with torch.device("meta")` is respected. Outside, no random
+    number generator has moved.
+    """
+    device = "meta" if torch.get_default_device().type == "meta" else "cpu"
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        if seed is not None:
+            # torch.manual_seed would move the generators of the accelerators too.
+            torch.default_generator.manual_seed(seed)
+        yield
