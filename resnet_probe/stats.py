@@ -1,0 +1,124 @@
+"""Intervals, paired tests and rank correlation, in numpy and scipy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from resnet_probe.errors import ProbeError
+
+Floats = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A value and the interval around it; the ends are NaN where there is too little data."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(
+    correct: ArrayLike, images: ArrayLike, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """The Wilson score interval of a proportion, as proportions ``(low, high)``.
+
+    ``correct`` and ``images`` are counts that broadcast together; the ends have their common
+    shape. Raises ProbeError for no images, or more correct than there are. Wilson 1927,
+    "Probable inference, the law of succession, and statistical inference".
+    """
+    k, n = np.broadcast_arrays(np.asarray(correct, float), np.asarray(images, float))
+    if np.any(n < 1) or np.any(k < 0) or np.any(k > n):
+        raise ProbeError("an interval of a proportion needs 0 ≤ correct ≤ images and images ≥ 1")
+    z2 = _quantile(confidence) ** 2
+    middle = (k + z2 / 2) / (n + z2)
+    half = np.sqrt(z2 * (k * (n - k) / n + z2 / 4)) / (n + z2)
+    # Rounding must not push the end past 1, where it is exact; at 0 the root is exact anyway.
+    return middle - half, np.where(k == n, 1.0, middle + half)
+
+
+def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> Floats:
+    """McNemar's exact two-sided p-value for two classifiers on the same images.
+
+    ``only_a`` and ``only_b`` count the images that only the one, or only the other, has right;
+    they broadcast together. Where the two never differ the p-value is 1. McNemar 1947, "Note
+    on the sampling error of the difference between correlated proportions or percentages".
+    """
+    a, b = np.broadcast_arrays(np.asarray(only_a), np.asarray(only_b))
+    if np.any(a < 0) or np.any(b < 0):
+        raise ProbeError("McNemar's test needs counts that are not negative")
+    tail = stats.binom.cdf(np.minimum(a, b), a + b, 0.5)
+    return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
+
+
+def kendall_tau(order: ArrayLike) -> float:
+    """Kendall's τ between ``order``, a permutation of 1…N, and 1…N: 1 − 4·inversions/(N(N−1)).
+
+    1 is the same order, −1 the reverse. Raises ProbeError for anything but a permutation.
+    """
+    ranks = np.asarray(order)
+    if ranks.ndim != 1 or not np.array_equal(np.sort(ranks), np.arange(1, ranks.size + 1)):
+        raise ProbeError(f"Kendall's τ needs each of 1…{ranks.size} once, not {ranks.tolist()}")
+    if ranks.size < 2:
+        return 1.0
+    inversions = int(np.triu(ranks[:, None] > ranks[None, :], k=1).sum())
+    return 1.0 - 4.0 * inversions / (ranks.size * (ranks.size - 1))
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """P-values adjusted for testing them all, after Holm 1979; NaN stays NaN and counts for none.
+
+    Shape [m] in, shape [m] out. Rejecting where the adjusted value is below α keeps the chance
+    of any false rejection below α, whatever the dependence between the tests.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full_like(p, np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    ranked = tested[np.argsort(p[tested], kind="stable")]
+    factors = np.arange(ranked.size, 0, -1)
+    adjusted[ranked] = np.minimum(1.0, np.maximum.accumulate(factors * p[ranked]))
+    return adjusted
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The mean and its Student t interval; one value alone has none. ProbeError without values."""
+    x = _sample(values)
+    mean = float(x.mean())
+    if x.size < 2:
+        return Estimate(mean, np.nan, np.nan)
+    share = 0.5 + _checked(confidence) / 2
+    half = float(stats.t.ppf(share, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The median and the interval between two order statistics, for any distribution.
+
+    The k-th smallest and k-th largest value, k the largest with P(Binomial(n, ½) < k) at most
+    (1 − confidence)/2, so the true median is covered at least as often as promised. Too few
+    values (five or fewer at 95 %) have none. ProbeError without values.
+    """
+    x = np.sort(_sample(values))
+    k = int(stats.binom.ppf((1 - _checked(confidence)) / 2, x.size, 0.5))
+    low, high = (x[k - 1], x[-k]) if k > 0 else (np.nan, np.nan)
+    return Estimate(float(np.median(x)), float(low), float(high))
+
+
+def _sample(values: ArrayLike) -> Floats:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or x.size == 0 or np.isnan(x).any():
+        raise ProbeError(f"an interval needs a list of numbers, found shape {list(x.shape)}")
+    return x
+
+
+def _quantile(confidence: float) -> float:
+    return float(stats.norm.ppf(0.5 + _checked(confidence) / 2))
+
+
+def _checked(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ProbeError(f"a confidence lies between 0 and 1, not at {confidence}")
+    return confidence

@@ -1,0 +1,137 @@
+"""Statistics against closed forms, brute force and scipy's own routines."""
+
+from __future__ import annotations
+
+import itertools
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from resnet_probe import stats
+from resnet_probe.errors import ProbeError
+
+
+@pytest.mark.parametrize("confidence", [0.68, 0.95, 0.999])
+@pytest.mark.parametrize(("correct", "images"), [(0, 5), (5, 5), (789, 846), (1, 3), (9397, 10000)])
+def test_wilson_is_scipys(correct: int, images: int, confidence: float) -> None:
+    theirs = scipy_stats.binomtest(correct, images).proportion_ci(confidence, method="wilson")
+    assert stats.wilson(correct, images, confidence) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_wilson_closed_form_at_the_ends() -> None:
+    z2 = scipy_stats.norm.ppf(0.975) ** 2
+    low, high = stats.wilson([0, 20], 20)
+    assert low[0] == 0.0 and high[0] == pytest.approx(z2 / (20 + z2))
+    assert high[1] == 1.0 and low[1] == pytest.approx(20 / (20 + z2))
+    images = np.arange(1, 2000)
+    assert (stats.wilson(0, images)[0] == 0).all() and (stats.wilson(images, images)[1] == 1).all()
+
+
+def test_wilson_broadcasts() -> None:
+    low, high = stats.wilson(np.array([[1], [2]]), np.array([4, 8, 16]))
+    assert low.shape == high.shape == (2, 3)
+    assert low[1, 2] == stats.wilson(2, 16)[0]
+
+
+@pytest.mark.parametrize(("correct", "images"), [(0, 0), (-1, 3), (4, 3)])
+def test_wilson_refuses_counts_that_cannot_be(correct: int, images: int) -> None:
+    with pytest.raises(ProbeError, match="0 ≤ correct ≤ images"):
+        stats.wilson(correct, images)
+
+
+def test_confidence_must_be_a_share() -> None:
+    with pytest.raises(ProbeError, match="between 0 and 1, not at 95"):
+        stats.wilson(1, 2, 95)
+
+
+def test_mcnemar_by_summing_the_binomial() -> None:
+    for a, b in itertools.product(range(9), range(9)):
+        n = a + b
+        weights = [comb(n, k) for k in range(n + 1)]
+        as_unlikely = sum(weight for weight in weights if weight <= comb(n, a))
+        assert stats.mcnemar(a, b) == pytest.approx(as_unlikely / 2**n, rel=1e-12)
+
+
+def test_mcnemar_is_vectorised_and_sure_without_differences() -> None:
+    p_values = stats.mcnemar(np.array([0, 5, 300]), np.array([0, 0, 400]))
+    assert p_values[0] == 1.0
+    assert p_values[1] == pytest.approx(2 / 2**5)
+    assert p_values[2] == pytest.approx(scipy_stats.binomtest(300, 700).pvalue, rel=1e-9)
+
+
+def test_mcnemar_refuses_negative_counts() -> None:
+    with pytest.raises(ProbeError, match="not negative"):
+        stats.mcnemar([1, -1], 0)
+
+
+def test_kendall_tau_of_all_orders_of_five_is_scipys() -> None:
+    for order in itertools.permutations(range(1, 6)):
+        theirs = scipy_stats.kendalltau(order, range(1, 6)).statistic
+        assert stats.kendall_tau(order) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_kendall_tau_closed_forms() -> None:
+    n = 54
+    order = list(range(1, n + 1))
+    assert stats.kendall_tau(order) == 1.0
+    assert stats.kendall_tau(order[::-1]) == -1.0
+    assert stats.kendall_tau([1]) == 1.0
+    order[3], order[8] = order[8], order[3]  # 2·5 − 1 inversions
+    assert stats.kendall_tau(order) == 1 - 4 * 9 / (n * (n - 1))
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 1, 3], [1, 3], [[1, 2]]])
+def test_kendall_tau_refuses_what_is_no_permutation(order: list) -> None:
+    with pytest.raises(ProbeError, match="each of 1"):
+        stats.kendall_tau(order)
+
+
+def test_holm_example_by_hand() -> None:
+    adjusted = stats.holm([0.01, 0.04, np.nan, 0.03, 0.005])
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06, 0.02])
+    np.testing.assert_array_equal(stats.holm([0.6, 0.7]), [1.0, 1.0])
+    assert stats.holm([]).size == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float], level: float) -> None:
+    rejected = [False] * len(p)
+    ranked = sorted(range(len(p)), key=p.__getitem__)
+    for rank, index in enumerate(ranked):
+        if (len(p) - rank) * p[index] > level:
+            break
+        rejected[index] = True
+    assert (stats.holm(p) <= level).tolist() == rejected
+
+
+def test_mean_interval_is_students() -> None:
+    values = [6.43, 6.8, 6.5, 6.6, 6.72]
+    mean, low, high = stats.mean_interval(values, 0.9)
+    theirs = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert mean == pytest.approx(np.mean(values))
+    assert (low, high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_too_few_values_have_no_interval() -> None:
+    assert stats.mean_interval([2.0])[0] == 2.0
+    assert np.isnan(stats.mean_interval([2.0])[1:]).all()
+    assert np.isnan(stats.median_interval(range(5))[1:]).all()
+    with pytest.raises(ProbeError, match="needs a list of numbers"):
+        stats.mean_interval([])
+    with pytest.raises(ProbeError, match="needs a list of numbers"):
+        stats.median_interval([1.0, np.nan])
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 60, 101])
+def test_median_interval_is_the_narrowest_that_covers(n: int) -> None:
+    def covered(k: int) -> float:  # the median lies between the k-th smallest and largest
+        return sum(comb(n, i) for i in range(k, n - k + 1)) / 2**n
+
+    values = np.random.default_rng(n).permutation(n) + 1.0  # the k-th smallest is k
+    median, low, high = stats.median_interval(values)
+    assert median == (n + 1) / 2 and low + high == n + 1
+    assert covered(int(low)) >= 0.95 > covered(int(low) + 1)
