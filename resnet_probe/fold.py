@@ -8,7 +8,8 @@ for predictions.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -29,14 +30,12 @@ def folded(chain: ResidualChain) -> ResidualChain:
 
 def fold(module: nn.Module) -> nn.Module:
     """A copy of a traced module: batch norm in its convolution, ReLU in place behind it."""
-    if not isinstance(module, fx.GraphModule):
-        return copy.deepcopy(module)
     twin = copy.deepcopy(module)
+    if not isinstance(twin, fx.GraphModule):
+        return twin
     for node in list(twin.graph.nodes):
         if isinstance(_module(twin, node), nn.BatchNorm2d) and _lone_input(node):
-            convolution = _module(twin, node.args[0])
-            if type(convolution) is nn.Conv2d:
-                _fuse(twin, node.args[0], node)
+            _fuse(twin, node)
     for node in list(twin.graph.nodes):
         fresh = node.args and isinstance(_module(twin, node.args[0]), FRESH)
         if fresh and is_relu(twin, node) and _lone_input(node):
@@ -44,7 +43,7 @@ def fold(module: nn.Module) -> nn.Module:
     twin.graph.lint()
     twin.delete_all_unused_submodules()
     twin.recompile()
-    return twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return twin.to(memory_format=torch.channels_last)
 
 
 def is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
@@ -66,16 +65,18 @@ class FoldedBlock(ResidualBlock):
 
 
 def _folded_block(block: ResidualBlock) -> ResidualBlock:
-    parts = {name: fold(getattr(block, name)) for name in ("shortcut", "branch", "after")}
-    if isinstance(block, PlainLayer) or not _ends_fresh(parts["branch"]):
-        return replace(block, **parts)
-    if isinstance(parts["after"], fx.GraphModule) and _is_only_relu(parts["after"]):
-        parts["after"] = nn.ReLU(inplace=True)
-    fields = {f: getattr(block, f) for f in block.__dataclass_fields__}
-    return FoldedBlock(**(fields | parts))
+    shortcut, branch, after = fold(block.shortcut), fold(block.branch), fold(block.after)
+    if isinstance(block, PlainLayer) or not _ends_fresh(branch):
+        return replace(block, shortcut=shortcut, branch=branch, after=after)
+    if _is_only_relu(after):
+        after = nn.ReLU(inplace=True)
+    kept: dict[str, Any] = {field.name: getattr(block, field.name) for field in fields(block)}
+    return FoldedBlock(**kept | {"shortcut": shortcut, "branch": branch, "after": after})
 
 
-def _is_only_relu(module: fx.GraphModule) -> bool:
+def _is_only_relu(module: nn.Module) -> bool:
+    if not isinstance(module, fx.GraphModule):
+        return False
     inner = [node for node in module.graph.nodes if node.op not in ("placeholder", "output")]
     return len(inner) == 1 and is_relu(module, inner[0])
 
@@ -99,13 +100,17 @@ def _lone_input(node: fx.Node) -> bool:
     return bool(node.args) and isinstance(node.args[0], fx.Node) and len(node.args[0].users) == 1
 
 
-def _fuse(root: fx.GraphModule, convolution: object, norm: fx.Node) -> None:
-    assert isinstance(convolution, fx.Node)
-    fused = fuse_conv_bn_eval(_module(root, convolution), _module(root, norm))
-    name = f"{convolution.target}".replace(".", "_") + "_folded"
-    root.add_submodule(name, fused)
-    convolution.target = name
-    norm.replace_all_uses_with(convolution)
+def _fuse(root: fx.GraphModule, norm: fx.Node) -> None:
+    """Put a batch norm into the convolution that it reads, if it reads one."""
+    node = norm.args[0]
+    convolution, scale = _module(root, node), _module(root, norm)
+    if not (type(convolution) is nn.Conv2d and isinstance(scale, nn.BatchNorm2d)):
+        return
+    assert isinstance(node, fx.Node)
+    name = str(node.target).replace(".", "_") + "_folded"
+    root.add_submodule(name, fuse_conv_bn_eval(convolution, scale))
+    node.target = name
+    norm.replace_all_uses_with(node)
     root.graph.erase_node(norm)
 
 

@@ -1,4 +1,4 @@
-"""Intervals, paired tests and rank correlation, in numpy and scipy."""
+"""Intervals, paired tests and corrections for many of them, in numpy and scipy."""
 
 from __future__ import annotations
 
@@ -52,20 +52,6 @@ def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> Floats:
         raise ProbeError("McNemar's test needs counts that are not negative")
     tail = stats.binom.cdf(np.minimum(a, b), a + b, 0.5)
     return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
-
-
-def kendall_tau(order: ArrayLike) -> float:
-    """Kendall's τ between ``order``, a permutation of 1…N, and 1…N: 1 − 4·inversions/(N(N−1)).
-
-    1 is the same order, −1 the reverse. Raises ProbeError for anything but a permutation.
-    """
-    ranks = np.asarray(order)
-    if ranks.ndim != 1 or not np.array_equal(np.sort(ranks), np.arange(1, ranks.size + 1)):
-        raise ProbeError(f"Kendall's τ needs each of 1…{ranks.size} once, not {ranks.tolist()}")
-    if ranks.size < 2:
-        return 1.0
-    inversions = int(np.triu(ranks[:, None] > ranks[None, :], k=1).sum())
-    return 1.0 - 4.0 * inversions / (ranks.size * (ranks.size - 1))
 
 
 def holm(p_values: ArrayLike) -> Floats:
