@@ -1,0 +1,78 @@
+"""From the name of a data set to its images."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from resnet_probe.data.digits import load_digits
+from resnet_probe.data.folder import load_folder
+from resnet_probe.data.image_set import ImageSet, check_limit
+from resnet_probe.data.parquet import load_parquet
+from resnet_probe.data.torchvision_sets import SETS, load_torchvision
+from resnet_probe.errors import ProbeError
+
+NAMED = ("digits", *SETS)
+WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR"}
+SPLITS = ("train", "test")
+
+
+def names() -> list[str]:
+    """What a data set can be called: ``digits``, …, ``parquet:FILE``, ``imagefolder:DIR``."""
+    return [*NAMED, *(f"{kind}:{what}" for kind, what in WITH_PATH.items())]
+
+
+def load(
+    spec: str,
+    *,
+    split: str = "test",
+    root: Path | None = None,
+    size: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> ImageSet:
+    """The images and labels of a data set.
+
+    ``root`` is where downloaded sets lie (default: the platform's cache folder), ``size``
+    (height, width) what the images of an ``imagefolder`` are resized and cropped to, ``limit``
+    how many of the first images to take. A file or folder is the set, whatever the split.
+    Raises ProbeError for an unknown name, and for files that are missing or unreadable.
+    """
+    kind, path = parsed(spec)
+    if split not in SPLITS:
+        raise ProbeError(f"there is no split {split!r}: give {' or '.join(SPLITS)}")
+    check_limit(limit)
+    if kind == "parquet":
+        return load_parquet(Path(path).expanduser(), split, limit)
+    if kind == "imagefolder":
+        return load_folder(Path(path).expanduser(), split, size, limit)
+    if kind == "digits":
+        return load_digits(split).take(limit)
+    return load_torchvision(kind, split, root).take(limit)
+
+
+def slug(spec: str) -> str:
+    """A data set's name for use in the name of a folder.
+
+    A file or folder is called by its parent and its own name, without the number of a shard:
+    ``parquet:/x/cifar10/test-00000-of-00001.parquet`` is ``cifar10-test``.
+    """
+    kind, path = parsed(spec)
+    if not path:
+        return kind
+    absolute = Path(path).expanduser().resolve()
+    own = absolute.stem if kind == "parquet" else absolute.name
+    own = re.sub(r"-\d+-of-\d+$", "", own)
+    return re.sub(r"[^\w.]+", "-", f"{absolute.parent.name}-{own}").strip("-.") or kind
+
+
+def parsed(spec: str) -> tuple[str, str]:
+    """``(name, "")`` or ``(kind, path)``; ProbeError with the nearest names for anything else."""
+    kind, _, path = spec.partition(":")
+    if spec in NAMED or (kind in WITH_PATH and path):
+        return kind, path
+    if kind in WITH_PATH:
+        raise ProbeError(f"{spec!r} names no {WITH_PATH[kind]}: give {kind}:{WITH_PATH[kind]}")
+    near = difflib.get_close_matches(kind, [*NAMED, *WITH_PATH], n=2)
+    hint = f"nearest: {', '.join(near)}; " if near else ""
+    raise ProbeError(f"there is no data set {spec!r} ({hint}there are {', '.join(names())})")
