@@ -1,0 +1,17 @@
+"""Trains a classifier on images that lie on the device, and resumes to the same weights."""
+
+from __future__ import annotations
+
+from resnet_probe.training.evaluation import count_correct
+from resnet_probe.training.recipe import RECIPES, Recipe, learning_rate, recipe_for
+from resnet_probe.training.trainer import TrainingRun, train
+
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "TrainingRun",
+    "count_correct",
+    "learning_rate",
+    "recipe_for",
+    "train",
+]

@@ -1,0 +1,63 @@
+"""Random order, crops and mirrors, done on the device where the images lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from resnet_probe.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The training images, padded once, and the labels; each pass over them is another draw.
+
+    ``padded`` is uint8 ``[n, 3, h + 2·pad, w + 2·pad]``, ``labels`` int64 ``[n]``.
+    """
+
+    padded: Tensor
+    labels: Tensor
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, recipe: Recipe) -> Batches:
+        """From images uint8 ``[n, 3, h, w]``, on whatever device they are."""
+        return cls(F.pad(images, [recipe.pad] * 4), labels, recipe)
+
+    @property
+    def steps(self) -> int:
+        """Steps in one epoch."""
+        return ceil(len(self.labels) / self.recipe.batch)
+
+    def epoch(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, in random order, as ``(images [b, 3, h, w], labels [b])``.
+
+        The draws come from a generator on the CPU, so that they are the same on every device,
+        and are made for the whole epoch before its first step. The steps are of nearly equal
+        size: a last batch of three images would upset the batch norm.
+        """
+        count = len(self.labels)
+        order = torch.randperm(count, generator=generator)
+        shift = torch.randint(2 * self.recipe.pad + 1, (count, 2), generator=generator)
+        mirror = torch.randint(2, (count,), generator=generator).bool() & self.recipe.flip
+        draws = [each.to(self.padded.device) for each in (order, shift, mirror)]
+        parts = (each.tensor_split(self.steps) for each in draws)
+        for rows, places, mirrored in zip(*parts, strict=True):
+            yield self.cropped(rows, places, mirrored), self.labels[rows]
+
+    def cropped(self, rows: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
+        """Images ``rows``, cut out at ``shift`` (down, right) ``[b, 2]``, mirrored where asked."""
+        height, width = (side - 2 * self.recipe.pad for side in self.padded.shape[2:])
+        device = self.padded.device
+        down = shift[:, :1] + torch.arange(height, device=device)
+        across = shift[:, 1:] + torch.arange(width, device=device)
+        across = torch.where(mirror[:, None], across.flip(1), across)
+        channels = torch.arange(3, device=device).view(1, 3, 1, 1)
+        return self.padded[
+            rows.view(-1, 1, 1, 1), channels, down[:, None, :, None], across[:, None, None, :]
+        ]
