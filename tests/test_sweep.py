@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from toy_chains import TinyResNet, images, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, chain_of, edits, layers_of, models
+from resnet_probe.benchmarks.clock import STATUS, peak_memory
 from resnet_probe.fold import folded
 from resnet_probe.memory import footprint, format_bytes, parse_bytes
 from resnet_probe.sweep import PrefixTree, Sweep
@@ -171,3 +172,18 @@ def test_sizes(text, size):
 def test_what_is_no_size(text):
     with pytest.raises(ProbeError, match="is not a size"):
         parse_bytes(text)
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the system does not tell a process's peak memory")
+@pytest.mark.parametrize("spec", ["resnet20", "preresnet20", "vgg16_bn:width=32"])
+def test_the_peak_stays_inside_the_budget(spec, monkeypatch):
+    monkeypatch.setattr("resnet_probe.memory.CACHE", 2**40)  # as if the cache held everything
+    arch, x, budget = models.architecture(spec), images(400, side=32), 48 * 2**20
+    chain = (chain_of if arch.residual else layers_of)(arch.build(seed=0), x[:1], name=spec)
+    plan = every_deletion(len(chain))[:4]
+    with peak_memory(chain.device) as peak:
+        sweep = Sweep(chain, memory=budget)
+        assert sweep.batch_for(PrefixTree.of(plan), x) < 400  # the budget is what limits it
+        for _ in sweep.run(plan, x):
+            pass
+    assert peak() <= budget

@@ -1,0 +1,125 @@
+"""Which edits a lesion study makes: all single deletions, or seeded random draws.
+
+Each draw has a random state of its own, made from the seed, the kind of edit, how many, and the
+number of the draw; so a draw is the same whatever else is drawn beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from resnet_probe import edits
+from resnet_probe.chain import ResidualChain
+from resnet_probe.edits import Edit
+from resnet_probe.errors import ProbeError
+
+KINDS = ("delete", "permute", "duplicate")
+DEFAULT_COUNTS = tuple(range(1, 21))
+
+
+def plan(
+    chain: ResidualChain,
+    edit: str = "delete",
+    *,
+    counts: Sequence[int] | None = None,
+    draws: int = 60,
+    tau: Sequence[float] | None = None,
+    seed: int = 0,
+) -> list[Edit]:
+    """The baseline, then the edits of a study (Veit et al. 2016, sections 4.1–4.3).
+
+    delete without `counts`: every block once.  Otherwise `draws` random edits for each number in
+    `counts`: blocks to delete among all; swaps inside a stage, the first block of each left out as
+    published; blocks to duplicate among those that keep the shape.  permute with `tau`: orders
+    with that Kendall's τ, uniform among those inside the stages.
+
+    Raises `ProbeError` for a kind that does not exist, counts beyond the number of blocks, fewer
+    draws than one, or a τ out of reach.
+    """
+    if edit not in KINDS:
+        raise ProbeError(f"unknown edit {edit!r}: there are {', '.join(KINDS)}")
+    if draws < 1:
+        raise ProbeError(f"{draws} draws are none: ask for at least 1")
+    if tau is not None and edit != "permute":
+        raise ProbeError(f"--tau goes with --edit permute, not with {edit}")
+    if tau is not None and counts is not None:
+        raise ProbeError("permute takes either --counts (swaps) or --tau, not both")
+    none = edits.baseline(len(chain))
+    if edit == "delete" and counts is None:
+        return [none, *(edits.delete(len(chain), [block.number]) for block in chain)]
+    if tau is not None:
+        return [none, *_orders(chain, tau, draws, seed)]
+    drawn = _draw_one(chain, edit)
+    return [none, *_draws(chain, edit, drawn, counts, draws, seed)]
+
+
+def name_of(edit: str, *, counts: Sequence[int] | None, tau: Sequence[float] | None) -> str:
+    """What the study is called: lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate."""
+    if edit == "delete":
+        return "lesion" if counts is None else "lesion-counts"
+    return f"lesion-{edit}" + ("-tau" if tau is not None else "")
+
+
+def swappable(chain: ResidualChain) -> list[list[int]]:
+    """Blocks by stage that may change places: those that keep the shape, the first left out.
+
+    With 54 blocks these are 2–18, 20–36 and 38–54, as in the published study.
+    """
+    return [[b for b in numbers[1:] if chain.block(b).keeps_shape] for numbers in chain.stages]
+
+
+def _draw_one(chain: ResidualChain, edit: str) -> Callable[[int, torch.Generator], Edit]:
+    n = len(chain)
+    everything = [block.number for block in chain]
+    same_shape = [block.number for block in chain if block.keeps_shape]
+    ranges = swappable(chain)
+    if edit == "delete":
+        return lambda count, g: edits.delete(n, edits.draw_numbers(everything, count, g))
+    if edit == "duplicate":
+        return lambda count, g: edits.duplicate(n, edits.draw_numbers(same_shape, count, g))
+    return lambda count, g: edits.swap(n, edits.draw_swaps(ranges, count, g))
+
+
+def _draws(
+    chain: ResidualChain,
+    edit: str,
+    draw: Callable[[int, torch.Generator], Edit],
+    counts: Sequence[int] | None,
+    draws: int,
+    seed: int,
+) -> list[Edit]:
+    duplicable = sum(block.keeps_shape for block in chain)
+    most = duplicable if edit == "duplicate" else len(chain)
+    wanted = counts if counts is not None else [c for c in DEFAULT_COUNTS if c <= most]
+    for count in wanted:
+        if not 1 <= count <= most:
+            kept = " that keep the shape" if edit == "duplicate" else ""
+            raise ProbeError(
+                f"{edit} {count} is out of range: {chain.name} has {most} {chain.unit}s{kept}, "
+                f"so --counts goes from 1 to {most}"
+            )
+    return [
+        replace(draw(count, _generator(seed, edit, count, number)), draw=number)
+        for count in wanted
+        for number in range(1, draws + 1)
+    ]
+
+
+def _orders(chain: ResidualChain, tau: Sequence[float], draws: int, seed: int) -> list[Edit]:
+    ranges = [numbers for numbers in swappable(chain) if numbers]
+    found = []
+    for value in tau:
+        for number in range(1, draws + 1):
+            generator = _generator(seed, "tau", round(value * 10**6), number)
+            order = edits.draw_order(len(chain), ranges, value, generator)
+            found.append(replace(edits.reorder(order), draw=number))
+    return found
+
+
+def _generator(seed: int, *what: object) -> torch.Generator:
+    digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED
+from scipy.stats import binomtest
+from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, seeded
+
+from resnet_probe import ProbeError, chain_of, data, layers_of, lesion, models
+from resnet_probe.studies.plan import name_of, plan, swappable
+from resnet_probe.zoo import checkpoint
+
+LOSSLESS = SHARED / "cifar10-lossless" / "test-00000-of-00001.parquet"
+PUBLISHED = {"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"}
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return chain_of(
+        randomized(models.architecture("resnet20:width=4").build(seed=0)), images(2, side=8)
+    )
+
+
+@pytest.fixture(scope="module")
+def some():
+    return images(40, side=8), labels(40, classes=10)
+
+
+def test_the_table_of_single_deletions(chain, some):
+    x, y = some
+    table = lesion(chain, x, y, exact=True).table
+    assert list(table["kind"]) == ["baseline"] + ["delete"] * 9
+    assert list(table["blocks"]) == ["", *map(str, range(1, 10))]
+    assert table["names"][4] == "layer2.0" and table["stage"][4] == "2"
+    assert table["shortcut"][4] == "parameter-free"
+    with torch.no_grad():
+        base = chain(x).argmax(1) == y
+        for row in table.itertuples():
+            gone = int(row.blocks or 0)
+            steps = [(b.number, float(b.number != gone)) for b in chain]
+            right = chain.run(x, steps).argmax(1) == y
+            assert row.correct == int(right.sum()) and row.images == 40
+            assert row.error_pct == pytest.approx(100 - 100 * row.correct / 40)
+            assert row.delta_pct == pytest.approx(row.error_pct - table["error_pct"][0])
+            interval = binomtest(40 - row.correct, 40).proportion_ci(method="wilson")
+            assert row.ci_low_pct == pytest.approx(100 * interval.low)
+            assert row.ci_high_pct == pytest.approx(100 * interval.high)
+            worse, better = int((base & ~right).sum()), int((~base & right).sum())
+            p = binomtest(worse, worse + better).pvalue if worse + better else 1.0
+            assert row.p_value == pytest.approx(p)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"counts": [1, 4], "draws": 5},
+        {"edit": "permute", "counts": [2], "draws": 5},
+        {"edit": "permute", "tau": [0.95, 0.9], "draws": 5},
+        {"edit": "duplicate", "counts": [1, 3], "draws": 5},
+    ],
+)
+def test_the_table_does_not_depend_on_the_batch(chain, some, options):
+    tables = [lesion(chain, *some, **options, seed=3, batch=batch).table for batch in (1, 7, 40)]
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
+    other = lesion(chain, *some, **options, seed=4).table
+    assert options == {} or not other["blocks"].equals(tables[0]["blocks"])
+
+
+def test_a_draw_does_not_depend_on_what_else_is_drawn(chain):
+    few, many = plan(chain, counts=[4], draws=2), plan(chain, counts=[2, 4], draws=5)
+    assert [e for e in many if e.edits == 4][:2] == few[1:]
+
+
+def test_what_may_be_swapped_and_duplicated():
+    model = models.architecture("resnet110:width=2").build(seed=0)
+    chain = chain_of(model, images(1, side=8))
+    published = [list(range(2, 19)), list(range(20, 37)), list(range(38, 55))]
+    assert swappable(chain) == published
+    duplicates = plan(chain, "duplicate", counts=[52], draws=1)[1]
+    assert duplicates.blocks == " ".join(str(b) for b in range(1, 55) if b not in (19, 37))
+    with pytest.raises(ProbeError, match="has 52 blocks that keep the shape"):
+        plan(chain, "duplicate", counts=[53])
+
+
+def test_reached_tau_is_in_the_table(chain, some):
+    table = lesion(chain, *some, edit="permute", tau=[1.0, 0.9], draws=2).table
+    assert list(table["tau"][1:3]) == [1.0, 1.0]
+    assert table["tau"][3] == pytest.approx(0.9, abs=2 / 36)
+    assert (table["error_pct"][1:3] == table["error_pct"][0]).all()
+
+
+def test_a_plain_network_says_what_stands_in():
+    chain = layers_of(seeded(TinyPlain), images())
+    table = lesion(chain, images(), labels()).table
+    assert list(table["shortcut"][1:]) == [
+        "identity stand-in",
+        "option-A stand-in",
+        "identity stand-in",
+    ]
+
+
+def test_near_ties_are_counted():
+    class Tie(TinyResNet):
+        def forward(self, x):
+            return super().forward(x)[:, :1].repeat(1, 5)
+
+    table = lesion(chain_of(seeded(Tie), images()), images(), labels()).table
+    assert (table["near_ties"] == 6).all()
+    table = lesion(chain_of(seeded(TinyResNet), images()), images(), labels()).table
+    assert table["near_ties"].sum() == 0
+
+
+class Memory:
+    """A journal in memory."""
+
+    def __init__(self, shards=()):
+        self.shards = list(shards)
+
+    def record(self, start, stop, correct, extra):
+        from resnet_probe.journal import Shard
+
+        self.shards.append(Shard(start, stop, correct.copy(), extra))
+
+    def done(self):
+        return iter(self.shards)
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(chain, monkeypatch):
+    monkeypatch.setattr("resnet_probe.studies.lesion.KEEP_EVERY", 10)
+    x, y = images(40, side=8), labels(40, classes=10)
+    whole, journal = lesion(chain, x, y, batch=5), Memory()
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if done > total * 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lesion(chain, x, y, batch=5, journal=journal, progress=stop)
+    assert journal.shards and journal.shards[-1].stop < 40
+    first, calls = len(calls), []
+    again = lesion(chain, x, y, batch=5, journal=journal, progress=lambda *_: calls.append(1))
+    assert again.table.equals(whole.table)
+    assert len(calls) < first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"edit": "break"}, "unknown edit 'break': there are delete, permute, duplicate"),
+        ({"counts": [10]}, r"delete 10 is out of range: .* has 9 blocks, so --counts goes"),
+        ({"counts": [0]}, r"delete 0 is out of range"),
+        ({"counts": [1], "draws": 0}, "0 draws are none"),
+        ({"tau": [0.9]}, "--tau goes with --edit permute"),
+        ({"edit": "permute", "tau": [0.1]}, "τ = 0.1 cannot be reached"),
+        ({"edit": "permute", "tau": [0.9], "counts": [1]}, "not both"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(chain, some, options, message):
+    with pytest.raises(ProbeError, match=message):
+        lesion(chain, *some, **options)
+
+
+def test_data_that_does_not_fit_is_refused(chain, some):
+    x, y = some
+    with pytest.raises(ProbeError, match=r"label 12 of image 3 is outside .* 10 \(0–9\)"):
+        lesion(chain, x, torch.where(torch.arange(40) == 3, 12, y))
+    with pytest.raises(ProbeError, match=r"images of shape \(3, 16, 16\) do not fit"):
+        lesion(chain, images(40, side=16), y)
+    with pytest.raises(ProbeError, match="40 images, 39 labels"):
+        lesion(chain, x, y[:-1])
+    with pytest.raises(ProbeError, match="are not finite"):
+        lesion(chain, torch.where(torch.arange(40).view(-1, 1, 1, 1) == 7, torch.nan, x), y)
+
+
+def test_names_of_studies():
+    assert name_of("delete", counts=None, tau=None) == "lesion"
+    assert name_of("delete", counts=[1], tau=None) == "lesion-counts"
+    assert name_of("permute", counts=None, tau=[0.9]) == "lesion-permute-tau"
+    assert name_of("duplicate", counts=None, tau=None) == "lesion-duplicate"
+
+
+@pytest.mark.skipif(not LOSSLESS.exists(), reason="../shared/cifar10-lossless is not here")
+@pytest.mark.parametrize(
+    ("spec", "correct", "worst"), [("resnet20", 776, None), ("resnet56", 789, 10)]
+)
+def test_published_weights_image_by_image(spec, correct, worst):
+    """The engine against a loop over the untouched model, branches silenced by hooks."""
+    path = SHARED / "checkpoints" / PUBLISHED[spec]
+    model = models.architecture(spec).build(seed=0).eval()
+    checkpoint.load_into(model, checkpoint.read(path), arch=spec, path=path)
+    found = data.load(f"parquet:{LOSSLESS}")
+    x, y = data.normalization("imagenet").apply(found.images), found.labels
+    chain = chain_of(model, x[:1], name=spec)
+    if spec == "resnet20":
+        table = lesion(chain, x, y).table
+        assert table["correct"][0] == correct
+        looped = [_accuracy_without(model, name, x, y) for name in table["names"]]
+        assert list(table["correct"]) == looped
+        return
+    result = lesion(chain, x, y)
+    assert result.table["correct"][0] == correct
+    edited = result.table.iloc[1:]
+    assert int(edited.loc[edited["error_pct"].idxmax(), "blocks"]) == worst
+    few = edited.iloc[[0, 9, 26]]
+    assert list(few["correct"]) == [_accuracy_without(model, n, x, y) for n in few["names"]]
+
+
+@torch.no_grad()
+def _accuracy_without(model, name, x, y) -> int:
+    handle = None
+    if name:
+        last = model.get_submodule(name).bn2
+        handle = last.register_forward_hook(lambda m, args, out: torch.zeros_like(out))
+    try:
+        right = [model(part).argmax(1) for part in x.split(128)]
+    finally:
+        if handle:
+            handle.remove()
+    return int(np.sum((torch.cat(right) == y).numpy()))
