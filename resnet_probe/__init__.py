@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
     from resnet_probe.errors import ProbeError
+    from resnet_probe.figures import draw
+    from resnet_probe.loading import prepare
     from resnet_probe.results import Result
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.sweep import Sweep
@@ -25,8 +27,10 @@ _HOME = {
     "Result": "results",
     "Sweep": "sweep",
     "chain_of": "discover",
+    "draw": "figures",
     "layers_of": "discover",
     "lesion": "studies.lesion",
+    "prepare": "loading",
 }
 
 __all__ = [
@@ -37,8 +41,10 @@ __all__ = [
     "Result",
     "Sweep",
     "chain_of",
+    "draw",
     "layers_of",
     "lesion",
+    "prepare",
 ]
 
 
