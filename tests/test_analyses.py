@@ -1,0 +1,29 @@
+"""Every analysis runs, small."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+from conftest import ROOT
+
+from resnet_probe.results import Result
+
+SCRIPTS = sorted((ROOT / "analyses").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_an_analysis_runs_and_saves_its_table_and_figure(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [script.name, "--tiny", "--out", str(tmp_path / "out")])
+    runpy.run_path(str(script), run_name="__main__")
+    result = Result.load(tmp_path / "out")
+    assert len(result.table) > 0
+    assert (tmp_path / "out" / "figure.png").stat().st_size > 10_000
+    assert str(tmp_path / "out") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_an_analysis_says_what_it_is_about(script):
+    header = script.read_text().split('"""')[1]
+    for word in ("Paper", "Claim", "Here", "Run"):
+        assert f"\n{word} " in header, word
