@@ -54,13 +54,13 @@ def add_parser(commands: Any) -> None:
         metavar="FROM:TO:STEP",
         help="permute to these values of Kendall's τ instead of counting swaps",
     )
-    shared.add_run(parser)
-    parser.add_argument(
+    group = shared.add_run(parser)
+    group.add_argument(
         "--exact",
         action="store_true",
         help="run the network's own modules, nothing folded: the arithmetic of the plain loop",
     )
-    parser.add_argument(
+    group.add_argument(
         "--compare", choices=["veit2016"], help="draw the published curve beside ours"
     )
     parser.set_defaults(run=run)

@@ -46,7 +46,7 @@ def add_data(parser: ArgumentParser) -> None:
     group.add_argument("--limit", type=int, metavar="IMAGES", help="use only the first IMAGES")
 
 
-def add_run(parser: ArgumentParser) -> None:
+def add_run(parser: ArgumentParser) -> Any:
     group = parser.add_argument_group("the run")
     group.add_argument("--seed", type=int, default=0, help="of all random draws (default: 0)")
     group.add_argument("--batch", type=int, metavar="N", help="images at once (default: what fits)")
@@ -57,6 +57,7 @@ def add_run(parser: ArgumentParser) -> None:
     group.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write (default: runs/STUDY-ARCH-DATA)"
     )
+    return group
 
 
 def run_options(options: Namespace) -> dict[str, Any]:
