@@ -45,8 +45,8 @@ def test_draw_chooses_by_the_study_and_says_what_of() -> None:
 
 
 def test_tables_of_something_else_are_refused() -> None:
-    with pytest.raises(ProbeError, match="no figure for the study 'paths': there is lesion,"):
-        figures.draw(Result("paths", deep(), {}))
+    with pytest.raises(ProbeError, match="no figure for the study 'none': there is lesion,"):
+        figures.draw(Result("none", deep(), {}))
     with pytest.raises(ProbeError, match="no column 'stage'"):
         figures.single_deletion(deep().drop(columns="stage"))
     with pytest.raises(ProbeError, match="0 baseline rows"):

@@ -170,7 +170,7 @@ def test_data_that_does_not_fit_is_refused(chain, some):
         lesion(chain, x, torch.where(torch.arange(40) == 3, 12, y))
     with pytest.raises(ProbeError, match=r"images of shape \(3, 16, 16\) do not fit"):
         lesion(chain, images(40, side=16), y)
-    with pytest.raises(ProbeError, match="40 images, 39 labels"):
+    with pytest.raises(ProbeError, match="40 images and 39 labels"):
         lesion(chain, x, y[:-1])
     with pytest.raises(ProbeError, match="are not finite"):
         lesion(chain, torch.where(torch.arange(40).view(-1, 1, 1, 1) == 7, torch.nan, x), y)
