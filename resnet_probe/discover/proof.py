@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.discover.trace import Trace, ancestors, evaluated
+from resnet_probe.discover.trace import Trace, evaluated
 from resnet_probe.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -23,12 +23,17 @@ def prove(
     Whole: the chain's output is the model's.  Block by block: run is what the graph computes, and
     a gate of 0 is what the graph computes with the branch operand of the addition set to zero.
     """
+    interpreter = fx.Interpreter(graph.module, garbage_collect_values=False)
     with torch.no_grad():
         h = chain.stem(example)
         for block, cut in zip(chain.blocks, cuts, strict=True):
             follow = block.run(h)
-            _same(follow, _evaluate(graph, cut, h, zeroed=False), f"{block.name}: running it")
-            lesioned = _evaluate(graph, cut, h, zeroed=True)
+            _same(
+                follow,
+                _evaluate(interpreter, graph, cut, h, zeroed=False),
+                f"{block.name}: running it",
+            )
+            lesioned = _evaluate(interpreter, graph, cut, h, zeroed=True)
             _same(block.run(h, 0), lesioned, f"{block.name}: leaving out its branch")
             h = follow
         logits = chain.head(h)
@@ -42,17 +47,15 @@ def prove_output(chain: ResidualChain, model: nn.Module, example: Tensor, logits
     _same(logits, expected, f"{chain.name}: the chain from end to end")
 
 
-def _evaluate(graph: Trace, cut: Cut, h: Tensor, *, zeroed: bool) -> Tensor:
+def _evaluate(
+    interpreter: fx.Interpreter, graph: Trace, cut: Cut, h: Tensor, *, zeroed: bool
+) -> Tensor:
     """The graph's own nodes from `cut.start` to `cut.after`, one by one."""
-    interpreter = fx.Interpreter(graph.module, garbage_collect_values=False)
     interpreter.env = {cut.start: h}
-    needed = ancestors(cut.after, cut.start)
-    for node in graph.nodes:
-        if node in needed:
-            value = interpreter.run_node(node)
-            interpreter.env[node] = (
-                torch.zeros_like(value) if zeroed and node is cut.branch else value
-            )
+    for node in graph.between(cut.start, cut.after):
+        value = interpreter.run_node(node)
+        zero = zeroed and node is cut.branch
+        interpreter.env[node] = torch.zeros_like(value) if zero else value
     return interpreter.env[cut.after]
 
 

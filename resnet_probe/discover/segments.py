@@ -54,7 +54,7 @@ class Segment:
 def segments(trace: Trace) -> list[Segment]:
     """The graph from its input to its output, cut wherever one tensor alone crosses."""
     nodes = trace.nodes
-    position = {node: i for i, node in enumerate(nodes)}
+    position = trace.position
     source = next(node for node in nodes if node.op == "placeholder")
     data = {source}
     for node in nodes:
@@ -92,8 +92,10 @@ def _sources(operand: fx.Node, start: fx.Node) -> set[fx.Node]:
 def _constants(end: fx.Node, start: fx.Node) -> set[fx.Node]:
     """Nodes behind `end` that do not depend on `start`: parameters, buffers, fixed tensors."""
     behind = ancestors(end, start)
-    depends = {start}
-    for node in end.graph.nodes:
-        if node in behind and any(argument in depends for argument in node.all_input_nodes):
-            depends.add(node)
+    depends, waiting = {start}, [start]
+    while waiting:
+        for user in waiting.pop().users:
+            if user in behind and user not in depends:
+                depends.add(user)
+                waiting.append(user)
     return behind - depends

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -36,9 +37,17 @@ class Trace:
     module: fx.GraphModule
     shapes: dict[fx.Node, tuple[int, ...] | None]
 
-    @property
+    @cached_property
     def nodes(self) -> list[fx.Node]:
         return list(self.module.graph.nodes)
+
+    @cached_property
+    def position(self) -> dict[fx.Node, int]:
+        return {node: i for i, node in enumerate(self.nodes)}
+
+    def between(self, start: fx.Node, end: fx.Node) -> list[fx.Node]:
+        """What computes `end` from `start`, in the order of the graph."""
+        return sorted(ancestors(end, start), key=self.position.__getitem__)
 
 
 @contextmanager
@@ -79,12 +88,10 @@ def subgraph(trace: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
     """The part of the graph that computes `end` from `start`, as a module of one argument."""
     if start is end:
         return nn.Identity()
-    needed = ancestors(end, start)
     graph = fx.Graph()
     values = {start: graph.placeholder("h")}
-    for node in trace.nodes:
-        if node in needed:
-            values[node] = graph.node_copy(node, values.__getitem__)
+    for node in trace.between(start, end):
+        values[node] = graph.node_copy(node, values.__getitem__)
     graph.output(values[end])
     return fx.GraphModule(trace.module, graph).eval()
 
