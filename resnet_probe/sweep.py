@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
 from resnet_probe.fold import folded
@@ -86,7 +87,7 @@ class Sweep:
     and the folded weights.  `batch` fixes the number of images that go through at once; without it
     a batch fits the budget and, on a CPU, the cache.  `exact` runs the chain's own modules,
     unfolded: the arithmetic of the plain loop.  The result does not depend on either but for
-    rounding.
+    rounding; on CUDA it is that of IEEE float32, without TF32.
 
     Raises `ProbeError` if the budget is too small for one image.
     """
@@ -139,13 +140,15 @@ class Sweep:
         images = images.to(self.chain.device)
         if images.dim() == 4:
             images = images.contiguous(memory_format=layout)
-        h = self.chain.stem(images)
+        with full_precision(images.device):
+            h = self.chain.stem(images)
         if tree.ends:
             yield tree.ends, self.chain.head(h), 0
         waiting = [(node, step, h) for step, node in reversed(tree.children.items())]
         while waiting:
             node, (number, gate), h = waiting.pop()
-            h = self.chain.block(number).run(h, gate)
-            logits = self.chain.head(h) if node.ends else h
+            with full_precision(images.device):
+                h = self.chain.block(number).run(h, gate)
+                logits = self.chain.head(h) if node.ends else h
             yield node.ends, logits, int(gate != 0)
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))
