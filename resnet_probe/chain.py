@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from resnet_probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Step = tuple[int, float]
 """Run block `number` with its branch multiplied by `gate`: 1 runs it, 0 leaves its branch out."""
@@ -25,6 +29,8 @@ Step = tuple[int, float]
 @dataclass(frozen=True, eq=False)
 class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
+
+    `role` is what the branch mainly does: attention, convolution, mlp, or empty if none of them.
 
     `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
     share their parameters and buffers with the model that they were cut from.
@@ -39,6 +45,7 @@ class ResidualBlock:
     shortcut_kind: str
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
+    role: str = ""
 
     residual = True
 
@@ -76,7 +83,12 @@ class PlainLayer(ResidualBlock):
 
 @dataclass(frozen=True, eq=False)
 class ResidualChain:
-    """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network."""
+    """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network.
+
+    `uncut` has a sentence for each place where paths part and meet that is no block, with the
+    reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
+    chain is the network bit for bit.
+    """
 
     name: str
     stem: nn.Module
@@ -84,6 +96,8 @@ class ResidualChain:
     head: nn.Module
     input_shape: tuple[int, ...]
     classes: int
+    uncut: tuple[str, ...] = ()
+    residue: float = 0.0
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -101,6 +115,12 @@ class ResidualChain:
         for number, gate in steps:
             h = self.block(number).run(h, gate)
         return self.head(h)
+
+    def table(self) -> pd.DataFrame:
+        """One row a block: what discovery found; shapes without the batch axis, as texts."""
+        import pandas as pd
+
+        return pd.DataFrame([_row(block) for block in self.blocks])
 
     def block(self, number: int) -> ResidualBlock:
         """The block with this number, from 1; raises `ProbeError` outside the chain."""
@@ -140,3 +160,18 @@ class ResidualChain:
         for block in self.blocks:
             found.setdefault(block.stage, []).append(block.number)
         return tuple(tuple(numbers) for numbers in found.values())
+
+
+def _row(block: ResidualBlock) -> dict[str, object]:
+    parts = (block.shortcut, block.branch, block.after)
+    parameters = {id(p): p.numel() for part in parts for p in part.parameters()}
+    return {
+        "number": block.number,
+        "name": block.name,
+        "role": block.role,
+        "stage": block.stage,
+        "shortcut": block.shortcut_kind,
+        "in_shape": "×".join(map(str, block.in_shape)),
+        "out_shape": "×".join(map(str, block.out_shape)),
+        "parameters": sum(parameters.values()),
+    }

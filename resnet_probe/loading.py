@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from resnet_probe.models import Architecture
 
 PRETRAINED = "pretrained"
+INITIAL = "initial:"
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ def prepare(
 ) -> Prepared:
     """Load network and images, put them on the device, and cut the network into its chain.
 
-    `arch` is a name such as `resnet110` or `vgg16_bn:width=16`.  Without `weights` (a file, or
-    `pretrained` for torchvision's) they are the bundled ones, and `data` and `normalize` what the
-    weights' card says.  `limit` takes the first images only; `where` is auto, cpu or cuda.
+    `arch` is a name such as `resnet110` or `vgg16_bn:width=16`.  Without `weights` (a file,
+    `pretrained` for torchvision's, or `initial:SEED` for none yet) they are the bundled ones, and
+    `data` and `normalize` what the weights' card says.  `limit` takes the first images only;
+    `where` is auto, cpu or cuda.
 
     Raises `ProbeError` for unknown names, weights that do not fit, images without a normalisation,
     and a device that is not there.
@@ -117,15 +120,25 @@ def cut(arch: Architecture, model: nn.Module, example: Tensor) -> ResidualChain:
     return (chain_of if arch.residual else layers_of)(model, example, name=arch.spec)
 
 
-def load_network(spec: str, weights: str | Path | None, data: str | None) -> Network:
-    """The bundled weights, torchvision's, or those in a file."""
+def architecture(spec: str) -> Architecture:
+    """By name, or as `module:callable@CxHxW` for a network of the user's own."""
     from resnet_probe import models
+    from resnet_probe.models.own import is_own, own_architecture
 
-    arch = models.architecture(spec)
+    return own_architecture(spec) if is_own(spec) else models.architecture(spec)
+
+
+def load_network(spec: str, weights: str | Path | None, data: str | None) -> Network:
+    """The bundled weights, torchvision's, those in a file, or those your own is built with."""
+    arch = architecture(spec)
+    if weights is None and arch.family == OWN:
+        return _as_built(arch)
     if weights is None:
         return _from_zoo(arch, data)
     if weights == PRETRAINED:
         return _from_torchvision(arch)
+    if str(weights).startswith(INITIAL):
+        return _initial(arch, str(weights).removeprefix(INITIAL), data or "digits")
     return _from_file(arch, Path(weights))
 
 
@@ -166,7 +179,8 @@ def _from_file(arch: Architecture, path: Path) -> Network:
     from resnet_probe.zoo import Card, checkpoint
 
     state = checkpoint.read(path)
-    model = arch.build(checkpoint.classes_of(state, arch.spec), seed=0)
+    known = arch.family != OWN
+    model = arch.build(checkpoint.classes_of(state, arch.spec) if known else None, seed=0)
     checkpoint.load_into(model, state, arch=arch.spec, path=path)
     beside = path.with_suffix(".json")
     card = Card.read(beside) if path.suffix == ".safetensors" and beside.exists() else None
@@ -178,6 +192,39 @@ def _from_file(arch: Architecture, path: Path) -> Network:
         data=card.data if card else None,
         normalize=card.normalize if card else None,
         known_error_pct=card.error_pct if card else None,
+    )
+
+
+def _initial(arch: Architecture, seed: str, data: str) -> Network:
+    """Freshly drawn weights; images are normalized as bundled weights on the same data want it."""
+    from resnet_probe import zoo
+
+    if not seed.isdecimal():
+        raise ProbeError(f"{INITIAL}{seed} names no seed: write a whole number, such as initial:0")
+    model = arch.build(seed=int(seed)).eval()
+    like = next((card for card in zoo.cards() if card.data == data), None)
+    return Network(
+        arch=arch,
+        model=model,
+        source=f"initial, seed {seed}",
+        weights_sha256=hash_of(model),
+        data=data,
+        normalize=like.normalize if like else None,
+        known_error_pct=None,
+    )
+
+
+def _as_built(arch: Architecture) -> Network:
+    """Your own network with the weights that its callable gives it."""
+    model = arch.build(seed=0).eval()
+    return Network(
+        arch=arch,
+        model=model,
+        source=f"{arch.spec} as built",
+        weights_sha256=hash_of(model),
+        data=None,
+        normalize=None,
+        known_error_pct=None,
     )
 
 

@@ -92,7 +92,7 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
     ("arguments", "message"),
     [
         (["lesio"], "unknown command 'lesio': there are lesion, .*did you mean lesion"),
-        (["lesion"], "the following arguments are required: --arch"),
+        (["lesion"], "one of the arguments --arch --model is required"),
         (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": the nearest'),
         (["lesion", "--arch", "resnet20:width=0"], "width takes a whole number"),
         (["lesion", "--arch", "resnet20", "--data", "digit"], "no data set 'digit' .nearest: dig"),

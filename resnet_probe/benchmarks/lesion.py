@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def benchmark(
         fast = predict_engine(sweep, edits, images)
     peak_bytes = peak()
     best = best_batch(chain, edits, images)
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "engine": partial(predict_engine, sweep, edits, images),
         "bare": bare_convolutions(sweep, edits, images),
         "best": partial(predict_plain, chain, edits, images, best),

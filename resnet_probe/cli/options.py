@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 from resnet_probe.errors import ProbeError
 
 
-def add_network(parser: ArgumentParser) -> None:
+class _OwnNetwork(Action):
+    """`--model` and `--input`, in either order, make the one spec of a network of your own."""
+
+    def __call__(self, parser: Any, namespace: Namespace, value: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, value)
+        if getattr(namespace, "model", None):
+            shape = f"@{namespace.input}" if namespace.input else ""
+            namespace.arch = f"{namespace.model}{shape}"
+
+
+def add_architecture(parser: ArgumentParser) -> Any:
+    """`--arch`, or `--model` with `--input`: `arch` of the options is the spec of the network."""
     group = parser.add_argument_group("the network")
-    group.add_argument(
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument(
         "--arch",
-        required=True,
         metavar="NAME",
         help="architecture by name, such as resnet110, preresnet110, plain20, vgg16_bn:width=16, "
         "resnet50 (the list: describe --list)",
     )
+    which.add_argument(
+        "--model",
+        action=_OwnNetwork,
+        metavar="MODULE:CALLABLE",
+        help="a network of your own: what the callable returns, as mypkg.nets:build",
+    )
+    group.add_argument(
+        "--input",
+        action=_OwnNetwork,
+        type=image_size,
+        metavar="CxHxW",
+        help="the shape of an image for --model, such as 3x224x224",
+    )
+    return group
+
+
+def image_size(text: str) -> str:
+    """`3×224×224` as `3x224x224`; raises `ProbeError` for anything else."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
+        raise ProbeError(f"--input {text!r} is no image shape: write CxHxW, such as 3x32x32")
+    return "x".join(sides)
+
+
+def add_network(parser: ArgumentParser) -> None:
+    group = add_architecture(parser)
     group.add_argument(
         "--weights",
         metavar="FILE",
         help="weights in a .safetensors, .th, .pt or .pth file, or `pretrained` for those of "
-        "torchvision (default: the bundled ones)",
+        "torchvision (default: the bundled ones, and for --model those it is built with)",
     )
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from resnet_probe.discover.trace import Trace, ancestors
+from resnet_probe.discover.batch import times_batch
+from resnet_probe.discover.trace import Trace, ancestors, inputs
 
 ADDITIONS = {operator.add, torch.add, "add"}
 ACTIVATIONS = (
@@ -51,22 +52,38 @@ class Segment:
         return ancestors(self.end, self.start) - _constants(self.end, self.start) == {self.end}
 
 
-def segments(trace: Trace) -> list[Segment]:
-    """The graph from its input to its output, cut wherever one tensor alone crosses."""
+def segments(
+    trace: Trace, start: fx.Node | None = None, end: fx.Node | None = None
+) -> list[Segment]:
+    """The graph from its input to its output, cut wherever one tensor alone crosses.
+
+    With `start` and `end`, the part that computes `end` from `start` instead.
+    """
     nodes = trace.nodes
+    if start is not None and end is not None:
+        nodes = [start, *trace.between(start, end)] if start is not end else [start]
+    inside = set(nodes)
     position = trace.position
-    source = next(node for node in nodes if node.op == "placeholder")
+    source = start or next(node for node in nodes if node.op == "placeholder")
     data = {source}
     for node in nodes:
-        if any(argument in data for argument in node.all_input_nodes):
+        if any(argument in data for argument in inputs(node)):
             data.add(node)
+    sized = any(node.target is times_batch for node in nodes)
     cuts, reach = [], -1
     for node in nodes:
         if node not in data or node.op == "output":
             continue
-        if reach <= position[node] and trace.shapes.get(node) is not None:
+        # Where the batch size cannot be told from the tensor, the rest could not be computed.
+        tells_batch = not sized or node.meta.get("rows") is not None
+        if reach <= position[node] and trace.shapes.get(node) is not None and tells_batch:
             cuts.append(node)
-        reach = max(reach, max((position[user] for user in node.users), default=-1))
+        users = (
+            position[user]
+            for user in node.users
+            if user in inside and user.target is not times_batch
+        )
+        reach = max(reach, max(users, default=-1))
     return [Segment(a, b) for a, b in pairwise(cuts)]
 
 
@@ -84,9 +101,19 @@ def is_weighted(node: fx.Node, module: fx.GraphModule) -> bool:
     return node.target in {F.conv1d, F.conv2d, F.conv3d, F.linear, torch.matmul, torch.bmm}
 
 
+def holds_parameters(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether a node reads a parameter: of its module, or as a value."""
+    if node.op == "get_attr":
+        value = fx.graph_module._get_attr(module, str(node.target))
+        return isinstance(value, nn.Parameter)
+    if node.op == "call_module":
+        return any(True for _ in module.get_submodule(str(node.target)).parameters())
+    return False
+
+
 def _sources(operand: fx.Node, start: fx.Node) -> set[fx.Node]:
     reads = {operand} | ancestors(operand, start)
-    return {argument for node in reads for argument in node.all_input_nodes}
+    return {argument for node in reads for argument in inputs(node)}
 
 
 def _constants(end: fx.Node, start: fx.Node) -> set[fx.Node]:
@@ -95,7 +122,7 @@ def _constants(end: fx.Node, start: fx.Node) -> set[fx.Node]:
     depends, waiting = {start}, [start]
     while waiting:
         for user in waiting.pop().users:
-            if user in behind and user not in depends:
+            if user in behind and user not in depends and user.target is not times_batch:
                 depends.add(user)
                 waiting.append(user)
     return behind - depends

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,21 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
+from resnet_probe.discover.batch import SIZES, merged, only_of_size, times_batch
+from resnet_probe.discover.functional import make_functional, skip_idle
+from resnet_probe.discover.seen import SeeingTracer
 from resnet_probe.errors import ProbeError
-
-OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    torch.relu_: torch.relu,
-    F.relu_: F.relu,
-}
-
-
-IDLE = (nn.Identity, nn.modules.dropout._DropoutNd)
 
 
 @dataclass(frozen=True)
@@ -44,6 +33,11 @@ class Trace:
     @cached_property
     def position(self) -> dict[fx.Node, int]:
         return {node: i for i, node in enumerate(self.nodes)}
+
+    @property
+    def knows_batch(self) -> bool:
+        """Whether the graph computes with the batch size."""
+        return any(node.target is times_batch for node in self.nodes)
 
     def between(self, start: fx.Node, end: fx.Node) -> list[fx.Node]:
         """What computes `end` from `start`, in the order of the graph."""
@@ -67,21 +61,66 @@ def evaluated(model: nn.Module) -> Iterator[None]:
 def trace(model: nn.Module, example: Tensor, name: str) -> Trace:
     """The graph of `model` in eval mode, in-place operations replaced by functional ones.
 
-    Raises `ProbeError` where the forward pass cannot be traced.
+    A network whose graph holds sizes, or that decides by them, is traced once more by a tracer
+    that knows them: its graph is for images of the example's size, in batches of any size.
+
+    Raises `ProbeError` where the forward pass cannot be traced, or cannot run on `example`.
     """
+    return _plain(model, example, name) or _seen(model, example, name)
+
+
+def _plain(model: nn.Module, example: Tensor, name: str) -> Trace | None:
+    """The graph as it is for every size; None if there is none that holds tensors alone."""
     twin = _twin(model, name)
     try:
         with torch.random.fork_rng([]):
             graph = fx.Tracer().trace(twin)
+        found = _finished(graph, twin, example, name)
+    except Exception:  # the other tracer says why
+        return None
+    if sum(node.op == "placeholder" for node in graph.nodes) != 1:
+        return None
+    values = (node for node in found.nodes if node.op != "output")
+    return found if all(found.shapes[node] is not None for node in values) else None
+
+
+def _seen(model: nn.Module, example: Tensor, name: str) -> Trace:
+    tracers = [SeeingTracer(example, batch) for batch in SIZES]
+    twins = [_twin(model, name) for _ in tracers]
+    try:
+        with torch.random.fork_rng([]):
+            for tracer, twin in zip(tracers, twins, strict=True):
+                tracer.graph = tracer.trace(twin)
+        graph = merged(*tracers)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ProbeError(f"{name} cannot be traced by torch.fx: {reason}") from error
-    _make_functional(graph, twin)
-    _skip_idle(graph, twin)
+        _must_run(model, example, name)
+        raise ProbeError(f"{name} cannot be traced by torch.fx: {_reason(error)}") from error
+    if tracers[0].read_sizes:
+        _guard(graph, tuple(example.shape[1:]))
+    return _finished(graph, twins[0], example, name)
+
+
+def _finished(graph: fx.Graph, twin: nn.Module, example: Tensor, name: str) -> Trace:
+    make_functional(graph, twin)
+    skip_idle(graph, twin)
     module = fx.GraphModule(twin, graph)
     graph.eliminate_dead_code()
     module.recompile()
-    return Trace(module, _shapes(module, example, name))
+    recorder = _ShapeRecorder(module)
+    _must_run(recorder.run, example, name)
+    return Trace(module, recorder.shapes)
+
+
+def _guard(graph: fx.Graph, shape: tuple[int, ...]) -> None:
+    """Let the graph refuse images of another size than those its sizes are of."""
+    source = next(iter(graph.nodes))
+    last = source
+    while last.next.target is times_batch:
+        last = last.next
+    with graph.inserting_after(last):
+        guard = graph.call_function(only_of_size, (source, shape))
+    guard.meta["rows"] = source.meta["rows"]
+    source.replace_all_uses_with(guard, lambda user: user.target not in (times_batch, only_of_size))
 
 
 def subgraph(trace: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
@@ -91,7 +130,13 @@ def subgraph(trace: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
     graph = fx.Graph()
     values = {start: graph.placeholder("h")}
     for node in trace.between(start, end):
-        values[node] = graph.node_copy(node, values.__getitem__)
+        if node.target is times_batch:
+            axis, rows = start.meta["rows"]
+            values[node] = graph.call_function(
+                times_batch, (values[start], node.args[1], axis, rows)
+            )
+        else:
+            values[node] = graph.node_copy(node, values.__getitem__)
     graph.output(values[end])
     return fx.GraphModule(trace.module, graph).eval()
 
@@ -105,8 +150,13 @@ def ancestors(end: fx.Node, start: fx.Node) -> set[fx.Node]:
         if node is start or node in found:
             continue
         found.add(node)
-        waiting.extend(node.all_input_nodes)
+        waiting.extend(inputs(node))
     return found
+
+
+def inputs(node: fx.Node) -> list[fx.Node]:
+    """The tensors that a node computes with; the batch size is known everywhere, and is none."""
+    return [] if node.target is times_batch else node.all_input_nodes
 
 
 def _twin(model: nn.Module, name: str) -> nn.Module:
@@ -124,43 +174,6 @@ def _twin(model: nn.Module, name: str) -> nn.Module:
     return twin.eval()
 
 
-def _make_functional(graph: fx.Graph, root: nn.Module) -> None:
-    """Replace in-place operations; who reads a changed tensor later reads the operation instead."""
-    inplace = {name for name, module in root.named_modules() if getattr(module, "inplace", False)}
-    for name in inplace:
-        root.get_submodule(name).inplace = False  # type: ignore[assignment]
-    for node in graph.nodes:
-        if not (node.args and isinstance(node.args[0], fx.Node)):
-            continue
-        if _made_out_of_place(node) or (node.op == "call_module" and node.target in inplace):
-            changed, follower = node.args[0], node.next
-            while follower.op != "root":
-                follower.replace_input_with(changed, node)
-                follower = follower.next
-
-
-def _skip_idle(graph: fx.Graph, root: nn.Module) -> None:
-    """Take out modules that do nothing in eval mode, so that an identity shows as one."""
-    for node in list(graph.nodes):
-        if node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), IDLE):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-
-
-def _made_out_of_place(node: fx.Node) -> bool:
-    """Whether `node` wrote into its first argument; if so it is now the operation that does not."""
-    if node.op == "call_function" and node.target in OUT_OF_PLACE:
-        node.target = OUT_OF_PLACE[node.target]
-        return True
-    if node.op == "call_method" and str(node.target).endswith("_"):
-        node.target = str(node.target).rstrip("_")
-        return True
-    if node.kwargs.get("inplace"):
-        node.kwargs = {**node.kwargs, "inplace": False}
-        return True
-    return False
-
-
 class _ShapeRecorder(fx.Interpreter):
     """Runs the graph and keeps each node's shape, never its value."""
 
@@ -174,16 +187,17 @@ class _ShapeRecorder(fx.Interpreter):
         return value
 
 
-def _shapes(
-    module: fx.GraphModule, example: Tensor, name: str
-) -> dict[fx.Node, tuple[int, ...] | None]:
-    recorder = _ShapeRecorder(module)
+def _must_run(forward: Callable[[Tensor], Any], example: Tensor, name: str) -> None:
     try:
-        with torch.no_grad():
-            recorder.run(example)
+        with evaluated(forward) if isinstance(forward, nn.Module) else torch.no_grad():
+            forward(example)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ProbeError(
-            f"{name} cannot run on an example of shape {tuple(example.shape)}: {reason}"
+            f"{name} cannot run on an example of shape {tuple(example.shape)}: {_reason(error)}"
         ) from error
-    return recorder.shapes
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, or its kind."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

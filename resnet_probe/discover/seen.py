@@ -1,0 +1,133 @@
+"""A torch.fx tracer that sees sizes: every question about a shape is answered, none about data."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from resnet_probe.discover.functional import with_item
+
+# Answers that are the same for every size of the images.
+SIZELESS = {"dim", "ndimension", "is_floating_point", "is_complex", "type", "get_device"}
+Shape = tuple[int, ...]
+
+
+class SeenProxy(fx.Proxy):
+    """A traced tensor that knows its shape, dtype and device (`known`), and nothing else."""
+
+    def __init__(self, node: fx.Node, tracer: SeeingTracer, known: Any) -> None:
+        super().__init__(node, tracer)
+        self.known = known
+
+    def __getattr__(self, name: str) -> Any:
+        tracer: SeeingTracer = self.tracer  # type: ignore[assignment]
+        value = getattr(self.known, name)
+        if isinstance(value, Tensor):
+            return tracer.create_proxy("call_function", getattr, (self, name), {})
+        if callable(value):
+            return lambda *args, **kwargs: tracer.create_proxy(
+                "call_method", name, (self, *args), kwargs
+            )
+        tracer.read_sizes |= name == "shape"
+        return value
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Who reads this tensor from now on reads the one with these entries replaced."""
+        arguments = (self, index, value)
+        changed = self.tracer.create_proxy("call_function", with_item, arguments, {})
+        self.node, self.known = changed.node, changed.known
+
+    def __len__(self) -> int:
+        self.tracer.read_sizes = True  # type: ignore[attr-defined]
+        return len(self.known)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([operator.getitem(self, i) for i in range(len(self))])
+
+
+class SeeingTracer(fx.Tracer):
+    """Runs a shadow without data beside the trace, on a batch of `batch` examples.
+
+    What comes out as a tensor is traced; a size, a dtype or a truth value about them is a plain
+    Python value from then on.  A question about data still ends the trace.
+    """
+
+    def __init__(self, example: Tensor, batch: int) -> None:
+        super().__init__()
+        self.example, self.batch = example, batch
+        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self.shapes: dict[fx.Node, Shape] = {}
+        self.read_sizes = False
+        self._shadowing = False
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """The images; every other argument of `forward` keeps its default."""
+        with self.mode:
+            shape = (self.batch, *self.example.shape[1:])
+            known = torch.empty(shape, dtype=self.example.dtype, device=self.example.device)
+        node = self.create_node("placeholder", "images", (), {})
+        return root_fn, [self.root, self._traced(node, known)]
+
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *_: Any, **__: Any
+    ) -> Any:
+        known = self._shadow(kind, target, args, kwargs)
+        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(known)) and kind != "output":
+            self.read_sizes |= target not in SIZELESS
+            return known
+        given: Any = self.create_arg(args), self.create_arg(kwargs)
+        node = self.create_node(kind, target, *given)
+        return self._traced(node, known)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        if self._shadowing:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._shadowing:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def _traced(self, node: fx.Node, known: Any) -> SeenProxy:
+        if isinstance(known, Tensor):
+            self.shapes[node] = tuple(known.shape)
+        return SeenProxy(node, self, known)
+
+    def _shadow(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = _known(args), _known(kwargs)
+        self._shadowing = True
+        try:
+            with self.mode, torch.no_grad():
+                if kind == "get_attr":
+                    return _attribute(self.root, target)
+                if kind == "call_module":
+                    return self.root.get_submodule(target)(*args, **kwargs)
+                if kind == "call_method":
+                    return getattr(args[0], target)(*args[1:], **kwargs)
+                if kind == "call_function":
+                    return target(*args, **kwargs)
+        finally:
+            self._shadowing = False
+        return args
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, slice):
+        return slice(_known(value.start), _known(value.stop), _known(value.step))
+    return tree_map(lambda leaf: leaf.known if isinstance(leaf, SeenProxy) else leaf, value)
+
+
+def _attribute(root: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(owner), name)

@@ -1,0 +1,122 @@
+"""A network of the user's own, by the name of what builds it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+from toy_chains import TinyResNet, images, seeded
+
+from resnet_probe import ProbeError, cli
+from resnet_probe.chain import ResidualChain
+from resnet_probe.cli.blocks import report
+from resnet_probe.loading import architecture, load_network
+from resnet_probe.models.own import is_own
+
+MODULE = """
+import torch
+from toy_chains import TinyResNet as Net
+number = 3
+def build():
+    return Net()
+def ten():
+    net = Net()
+    net.head = torch.nn.Linear(8, 10)
+    return net
+def nothing():
+    return None
+"""
+SPEC = "own_net.nets:build@3x8x8"
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path, monkeypatch):
+    (tmp_path / "own_net").mkdir()
+    (tmp_path / "own_net" / "nets.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "own_net"]:
+        del sys.modules[name]
+
+
+def test_which_specs_are_a_users_own():
+    assert is_own("mypkg.nets:build") and is_own("nets:Net@3x224x224")
+    assert not is_own("resnet20") and not is_own("resnet20:shortcut=B")
+    assert not is_own("resnet20:shortcut")  # a misspelt option of a known name
+
+
+def test_a_network_is_built_from_its_callable_or_class():
+    arch = architecture(SPEC)
+    assert arch.input_shape == (3, 8, 8)
+    assert type(arch.build(seed=0)).__name__ == "TinyResNet"
+    same = architecture("own_net.nets:Net@3x8x8").build(seed=0)
+    for a, b in zip(arch.build(seed=0).parameters(), same.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("own_net.nets:build", "give --input"),
+        ("own_net.nets:number@3x8x8", "no callable 'number'"),
+        ("own_net.nets:absent@3x8x8", "no callable 'absent'"),
+        ("own_net.absent:build@3x8x8", "cannot be imported"),
+        ("own_net.nets:nothing@3x8x8", "gives a NoneType"),
+    ],
+)
+def test_what_builds_no_network_is_refused(spec, reason):
+    with pytest.raises(ProbeError, match=reason):
+        architecture(spec).build(seed=0)
+
+
+def test_weights_from_a_file_or_as_built(tmp_path):
+    model = seeded(TinyResNet)
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    loaded = load_network(SPEC, tmp_path / "w.pt", None)
+    with torch.no_grad():
+        assert torch.equal(loaded.model(images()), model.eval()(images()))
+    assert load_network(SPEC, None, None).source == f"{SPEC} as built"
+    torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "w.pt")
+    with pytest.raises(ProbeError, match="does not fit"):
+        load_network(SPEC, tmp_path / "w.pt", None)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_blocks_command(capsys, swapped):
+    model, shape = ["--model", "own_net.nets:build"], ["--input", "3×8×8"]
+    assert cli.main(["blocks", *(shape + model if swapped else model + shape)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{SPEC}: 3 blocks in 2 stages" in shown
+    assert "projection" in shown and "not cut: nothing" in shown and "bit for bit" in shown
+
+
+def test_what_was_not_cut_and_the_residue_are_said():
+    chain = ResidualChain(
+        "net", torch.nn.Identity(), (), torch.nn.Identity(), (), 2, ("a: because",), 1e-7
+    )
+    assert "not cut:\n  a: because" in report(chain)
+    assert "to rounding (a largest difference of 1e-07)" in report(chain)
+
+
+def test_a_lesion_of_a_users_own_network(tmp_path):
+    arguments = ["--model", "own_net.nets:ten", "--input", "3x8x8", "--data", "digits"]
+    more = ["--normalize", "none", "--limit", "20", "--out", str(tmp_path / "run")]
+    assert cli.main(["lesion", *arguments, *more]) == 0
+    table = pd.read_csv(tmp_path / "run" / "table.csv")
+    assert list(table["kind"]) == ["baseline", "delete", "delete", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--input", "3x8x8"], "one of the arguments --arch --model is required"),
+        (["--arch", "resnet20", "--model", "a:b"], "not allowed with"),
+        (["--model", "own_net.nets:build", "--input", "8x8"], "no image shape"),
+        (["--model", "own_net.nets:build"], "give --input"),
+    ],
+)
+def test_options_that_do_not_name_a_network_are_refused(capsys, arguments, reason):
+    assert cli.main(["blocks", *arguments]) == 2
+    assert reason in capsys.readouterr().err
