@@ -122,4 +122,5 @@ def decay(norms: ArrayLike) -> Decay:
     slope, start = np.polyfit(lengths, logs, 1)
     rest = logs - (slope * lengths + start)
     spread = ((logs - logs.mean()) ** 2).sum()
-    return Decay(float(np.exp(slope)), float(1 - (rest**2).sum() / spread) if spread else 1.0)
+    constant = spread <= 1e-20 * len(logs)  # all equal but for rounding
+    return Decay(float(np.exp(slope)), 1.0 if constant else float(1 - (rest**2).sum() / spread))

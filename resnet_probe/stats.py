@@ -80,6 +80,34 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
+def t_interval(
+    mean: ArrayLike, error: ArrayLike, count: ArrayLike, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """``(low, high)`` of means with their standard errors, from ``count`` independent values each.
+
+    Student's t; NaN where the error is, or where there are fewer than two values. Shapes broadcast.
+    """
+    x, se, n = np.broadcast_arrays(*(np.asarray(part, float) for part in (mean, error, count)))
+    share = 0.5 + _checked(confidence) / 2
+    half = np.where(n > 1, stats.t.ppf(share, np.maximum(n - 1, 1)) * se, np.nan)
+    return x - half, x + half
+
+
+def jackknife(
+    value: ArrayLike, left_out: ArrayLike, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """``(low, high)`` around a statistic, from its values with each of G groups left out.
+
+    ``left_out`` is [G, …], ``value`` […]. Student's t with G − 1 degrees of freedom; NaN where a
+    value is, or for fewer than two groups. Tukey 1958, "Bias and confidence in not-quite large
+    samples", for groups of equal size.
+    """
+    without = np.asarray(left_out, dtype=np.float64)
+    groups = len(without)
+    spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    return t_interval(value, np.sqrt(spread * (groups - 1) / groups), groups, confidence)
+
+
 def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """The median and the interval between two order statistics, for any distribution.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_chains import TinyResNet, images, labels, randomized, seeded
 from torch import nn
 from torch.nn import functional as F
+from toy_chains import TinyResNet, images, labels, randomized, seeded
 
 from resnet_probe import ProbeError, chain_of, models
 from resnet_probe.pullback import Linearizer

@@ -1,0 +1,81 @@
+"""The gradient of a residual network by path length: sampled, over all paths, and exact.
+
+Paper    Veit, Wilber, Belongie 2016, arXiv 1605.06431, section 5 and figure 6
+Claim    Path lengths are Binomial(54, ½); the gradient along a path falls exponentially with its
+         length; so only paths of 5 to 17 blocks carry gradient, 0.45 % of all.
+Here     the same procedure (sampled paths), the root mean square over all 2^N paths, and the exact
+         gradient of every length, on a trained 110-layer network; see RESULT below, which this
+         script prints and the README quotes
+Run      python analyses/veit2016_path_lengths.py        (--tiny: a small network, few images;
+         --weights, --normalize and --data as on the command line, for networks of your own)
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from resnet_probe import draw, lengths, paths, prepare
+
+HERE = Path(__file__).parent
+SINGLE = (("all", "rms_norm"), ("sample", "mean_norm"))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--tiny", action="store_true", help="a small network, few images")
+    options.add_argument("--arch", default="resnet110")
+    options.add_argument("--weights", type=Path)
+    options.add_argument("--normalize")
+    options.add_argument("--data")
+    options.add_argument("--limit", type=int, default=512, help="images (default: 512)")
+    options.add_argument("--out", type=Path, default=HERE / "veit2016_path_lengths")
+    given = options.parse_args()
+    arch = "resnet20" if given.tiny else given.arch
+    network = prepare(
+        arch,
+        weights=given.weights,
+        normalize=given.normalize,
+        data=given.data,
+        limit=8 if given.tiny else given.limit,
+    )
+    counts = {"signs": 4, "samples": 8} if given.tiny else {}
+    result = paths(network.chain, network.images, network.labels, **counts)
+    result.provenance["identity"].update(network.identity)
+    blocks = len(network.chain)
+    print(f"{arch}, {len(network.images)} images: {exact(result.table)}")
+    for method, quantity in SINGLE:
+        print(f"{arch}: {single(lengths.spectrum(result.table, method, quantity), blocks)}")
+    print(result.save(given.out, figures={"figure": draw(result)}))
+
+
+def exact(table: pd.DataFrame) -> str:
+    """RESULT, the gradient itself."""
+    share = lengths.spectrum(table, "exact", "share")
+    most = share.loc[share["value"].idxmax()]
+    within = lengths.share_within(share["value"].clip(lower=0), *lengths.PUBLISHED_WINDOW)
+    return (
+        f"exactly {100 * most['value']:.1f} % (95 % CI {100 * most['ci_low']:.1f}–"
+        f"{100 * most['ci_high']:.1f} %) of the gradient comes from paths of {most['length']} "
+        f"blocks, the most of any length; {100 * within:.1f} % from the published window"
+    )
+
+
+def single(rows: pd.DataFrame, blocks: int) -> str:
+    """RESULT, single paths."""
+    norms = rows["relative"].to_numpy()
+    carried = lengths.carried(norms, blocks)
+    window = lengths.window(carried, 0.95)
+    share = lengths.share_within(lengths.share_of_paths(blocks), window.first, window.last)
+    return (
+        f"the {rows['quantity'].iloc[0]} of {rows['method'].iloc[0]} paths falls by a factor of "
+        f"{lengths.decay(norms).factor:.3f} with every block; count × norm peaks at "
+        f"{carried.argmax()} blocks, 95 % of it lies in {window.first}–{window.last} "
+        f"({100 * share:.2g} % of all paths)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a benchmark runs on: a network with its data, or with random images of any size."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from resnet_probe.cli import options as shared
+from resnet_probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_probe.chain import ResidualChain
+
+
+def add_benchmark(parser: ArgumentParser) -> None:
+    """The options that every benchmark has."""
+    shared.add_network(parser)
+    shared.add_data(parser)
+    shared.add_run(parser)
+    parser.add_argument(
+        "--size", type=int, default=32, metavar="PIXELS",
+        help="of random images, used where no --data is given (default: 32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
+    )
+
+
+def chain_and_images(
+    options: Namespace, *, images: int
+) -> tuple[ResidualChain, Tensor, Tensor, str]:
+    """The chain, images, labels, and what the images are; `images` random ones by default."""
+    import torch
+
+    from resnet_probe.cli.prepare import prepare
+    from resnet_probe.loading import cut, find_device, load_network
+
+    if options.rounds < 1:
+        raise ProbeError(f"--rounds {options.rounds}: at least one round is needed")
+    if options.data:
+        prepared = prepare(options)
+        return prepared.chain, prepared.images, prepared.labels, prepared.image_set.name
+    where = find_device(options.device)
+    network = load_network(options.arch, options.weights, None)
+    generator = torch.Generator().manual_seed(options.seed)
+    shape = (options.limit or images, 3, options.size, options.size)
+    drawn = torch.randn(shape, generator=generator).to(where)
+    chain = cut(network.arch, network.model.to(where), drawn[:1])
+    labels = torch.randint(chain.classes, shape[:1], generator=generator)
+    return chain, drawn, labels, "random images"

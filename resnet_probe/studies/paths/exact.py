@@ -1,0 +1,121 @@
+"""The exact gradient of every path length, and how it is put together on its way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from resnet_probe.moments import Floats
+from resnet_probe.pullback.chain import BlockPullback
+from resnet_probe.rows import Rows
+from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.studies.paths.intervals import Means
+from resnet_probe.studies.paths.norms import Profile, profile, refuse_not_finite
+from resnet_probe.studies.paths.passes import Batch
+from resnet_probe.studies.paths.request import Request
+
+NEAR = 0.5
+"""The rest of a gradient is near cancelling the identity term within this of −1 along it."""
+
+
+@dataclass
+class Exact:
+    """Collects, batch by batch, what the recursion shows.
+
+    `means` holds the quantities of the table, over images: at all `places`, in their order, or at
+    the last one; with `relative` before the name in units of the whole gradient there.  `gap` is
+    the norm of what all lengths together leave of the whole gradient, for each image and in units
+    of it, and `bound` the sum of their norms.
+    """
+
+    request: Request
+    means: Means = field(default_factory=Means)
+    gap: list[Floats] = field(default_factory=list)
+    bound: list[Floats] = field(default_factory=list)
+
+    @property
+    def places(self) -> list[int]:
+        """From the last block down to where the gradient is asked, numbered as in `Request`."""
+        last = self.request.first + self.request.blocks - 1
+        blocks = list(range(last, self.request.first - 1, -1))
+        return [*blocks, 0] if self.request.stem else blocks
+
+    def add(self, batch: Batch) -> None:
+        """Raises `ProbeError` where a gradient is not finite, naming block and length."""
+        norms: list[Tensor] = []
+        terms: list[Tensor] = []
+
+        def watch(block: BlockPullback, rows: Rows, found: Tensor) -> None:
+            refuse_not_finite(found[1:], batch.start, block)
+            norms.append(found)
+            terms.append(two_terms(rows))
+
+        rows = gradients_by_length(
+            batch.frozen,
+            batch.gradient,
+            most=self.request.most,
+            total=True,
+            chunk=batch.chunk,
+            watch=watch,
+        )
+        found = profile(rows)
+        refuse_not_finite(found.norms, batch.start)
+        if not self.request.stem:  # the last block's input is the place: `found` is more precise
+            norms.pop()
+            terms.pop()
+        norms.append(torch.cat([found.whole.unsqueeze(0), found.norms]))
+        terms.append(two_terms(rows))
+        self._take(_padded(norms), torch.stack(terms), batch.size)
+        self._sum_up(found)
+
+    def _take(self, norms: Tensor, terms: Tensor, size: Tensor) -> None:
+        """`norms` `[places, 1 + lengths, n]`, the whole's first; `terms` `[places, 4, n]`."""
+        whole = torch.where(norms[:, :1] > 0, norms[:, :1], torch.nan)
+        rest, cosine, along, near = terms.unbind(1)
+        self.means.take("gradient_norm", norms[:, 0] * size)
+        self.means.take("norm_of_sum", norms[:, 1:] * size)
+        self.means.take("relative norm_of_sum", norms[:, 1:] / whole)
+        self.means.take("rest_norm", rest * size)
+        self.means.take("relative rest_norm", rest / whole[:, 0])
+        self.means.take("cosine", cosine)
+        self.means.take("rest_along_identity", along)
+        self.means.take("near_cancellation", near)
+
+    def _sum_up(self, found: Profile) -> None:
+        whole = torch.where(found.whole > 0, found.whole, torch.nan)
+        gap, bound = found.gap / whole, found.norms.sum(0) / whole
+        self.gap.append(gap.cpu().numpy())
+        self.bound.append(bound.cpu().numpy())
+        self.means.take("share", found.along / whole**2)
+        self.means.take("cancellation", bound)
+        if not self.request.whole:
+            self.means.take("left_out", gap)
+
+
+def two_terms(rows: Rows) -> Tensor:
+    """The terms of ∂E/∂x = ∂E/∂x_L (1 + …), He et al. 2016, equation 5, `[4, n]` in float64.
+
+    `rows` begin with the whole gradient and its identity term.  Returned are the norm of the rest;
+    the cosine between it and the identity term; how much of the identity term it holds, −1 cancels
+    it; and 1 where that is within `NEAR` of −1, else 0.  NaN where there is no identity term.
+    """
+    unit = float(rows.scale[0])
+    whole, identity = rows.values[0], rows.values[1] * (float(rows.scale[1]) / unit)
+    axes = tuple(range(1, whole.dim()))
+    rest = whole - identity
+    one = torch.linalg.vector_norm(identity, dim=axes).double()
+    other = torch.linalg.vector_norm(rest, dim=axes).double()
+    product = (identity * rest).sum(dim=axes).double()
+    along = product / one.square()
+    near = torch.where(one > 0, ((along + 1).abs() <= NEAR).double(), torch.nan)
+    return torch.stack([other * unit, product / (one * other), along, near])
+
+
+def _padded(norms: list[Tensor]) -> Tensor:
+    """Stacked, with zeros for the lengths that are not there yet."""
+    most = len(norms[-1])
+    return torch.stack(
+        [torch.nn.functional.pad(part, (0, 0, 0, most - len(part))) for part in norms]
+    )

@@ -1,0 +1,48 @@
+"""The gradients themselves, by path length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resnet_probe.arithmetic import full_precision
+from resnet_probe.chain import ResidualChain
+from resnet_probe.memory import DEFAULT_MEMORY
+from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.studies.lesion import check_data
+from resnet_probe.studies.paths.passes import Passes
+from resnet_probe.studies.paths.request import request
+
+
+def path_gradients(
+    chain: ResidualChain,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    max_length: int | None = None,
+    at: str | int = "input",
+    precision: str = "float32",
+    batch: int | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> Tensor:
+    """G[k], the gradient of each image's cross-entropy over all paths of k branches.
+
+    `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length` they add
+    up to the gradient that autograd gives.  Options and refusals as in `paths`; `memory` bounds the
+    work, not the result.
+    """
+    asked = request(
+        chain, method="exact", max_length=max_length, at=at, precision=precision
+    )  # fmt: skip
+    check_data(chain, images, labels)
+    found = []
+    with torch.no_grad(), full_precision(chain.device):
+        passes = Passes.of(chain, images, labels, asked, batch=batch, memory=memory)
+        for part in passes.over(0, passes.count):
+            rows = gradients_by_length(
+                part.frozen, part.gradient, most=asked.most, chunk=part.chunk
+            )
+            size = rows.scale.unsqueeze(1) * part.size
+            axes = [1] * (rows.values.dim() - 2)
+            found.append(rows.values * size.to(rows.values.dtype).view(*size.shape, *axes))
+    return torch.cat(found, dim=1)

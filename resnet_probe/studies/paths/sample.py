@@ -1,0 +1,100 @@
+"""The published procedure: single paths drawn at random, each length apart, and their norms.
+
+Veit et al. 2016, section 5: choose k blocks at random, go back through their branches and through
+the shortcuts of all others; the norm of what arrives is one observation.  Here one random order of
+the blocks gives one path of every length, its first k blocks: each is uniform among the paths of
+its length, and as they are nested they share most of their products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from resnet_probe.moments import Floats
+from resnet_probe.spectrum import gradients_of_nested_paths
+from resnet_probe.studies.paths.intervals import Interval, spread
+from resnet_probe.studies.paths.norms import blame, precise_norms
+from resnet_probe.studies.paths.passes import Batch
+from resnet_probe.studies.paths.request import Request
+from resnet_probe.studies.paths.seeds import generator_for
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images `start` to `stop`, and the numbers of the draws that are measured on them."""
+
+    start: int
+    stop: int
+    draws: tuple[int, ...]
+
+
+@dataclass
+class SampledPaths:
+    """Collects norms of sampled paths, each measured on a few images."""
+
+    request: Request
+    sums: Floats = field(init=False)
+    relative_sums: Floats = field(init=False)
+    images: Floats = field(init=False)
+    known: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.request.samples, self.request.most + 1)
+        self.sums, self.relative_sums = np.zeros(shape), np.zeros(shape)
+        self.images, self.known = np.zeros((shape[0], 1)), np.zeros((shape[0], 1))
+
+    def order(self, draw: int) -> list[int]:
+        """A random order of the blocks' positions; its first k blocks are the path of length k."""
+        generator = generator_for(self.request.seed, "order", draw)
+        return torch.randperm(self.request.blocks, generator=generator).tolist()
+
+    def groups(self, images: int) -> Iterator[Group]:
+        """The images in groups, and the draws dealt to them in turn."""
+        size = min(self.request.images_per_path, images)
+        starts = list(range(0, images, size))
+        mixed = torch.randperm(len(starts), generator=generator_for(self.request.seed, "groups"))
+        for place, index in enumerate(mixed.tolist()):
+            draws = tuple(range(place, self.request.samples, len(starts)))
+            if draws:
+                yield Group(starts[index], min(starts[index] + size, images), draws)
+
+    def add(self, batch: Batch, draw: int) -> None:
+        """One path of each length; raises `ProbeError` where a gradient is not finite."""
+        rows = gradients_of_nested_paths(
+            batch.frozen,
+            batch.gradient,
+            order=self.order(draw),
+            most=self.request.most,
+            chunk=batch.chunk,
+        )
+        norms = precise_norms(rows)
+        if not torch.isfinite(norms).all():
+            blame(batch, most=self.request.most)
+        self.sums[draw] += (norms * batch.size).sum(1).cpu().numpy()
+        self.relative_sums[draw] += (norms * batch.per_whole).nansum(1).cpu().numpy()
+        self.images[draw] += len(batch)
+        self.known[draw] += int((batch.whole > 0).sum())
+
+    def mean(self) -> Interval:
+        """The mean norm of the sampled paths of each length, with its 95 % interval over draws."""
+        return _ratio(self.sums, self.images)
+
+    def relative(self) -> Interval:
+        """The same in units of each image's whole gradient."""
+        return _ratio(self.relative_sums, self.known)
+
+
+def _ratio(sums: Floats, counts: Floats) -> Interval:
+    """Σ sums / Σ counts over draws, which may differ a little in how many images they hold."""
+    draws = len(sums)
+    images = counts.sum() or np.nan
+    mean = sums.sum(0) / images
+    if draws < 2:
+        return spread(mean, np.full_like(mean, np.nan), draws, positive=True)
+    residual = sums - mean * counts
+    error = np.sqrt(draws / (draws - 1) * (residual**2).sum(0)) / images
+    return spread(mean, error, draws, positive=True)
