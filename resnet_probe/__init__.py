@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from resnet_probe.errors import ProbeError
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
+    from resnet_probe.recalibrate import recalibrated
     from resnet_probe.results import Result
+    from resnet_probe.studies.agreement import agreement
+    from resnet_probe.studies.attribution import attribute
+    from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
+    from resnet_probe.studies.paths import path_gradients, paths
+    from resnet_probe.studies.responses import responses
     from resnet_probe.sweep import Sweep
 
 __version__ = "0.1.0"
@@ -26,11 +32,18 @@ _HOME = {
     "ResidualChain": "chain",
     "Result": "results",
     "Sweep": "sweep",
+    "agreement": "studies.agreement",
+    "attribute": "studies.attribution",
     "chain_of": "discover",
     "draw": "figures",
     "layers_of": "discover",
+    "lens": "studies.lens",
     "lesion": "studies.lesion",
+    "path_gradients": "studies.paths",
+    "paths": "studies.paths",
     "prepare": "loading",
+    "recalibrated": "recalibrate",
+    "responses": "studies.responses",
 }
 
 __all__ = [
@@ -40,11 +53,18 @@ __all__ = [
     "ResidualChain",
     "Result",
     "Sweep",
+    "agreement",
+    "attribute",
     "chain_of",
     "draw",
     "layers_of",
+    "lens",
     "lesion",
+    "path_gradients",
+    "paths",
     "prepare",
+    "recalibrated",
+    "responses",
 ]
 
 

@@ -10,14 +10,15 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "resnet_probe"
-UPPER = {"studies", "figures", "cli", "report", "summary", "benchmarks"}
+UPPER = {"studies", "figures", "cli", "report", "summary", "summaries", "benchmarks"}
 FORBIDDEN = {
     "chain edits discover option_a": {
         "torch-free": False,
         "modules": UPPER
         | {"sweep", "fold", "memory", "models", "zoo", "data", "training", "results", "stats"},
     },
-    "sweep fold memory studies": {
+    "sweep fold memory moments pullback spectrum rows arithmetic watch detached recalibrate "
+    "studies": {
         "torch-free": False,
         "modules": {"models", "zoo", "data", "training", "figures", "cli", "report", "summary"},
     },
@@ -25,11 +26,11 @@ FORBIDDEN = {
         "torch-free": False,
         "modules": {"studies", "figures", "cli", "report", "sweep", "summary", "benchmarks"},
     },
-    "results stats journal provenance published tables": {
+    "results stats lengths journal provenance published tables": {
         "torch-free": True,
         "modules": UPPER | {"chain", "models", "zoo", "data", "training", "sweep", "seaborn"},
     },
-    "figures summary": {
+    "figures summary path_summary summaries": {
         "torch-free": True,
         "modules": {"studies", "chain", "models", "zoo", "data", "training", "sweep", "cli"},
     },

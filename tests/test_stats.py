@@ -113,3 +113,27 @@ def test_median_interval_is_the_narrowest_that_covers(n: int) -> None:
     median, low, high = stats.median_interval(values)
     assert median == (n + 1) / 2 and low + high == n + 1
     assert covered(int(low)) >= 0.95 > covered(int(low) + 1)
+
+
+def test_intervals_of_many_means_at_once() -> None:
+    samples = np.random.default_rng(0).normal(size=(3, 12))
+    error = samples.std(axis=1, ddof=1) / np.sqrt(12)
+    low, high = stats.t_interval(samples.mean(axis=1), error, 12)
+    for place, sample in enumerate(samples):
+        expected = stats.mean_interval(sample)
+        assert (low[place], high[place]) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(stats.t_interval(1.0, 0.5, 1)).all()
+
+
+def test_the_jackknife_of_a_mean_is_its_t_interval() -> None:
+    sample = np.random.default_rng(1).normal(size=15)
+    left_out = [np.delete(sample, i).mean() for i in range(15)]
+    expected = stats.mean_interval(sample)
+    found = stats.jackknife(sample.mean(), left_out)
+    assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_a_jackknife_without_groups_or_with_gaps_has_no_interval() -> None:
+    assert np.isnan(stats.jackknife(1.0, [1.0])).all()
+    low, _ = stats.jackknife([1.0, 2.0], [[1.0, 2.0], [1.1, np.nan], [0.9, 2.1]])
+    assert np.isnan(low).tolist() == [False, True]

@@ -12,10 +12,34 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import NoReturn
 
-from resnet_probe.cli import bench, describe, lesion, train, zoo
+from resnet_probe.cli import (
+    agreement,
+    attribute,
+    bench,
+    blocks,
+    describe,
+    lens,
+    lesion,
+    paths,
+    responses,
+    train,
+    zoo,
+)
 from resnet_probe.errors import ProbeError
 
-COMMANDS = (lesion, describe, train, bench, zoo)
+COMMANDS = (
+    lesion,
+    paths,
+    responses,
+    lens,
+    attribute,
+    agreement,
+    blocks,
+    describe,
+    train,
+    bench,
+    zoo,
+)
 EPILOG = "python -m resnet_probe COMMAND --help says more of each; the README shows what they find."
 
 

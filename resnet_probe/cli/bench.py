@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.cli import bench_attribute, bench_paths
 from resnet_probe.cli import options as shared
-from resnet_probe.errors import ProbeError
+from resnet_probe.cli.bench_images import add_benchmark, chain_and_images
 
 if TYPE_CHECKING:
     from resnet_probe.benchmarks.lesion import LesionBenchmark
@@ -23,39 +24,18 @@ def add_parser(commands: Any) -> None:
     )
     what = parser.add_subparsers(metavar="WHAT", required=True)
     lesion = what.add_parser("lesion", help="every single deletion: plain loop against engine")
-    shared.add_network(lesion)
-    shared.add_data(lesion)
-    shared.add_run(lesion)
-    lesion.add_argument(
-        "--size", type=int, default=32, metavar="PIXELS",
-        help="of random images, used where no --data is given (default: 32)",
-    )  # fmt: skip
-    lesion.add_argument(
-        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
-    )
+    add_benchmark(lesion)
     lesion.set_defaults(run=run_lesion)
+    bench_paths.add_parser(what)
+    bench_attribute.add_parser(what)
 
 
 def run_lesion(options: Namespace) -> int:
     import torch
 
     from resnet_probe.benchmarks.lesion import benchmark
-    from resnet_probe.cli.prepare import prepare
-    from resnet_probe.loading import cut, find_device, load_network
 
-    if options.rounds < 1:
-        raise ProbeError(f"--rounds {options.rounds}: at least one round is needed")
-    if options.data:
-        prepared = prepare(options)
-        chain, images, what = prepared.chain, prepared.images, prepared.image_set.name
-    else:
-        where = find_device(options.device)
-        network = load_network(options.arch, options.weights, None)
-        generator = torch.Generator().manual_seed(options.seed)
-        shape = (options.limit or 256, 3, options.size, options.size)
-        images = torch.randn(shape, generator=generator).to(where)
-        chain = cut(network.arch, network.model.to(where), images[:1])
-        what = "random images"
+    chain, images, _, what = chain_and_images(options, images=256)
     found = benchmark(chain, images, rounds=options.rounds, **shared.run_options(options))
     print(f"{chain.name}, {len(images)} x {what} of {images.shape[-1]} pixels, {chain.device}, "
           f"{torch.get_num_threads()} threads, every single deletion\n")  # fmt: skip

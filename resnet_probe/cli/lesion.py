@@ -9,6 +9,7 @@ from typing import Any
 from resnet_probe.cli import options as shared
 from resnet_probe.cli.prepare import prepare
 from resnet_probe.cli.progress import progress_bar
+from resnet_probe.cli.recalibration import add_recalibration, training_images
 from resnet_probe.cli.run_folder import default_folder, facts
 from resnet_probe.loading import Prepared
 
@@ -54,6 +55,7 @@ def add_parser(commands: Any) -> None:
         metavar="FROM:TO:STEP",
         help="permute to these values of Kendall's τ instead of counting swaps",
     )
+    add_recalibration(parser)
     group = shared.add_run(parser)
     group.add_argument(
         "--exact",
@@ -72,6 +74,7 @@ def run(options: Namespace) -> int:
     from resnet_probe.results import refuse_other
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.plan import name_of, plan
+    from resnet_probe.summaries import summarize_recalibration
     from resnet_probe.summary import summarize
 
     settings = {key: getattr(options, key) for key in ("edit", "counts", "draws", "tau", "seed")}
@@ -79,11 +82,15 @@ def run(options: Namespace) -> int:
     prepared = prepare(options)
     plan(prepared.chain, **settings)  # refuses what cannot be drawn before anything is written
     study = name_of(options.edit, counts=options.counts, tau=options.tau)
-    folder = default_folder(study, prepared, options)
+    training = training_images(prepared, options)
+    again = training.images is not None
+    folder = default_folder(f"{study}-recalibrated" if again else study, prepared, options)
     identity = identity_of(study, settings, prepared, exact=options.exact)
+    identity |= training.identity
     refuse_other(folder, identity)
     announce(prepared)
     journal = Journal(folder, identity)
+    second = Journal(folder.with_name(f"{folder.name}.again"), identity) if again else None
     try:
         with progress_bar(study) as progress:
             result = lesion(
@@ -93,7 +100,9 @@ def run(options: Namespace) -> int:
                 **settings,
                 **run_options,
                 exact=options.exact,
+                recalibrate=training.images,
                 journal=journal,
+                recalibrate_journal=second,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -103,11 +112,15 @@ def run(options: Namespace) -> int:
         ) from None
     record = {**facts(prepared), **result.provenance, "identity": identity}
     result = replace(result, provenance=record)
-    figure = figures.draw(result, compare=options.compare)
-    saved = result.save(folder, figures={"figure": figure})
-    journal.discard()
+    drawn = figures.draw_all(result, compare=options.compare)
+    saved = result.save(folder, figures=drawn)
+    for kept in filter(None, (journal, second)):
+        kept.discard()
     print(summarize(result))
-    print(f"\n{saved}: table.csv, provenance.json, figure.png, figure.svg")
+    if again:
+        print(summarize_recalibration(result))
+    names = (f"{stem}.{kind}" for stem in drawn for kind in ("png", "svg"))
+    print(f"\n{saved}: table.csv, provenance.json, {', '.join(names)}")
     return 0
 
 

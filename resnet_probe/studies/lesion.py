@@ -18,6 +18,7 @@ from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.results import Result
 from resnet_probe.stats import mcnemar, wilson
 from resnet_probe.studies.plan import name_of, plan
+from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
 from resnet_probe.sweep import Piece, Progress, Sweep
 
 NEAR_TIE = 1e-4
@@ -46,7 +47,9 @@ def lesion(
     batch: int | None = None,
     memory: int = DEFAULT_MEMORY,
     exact: bool = False,
+    recalibrate: Tensor | None = None,
     journal: Keeper | None = None,
+    recalibrate_journal: Keeper | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.
@@ -55,10 +58,12 @@ def lesion(
     edit, the first one the baseline; errors, their difference from the baseline and the 95 %
     Wilson interval are in percent; `p_value` is McNemar's, exact, paired with the baseline on the
     same images and not corrected for the number of rows; `near_ties` counts images whose two best
-    logits lie within 1e-4, which alone may depend on rounding.
+    logits lie within 1e-4, which alone may depend on rounding.  With `recalibrate` `[m, …]`,
+    training images, every edit is measured once more with batch-norm statistics re-estimated on
+    them: the columns of `recalibration.side_by_side`.  The journals keep what is finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
-    another shape than the chain's, and logits that are not finite.
+    another shape than the chain's, logits that are not finite, and what `recalibrated` refuses.
     """
     began = time.perf_counter()
     check_data(chain, images, labels)
@@ -66,9 +71,17 @@ def lesion(
     sweep = Sweep(chain, batch=batch, memory=memory, exact=exact)
     correct, ties = _measure(sweep, edits, images, labels, journal, progress)
     table = tabulate(chain, edits, correct, ties, seed=seed)
+    if recalibrate is not None:
+        own = recalibrated_outcomes(
+            chain, edits, recalibrate, images, labels, batch=batch, memory=memory, exact=exact,
+            journal=recalibrate_journal, progress=progress,
+        )  # fmt: skip
+        table = side_by_side(table, correct, own)
     study = name_of(edit, counts=counts, tau=tau)
     what = {"study": study, "arch": chain.name, "images": len(images)}
     identity = {**what, "edit": edit, "seed": seed, "draws": draws, "exact": exact}
+    if recalibrate is not None:
+        identity["recalibrate"] = len(recalibrate)
     facts = {"near_ties": int(ties.sum()), "seconds": time.perf_counter() - began}
     kind = {"blocks": len(chain), "residual": chain.residual}
     return Result(study, table, {"identity": identity, **kind, **facts})

@@ -1,0 +1,96 @@
+"""`--recalibrate`: training images to re-estimate batch-norm statistics on."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_probe.errors import ProbeError
+from resnet_probe.loading import Prepared
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_probe.data import ImageSet
+
+SHARED = 0.1
+"""More images than this share in common with those that are tested on are no accident."""
+
+
+class Training(NamedTuple):
+    """Normalized images `[n, …]`, None where none were asked for, and what identifies them."""
+
+    images: Tensor | None
+    identity: dict[str, Any]
+
+
+def add_recalibration(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("batch-norm statistics")
+    group.add_argument(
+        "--recalibrate", type=int, metavar="IMAGES",
+        help="measure once more with statistics re-estimated on so many training images",
+    )  # fmt: skip
+    group.add_argument(
+        "--recalibrate-data", metavar="NAME",
+        help="where these come from (default: the training split of --data); a file or folder has "
+        "one split only, so it needs one of its own",
+    )  # fmt: skip
+
+
+def training_images(prepared: Prepared, options: Namespace) -> Training:
+    """The images that `--recalibrate` asks for.
+
+    Raises `ProbeError` for a set without a training split, too few images, images of another
+    shape, and images that are tested on.
+    """
+    from resnet_probe import data
+
+    count = options.recalibrate
+    if count is None:
+        if options.recalibrate_data:
+            raise ProbeError("--recalibrate-data goes with --recalibrate IMAGES: say how many")
+        return Training(None, {})
+    if count < 2:
+        raise ProbeError(f"--recalibrate {count}: variances need at least 2 images")
+    found = _load(prepared, options)
+    if len(found) < count:
+        raise ProbeError(f"--recalibrate {count}: {found.name} has {len(found)} images")
+    _refuse_test_images(prepared.image_set, found)
+    images = data.normalization(prepared.normalize).apply(found.images)
+    identity = {
+        "recalibrate": count,
+        "recalibrate_data": found.name,
+        "recalibrate_sha256": found.fingerprint(),
+    }
+    return Training(images.to(prepared.images.device), identity)
+
+
+def _load(prepared: Prepared, options: Namespace) -> ImageSet:
+    from resnet_probe import data
+
+    name, own = prepared.image_set.name, options.recalibrate_data
+    if own is None and ":" in name:
+        raise ProbeError(
+            f"{name} has one split, and statistics are never re-estimated on the images that are "
+            "tested on: give --recalibrate-data, the training images"
+        )
+    size = prepared.network.arch.input_shape[1:]
+    found = data.load(
+        own or name, split="train", root=options.data_root, size=size, limit=options.recalibrate
+    )
+    if found.images.shape[1:] != prepared.image_set.images.shape[1:]:
+        raise ProbeError(
+            f"the images of {found.name} have the shape {tuple(found.images.shape[1:])}, those of "
+            f"{name} {tuple(prepared.image_set.images.shape[1:])}: statistics need the same"
+        )
+    return found
+
+
+def _refuse_test_images(test: ImageSet, training: ImageSet) -> None:
+    tested = {image.numpy().tobytes() for image in test.images.cpu()}
+    common = sum(image.numpy().tobytes() in tested for image in training.images.cpu())
+    if common > SHARED * min(len(test), len(training)):
+        raise ProbeError(
+            f"{common} of the {len(training)} images of {training.name} are also among those that "
+            "are tested on: statistics are re-estimated on training images only"
+        )

@@ -1,0 +1,152 @@
+"""One batch through a chain, forward and back, with everything that is measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.detached import detached
+from resnet_probe.memory import Footprint, batch_size
+from resnet_probe.studies.checks import check_finite
+from resnet_probe.watch import Watched, relus, weight_layers
+
+AT_ONCE = 128
+"""Images that go through together at most on a CPU: more gain nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenBlock:
+    """A block at a batch: its terms `[n, …]`, gradients of unit scale, and what its ReLUs gave.
+
+    `shortcut` is None for a plain layer.  The gradients are those of each image's cross-entropy
+    with respect to the block's input `h` and to the sum, up to a positive factor for each image.
+    """
+
+    block: ResidualBlock
+    shortcut: Tensor | None
+    branch: Tensor
+    out: Tensor
+    gradient_h: Tensor
+    gradient_sum: Tensor
+    relus: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A batch of images from `start`: the weight layers' responses `[n, …]`, and the blocks."""
+
+    start: int
+    layers: tuple[Tensor, ...]
+    blocks: tuple[SeenBlock, ...]
+
+    @property
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything that is held."""
+        yield from self.layers
+        for block in self.blocks:
+            yield from (block.branch, block.out, block.gradient_h, block.gradient_sum, *block.relus)
+            if block.shortcut is not None:
+                yield block.shortcut
+
+
+class Passes:
+    """Runs images `[n, …]` through the chain's own modules, nothing folded."""
+
+    def __init__(self, chain: ResidualChain) -> None:
+        self.chain = detached(chain)
+        self.layers = weight_layers(self.chain)
+        nodes: dict[int, list[fx.Node]] = {number: [] for number in range(len(chain) + 1)}
+        for layer in self.layers:
+            nodes[layer.block].append(layer.node)
+        self.stem = Watched(self.chain.stem, nodes[0])
+        self.parts = [
+            (block, len(nodes[block.number]),
+             Watched(block.branch, nodes[block.number] + relus(block.branch)),
+             Watched(block.after, relus(block.after)))
+            for block in self.chain
+        ]  # fmt: skip
+
+    @torch.enable_grad()
+    def __call__(self, images: Tensor, labels: Tensor, start: int = 0) -> Seen:
+        """Raises `ProbeError` for logits that are not finite."""
+        h, layers = self.stem(images.to(self.chain.device))
+        h = h.detach().requires_grad_()
+        states: list[tuple[Tensor, Tensor]] = []
+        terms: list[tuple[Tensor | None, Tensor, Tensor, tuple[Tensor, ...]]] = []
+        for block, count, branch, after in self.parts:
+            response, inner = branch(h)
+            short = block.shortcut(h) if block.residual else None
+            total = response if short is None else short + response
+            out, behind = after(total)
+            layers += inner[:count]
+            states.append((h, total))
+            terms.append((short, response, out, (*inner[count:], *behind)))
+            h = out
+        logits = self.chain.head(h)
+        check_finite(logits, self.chain, start)
+        wanted = [tensor for pair in states for tensor in pair]
+        gradients = torch.autograd.grad(logits, wanted, _unit_gradient(logits, labels))
+        blocks = []
+        for place, (block, *_) in enumerate(self.parts):
+            short, response, out, active = terms[place]
+            blocks.append(
+                SeenBlock(
+                    block=block,
+                    shortcut=None if short is None else short.detach(),
+                    branch=response.detach(),
+                    out=out.detach(),
+                    gradient_h=gradients[2 * place],
+                    gradient_sum=gradients[2 * place + 1],
+                    relus=tuple(value.detach() for value in active),
+                )
+            )
+        return Seen(start, tuple(value.detach() for value in layers), tuple(blocks))
+
+    def batch_for(self, images: Tensor, labels: Tensor, *, asked: int | None, memory: int) -> int:
+        """How many images go through at once; `ProbeError` where the budget has no room for one."""
+        held = self._held_bytes(images[:1], labels[:1])
+        largest = max(1, max(shape for block in self.chain for shape in _sizes(block)))
+        needs = Footprint(self.chain.name, 0, 8 * largest, held)  # a copy in float64
+        most = batch_size(
+            needs, states=2, memory=memory, images=len(images), asked=asked,
+            device=torch.device("meta"),  # the cache of a CPU is no limit here
+        )  # fmt: skip
+        return min(most, AT_ONCE) if asked is None and images.device.type == "cpu" else most
+
+    def _held_bytes(self, image: Tensor, label: Tensor) -> int:
+        """Bytes that a pass over one image keeps alive, for its way back and to be measured."""
+        storages: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            seen = self(image, label)
+        for tensor in seen.tensors:
+            keep(tensor)
+        for module in self.chain.modules:
+            for weight in (*module.parameters(), *module.buffers()):
+                storages.pop(weight.untyped_storage().data_ptr(), None)
+        return sum(storages.values()) + 1
+
+
+def _unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """The gradient of each image's cross-entropy at the logits, scaled to norm 1.
+
+    Only its direction is asked for, and that of a confident image would be lost to underflow.
+    """
+    chance = torch.softmax(logits.detach().double(), dim=1)
+    here = labels.to(logits.device).unsqueeze(1)
+    others = chance.scatter(1, here, 0.0)
+    gradient = others.scatter(1, here, -others.sum(1, keepdim=True))
+    return torch.nn.functional.normalize(gradient, dim=1, eps=1e-300).to(logits.dtype)
+
+
+def _sizes(block: ResidualBlock) -> tuple[int, int]:
+    return torch.Size(block.in_shape).numel(), torch.Size(block.out_shape).numel()
