@@ -26,7 +26,7 @@ SINGLE = (("all", "rms_norm"), ("sample", "mean_norm"))
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tiny", action="store_true", help="a small network, few images")
-    options.add_argument("--arch", default="resnet110")
+    options.add_argument("--arch", default="preresnet110")
     options.add_argument("--weights", type=Path)
     options.add_argument("--normalize")
     options.add_argument("--data")
