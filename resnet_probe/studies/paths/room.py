@@ -72,7 +72,8 @@ def room_for(
     if asked is not None and asked > most:
         needed = format_bytes(needs.fixed(chunk) + asked * needs.one)
         raise ProbeError(
-            f"a batch of {asked} images needs {needed} for its paths: the memory budget of {format_bytes(memory)} allows {most} images"
+            f"a batch of {asked} images needs {needed} for its paths: the memory budget of "
+            f"{format_bytes(memory)} allows {most} images"
         )
     if asked is None:
         fits_cache = min(max(1, STACK // needs.stack), max(4, CACHE // needs.state))

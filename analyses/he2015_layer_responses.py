@@ -1,0 +1,51 @@
+"""How large the responses of residual and plain networks are, layer by layer.
+
+Paper    He, Zhang, Ren, Sun 2015, arXiv 1512.03385, section 4.2 and figure 7
+Claim    Residual networks have smaller responses than plain ones, and deeper residual networks
+         smaller ones than shallower: standard deviations behind batch norm, before ReLU and
+         addition, 20 > 56 > 110 layers, on CIFAR-10
+Here     the same on the handwritten digits, with the bundled networks; RESULT below is what this
+         script prints
+Run      python analyses/he2015_layer_responses.py          (--tiny: two networks, few images)
+         other weights: python -m resnet_probe responses --arch resnet20 resnet56 --weights …
+
+RESULT   898 images, standard deviations resnet20 0.870, resnet56 0.737, resnet110 0.728, plain20
+         0.887: residual below plain holds for all three; 20 > 56 > 110 holds, but 56 and 110 do not
+         differ beyond their intervals. Under a minute on 2 CPU cores
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from resnet_probe import Result, draw, prepare, responses
+from resnet_probe.summaries import summarize_responses
+
+HERE = Path(__file__).parent
+STUDY = "responses"
+NETWORKS = ("resnet20", "resnet56", "resnet110", "plain20")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--tiny", action="store_true", help="two networks, few images")
+    options.add_argument("--out", type=Path, default=HERE / "he2015_layer_responses")
+    given = options.parse_args()
+    names = ("resnet20", "plain20") if given.tiny else NETWORKS
+    tables = []
+    for arch in names:
+        network = prepare(arch, limit=32 if given.tiny else None)
+        tables.append(responses(network.chain, network.images, network.labels).table)
+    table = pd.concat(tables, ignore_index=True)
+    identity = {"study": STUDY, "arch": ", ".join(names), "data": "digits",
+                "images": int(table["images"].iloc[0])}  # fmt: skip
+    result = Result(STUDY, table, {"identity": identity})
+    print(summarize_responses(result))
+    print(result.save(given.out, figures={"figure": draw(result)}))
+
+
+if __name__ == "__main__":
+    main()
