@@ -17,7 +17,10 @@ from resnet_probe.studies.votes import Votes
 
 @pytest.fixture(scope="module")
 def chain():
-    return chain_of(seeded(TinyResNet), images(2))
+    model = seeded(TinyResNet)
+    with torch.no_grad():
+        model.head.weight.mul_(8)  # sure answers, so that softmax outputs are not logits
+    return chain_of(model, images(2))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,7 @@ def test_quantities_by_number_of_deleted_blocks(chain, some):
     wrong = (chance.argmax(2) != y).numpy()
     whole = table.iloc[0]
     assert (whole["kind"], whole["value"]) == ("whole", pytest.approx(100 * wrong[0].mean()))
+    assert (chance[1:4].mean(0).argmax(1) != chance[1:4].log().mean(0).argmax(1)).any()
     for k, places in ((1, [1, 2, 3]), (2, [4, 5, 6])):
         assert [edits[i].edits for i in places] == [k] * 3
         rows = rows_of(table, "lesioned", k)

@@ -99,6 +99,7 @@ KNOWN = {
     "option A": lambda: Of(lambda x: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 2))),
     "identity": nn.Identity,
     "sum of two": lambda: Of(lambda x, conv: conv(x) + x, conv(4, 4, 3, padding=1)),
+    "sum of an activation": lambda: Of(lambda x: F.relu(x) + x),
     "sum that broadcasts": lambda: Of(lambda x, pool: x + pool(x), nn.AdaptiveAvgPool2d(1)),
     "sum with a number": lambda: Of(lambda x: x + 1.5),
     "layer scale": lambda: Of(lambda x, norm: norm.weight.view(-1, 1, 1) * x, nn.BatchNorm2d(4)),
@@ -248,7 +249,8 @@ def test_freezing_changes_nothing_of_the_model():
     frozen = ChainLinearizer(chain)(images())
     frozen.loss_gradient(labels())
     in_precision(chain, torch.float64)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    for name, value in model.state_dict().items():
+        assert value.dtype == before[name].dtype and torch.equal(before[name], value)
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert all(p.grad is None for p in model.parameters())
     assert not frozen.logits.requires_grad
