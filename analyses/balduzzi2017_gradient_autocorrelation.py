@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 STUDY = "balduzzi2017-gradient-autocorrelation"
 NETWORKS = ("plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110", "preresnet110")
 NOISES = ("white noise", "brown noise")
+AT_ONCE = 32
+"""Points that are differentiated together."""
 
 
 def main() -> None:
@@ -73,10 +75,13 @@ def slopes(
     chain: ResidualChain, first: torch.Tensor, last: torch.Tensor, points: int
 ) -> np.ndarray:
     """The derivative of each logit along the line from one image to the other."""
-    t = torch.linspace(0, 1, points, device=first.device, requires_grad=True)
-    logits = chain(first + t.view(-1, 1, 1, 1) * (last - first))
-    found = [torch.autograd.grad(logits[:, c].sum(), t, retain_graph=True)[0] for c in range(10)]
-    return torch.stack(found).double().cpu().numpy()
+    parts = []
+    for some in torch.linspace(0, 1, points, device=first.device).split(AT_ONCE):
+        t = some.clone().requires_grad_()
+        logits = chain(first + t.view(-1, 1, 1, 1) * (last - first))
+        each = [logits[:, c].sum() for c in range(logits.shape[1])]
+        parts.append(torch.stack([torch.autograd.grad(y, t, retain_graph=True)[0] for y in each]))
+    return torch.cat(parts, dim=1).double().cpu().numpy()
 
 
 def autocorrelation(values: np.ndarray, lags: range) -> np.ndarray:
