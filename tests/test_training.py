@@ -96,7 +96,7 @@ def test_senseless_recipes_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_digits_are_never_mirrored() -> None:
-    assert not training.recipe_for("digits").flip
+    assert not training.recipe("digits").flip
     with pytest.raises(ProbeError, match="digits cannot be trained with flip"):
         run(recipe=replace(RECIPE, flip=True))
 

@@ -18,6 +18,7 @@ RECIPE_OPTIONS = {
     "warmup": float,
     "weight_decay": float,
     "label_smoothing": float,
+    "precision": str,
 }
 
 
@@ -34,7 +35,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--test-data", metavar="NAME", help="test images (default: the set's own)")
     parser.add_argument("--data-root", type=Path, metavar="DIR")
     parser.add_argument("--normalize", metavar="NAME", help="(default: measured on the images)")
-    recipe = parser.add_argument_group("the recipe (defaults depend on the data set)")
+    recipe = parser.add_argument_group("the recipe, and what to change in it")
+    recipe.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="2015 (He et al.: 164 epochs, the rate in steps), fast (60 epochs, one cycle) or "
+        "digits (default: digits for the digits, else 2015)",
+    )
     for name, kind in RECIPE_OPTIONS.items():
         recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X")
     parser.add_argument("--seed", type=int, default=0)
@@ -59,15 +66,17 @@ def run(options: Namespace) -> int:
     test_set = data.load(options.test_data or options.data, split="test", **where)
     scale = data.normalization(options.normalize) if options.normalize else data.measure(train_set)
     given = {name: getattr(options, name) for name in RECIPE_OPTIONS}
+    model = arch.build(len(train_set.class_names), seed=options.seed)
     recipe = replace(
-        training.recipe_for(options.data), **{k: v for k, v in given.items() if v is not None}
+        training.recipe(options.recipe or training.usual_recipe(options.data), model),
+        **{k: v for k, v in given.items() if v is not None},
     )
     folder = options.out or Path("runs") / _folder_name(arch.spec, data.slug(options.data))
     checkpoint = folder / "checkpoint.pt"
     print(f"{arch.spec} on {options.data}: {recipe.epochs} epochs, {folder}")
     try:
         result = training.train(
-            arch.build(len(train_set.class_names), seed=options.seed),
+            model,
             train_set,
             test_set,
             normalization=scale,
@@ -130,7 +139,7 @@ def _command(options: Namespace) -> str:
         "--data",
         options.data,
     ]
-    for name in ("test_data", "normalize", *RECIPE_OPTIONS, "seed"):
+    for name in ("test_data", "normalize", "recipe", *RECIPE_OPTIONS, "seed"):
         value = getattr(options, name)
         if value is not None:
             given += [f"--{name.replace('_', '-')}", str(value)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_probe.training.evaluation import count_correct
-from resnet_probe.training.recipe import RECIPES, Recipe, learning_rate, recipe_for
+from resnet_probe.training.recipe import RECIPES, Recipe, learning_rate, recipe, usual_recipe
 from resnet_probe.training.trainer import TrainingRun, train
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "TrainingRun",
     "count_correct",
     "learning_rate",
-    "recipe_for",
+    "recipe",
     "train",
+    "usual_recipe",
 ]

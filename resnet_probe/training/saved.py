@@ -12,7 +12,7 @@ import torch
 
 from resnet_probe.errors import ProbeError
 
-PARTS = {"model", "optimizer", "generator", "history", "options"}
+PARTS = {"model", "optimizer", "generator", "starting", "history", "options"}
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:

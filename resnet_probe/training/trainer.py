@@ -26,6 +26,8 @@ from resnet_probe.training.recipe import Recipe, learning_rate
 Row = dict[str, float]
 # Looking at the loss waits for the device, so not after every step.
 LOOK_EVERY = 32
+# He et al. 2015, section 4.2: a low start ends "when the training error is below 80 %".
+LOW_START, LOW_UNTIL_PCT = 0.1, 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,8 @@ class State:
     optimizer: torch.optim.SGD
     generator: Generator
     device: torch.device
+    starting: bool
+    """Whether the low start of the recipe still goes on."""
     history: list[Row] = field(default_factory=list)
 
     @classmethod
@@ -116,10 +120,11 @@ class State:
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
         )
         batches = Batches.of(train_set.images.to(device), train_set.labels.to(device), recipe)
-        return cls(own, batches, optimizer, Generator().manual_seed(seed), device)
+        generator = Generator().manual_seed(seed)
+        return cls(own, batches, optimizer, generator, device, recipe.low_start)
 
     def parts(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -127,6 +132,7 @@ class State:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "starting": self.starting,
             "history": self.history,
             "options": dict(options),
         }
@@ -139,6 +145,7 @@ class State:
         except (RuntimeError, ValueError) as error:
             raise ProbeError(f"the checkpoint {path} is of another network") from error
         self.generator.set_state(parts["generator"])
+        self.starting = parts["starting"]
         self.history = list(parts["history"])
 
 
@@ -165,18 +172,22 @@ def one_pass(state: State, normalization: Normalization, epoch: int) -> tuple[fl
     steps, recipe = state.batches.steps, state.batches.recipe
     total = torch.zeros((), device=state.device)
     wrong = torch.zeros((), dtype=torch.int64, device=state.device)
+    seen = last_seen = last_wrong = 0
     state.model.train()
     with drawing_from(state.generator, state.device):
         for step, (images, labels) in enumerate(state.batches.epoch(state.generator)):
-            done = (epoch - 1) * steps + step
-            lr = learning_rate(recipe, done, recipe.epochs * steps)
+            lr = learning_rate(recipe, (epoch - 1) * steps + step, recipe.epochs * steps)
+            lr *= LOW_START if state.starting else 1
             logits, loss = one_step(state, normalization.apply(images), labels, lr)
             total += loss * len(labels)
             wrong += (logits.argmax(1) != labels).sum()
+            seen += len(labels)
             if step % LOOK_EVERY == 0 or step == steps - 1:
                 refuse_divergence(float(total), epoch, lr)
-    images_seen = len(state.batches.labels)
-    return float(total) / images_seen, 100 * int(wrong) / images_seen, lr
+                error = 100 * (int(wrong) - last_wrong) / (seen - last_seen)
+                state.starting &= error >= LOW_UNTIL_PCT
+                last_seen, last_wrong = seen, int(wrong)
+    return float(total) / seen, 100 * int(wrong) / seen, lr
 
 
 @contextmanager
@@ -197,8 +208,11 @@ def one_step(state: State, images: Tensor, labels: Tensor, lr: float) -> tuple[T
     """One update of the weights at this rate; logits and loss, detached."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    logits = state.model(images)
-    loss = F.cross_entropy(logits, labels, label_smoothing=state.batches.recipe.label_smoothing)
+    recipe = state.batches.recipe
+    half = recipe.precision == "bfloat16"
+    with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
+        logits = state.model(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
