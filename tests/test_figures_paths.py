@@ -9,8 +9,8 @@ from test_figures_style import shown_texts
 
 from resnet_probe import figures, lengths
 from resnet_probe.errors import ProbeError
-from resnet_probe.path_summary import summarize_paths
 from resnet_probe.results import Result
+from resnet_probe.summaries import summarize_paths
 
 COLUMNS = ["value", "ci_low", "ci_high", "relative", "relative_low", "relative_high"]
 TITLE = "preresnet110 on cifar10-lossless/test-00000-of-00001.parquet, 10,000 images"

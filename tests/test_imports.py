@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "resnet_probe"
-UPPER = {"studies", "figures", "cli", "report", "summary", "summaries", "benchmarks"}
+UPPER = {"studies", "figures", "cli", "report", "summaries", "benchmarks"}
 FORBIDDEN = {
     "chain edits discover option_a": {
         "torch-free": False,
@@ -20,17 +20,17 @@ FORBIDDEN = {
     "sweep fold memory moments pullback spectrum rows arithmetic watch detached recalibrate "
     "studies": {
         "torch-free": False,
-        "modules": {"models", "zoo", "data", "training", "figures", "cli", "report", "summary"},
+        "modules": {"models", "zoo", "data", "training", "figures", "cli", "report", "summaries"},
     },
     "models zoo data training": {
         "torch-free": False,
-        "modules": {"studies", "figures", "cli", "report", "sweep", "summary", "benchmarks"},
+        "modules": {"studies", "figures", "cli", "report", "sweep", "summaries", "benchmarks"},
     },
     "results stats lengths journal provenance published tables": {
         "torch-free": True,
         "modules": UPPER | {"chain", "models", "zoo", "data", "training", "sweep", "seaborn"},
     },
-    "figures summary path_summary summaries": {
+    "figures summaries": {
         "torch-free": True,
         "modules": {"studies", "chain", "models", "zoo", "data", "training", "sweep", "cli"},
     },

@@ -74,8 +74,7 @@ def run(options: Namespace) -> int:
     from resnet_probe.results import refuse_other
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.plan import name_of, plan
-    from resnet_probe.summaries import summarize_recalibration
-    from resnet_probe.summary import summarize
+    from resnet_probe.summaries import summarize_lesion, summarize_recalibration
 
     settings = {key: getattr(options, key) for key in ("edit", "counts", "draws", "tau", "seed")}
     run_options = shared.run_options(options)
@@ -116,7 +115,7 @@ def run(options: Namespace) -> int:
     saved = result.save(folder, figures=drawn)
     for kept in filter(None, (journal, second)):
         kept.discard()
-    print(summarize(result))
+    print(summarize_lesion(result))
     if again:
         print(summarize_recalibration(result))
     names = (f"{stem}.{kind}" for stem in drawn for kind in ("png", "svg"))

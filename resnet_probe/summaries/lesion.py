@@ -11,7 +11,7 @@ LEVEL = 0.05
 WORST = 5
 
 
-def summarize(result: Result) -> str:
+def summarize_lesion(result: Result) -> str:
     """The lines that a lesion run prints."""
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
