@@ -17,15 +17,19 @@ class Architecture:
     """A network by name; `spec` is its one spelling, options at their default left out.
 
     `input_shape` is (channels, height, width) of the images it was made for, `classes` the default
-    number of classes. `residual` is False where its blocks are plain layers.
+    number of classes. `residual` is False where its blocks are plain layers. `note` says what
+    deleting a block and taking a path mean, where a block is not just x + F(x). `output` names the
+    logits among several tensors that it returns.
     """
 
     spec: str
-    family: str  # "resnet" | "preresnet" | "plain" | "vgg" | "torchvision"
+    family: str  # resnet, preresnet, plain, wrn, resnext, highway, vgg, torchvision or own
     input_shape: tuple[int, int, int]
     classes: int
     residual: bool
     make: Callable[..., nn.Module] = field(repr=False, compare=False)
+    note: str = field(default="", repr=False)
+    output: str | None = None
 
     def build(self, classes: int | None = None, *, seed: int | None = None) -> nn.Module:
         """The network with initial weights, in train mode: [n, 3, h, w] -> [n, classes].
@@ -45,13 +49,19 @@ class Architecture:
     def pretrained(
         self, weights: str = "DEFAULT", *, progress: bool = False
     ) -> pretrained.Pretrained:
-        """The network with weights that torchvision publishes, downloaded once.
+        """The network with weights that torchvision or timm publishes, downloaded once.
 
-        Raises ProbeError where torchvision has no such weights, and without a network.
+        Of timm's, the name itself says which weights.
+
+        Raises ProbeError where there are no such weights, and without a network.
         """
+        if self.family == "timm":
+            from resnet_probe.models import from_timm
+
+            return from_timm.load(self.spec.removeprefix("timm:"))
         if self.family != "torchvision":
             raise ProbeError(
                 f"{self.spec} has no pretrained weights of torchvision: "
                 f"those are for {', '.join(pretrained.NAMES)}"
             )
-        return pretrained.load(self.spec, weights, progress=progress)
+        return pretrained.load(self.spec.removeprefix("torchvision:"), weights, progress=progress)

@@ -1,90 +1,119 @@
-"""Networks of three stages for small images, residual or plain, composed of one block spec.
+"""Networks of three stages for small images: the plans of every family, from their options.
 
-The form is that of He et al. 2015, arXiv 1512.03385, section 4.2: a 3×3 convolution, three stages
-of equally many blocks with 1, 2 and 4 times the base width on images of full, half and quarter
-size, global average pooling and one linear layer.
+The form is that of He et al. 2015, arXiv 1512.03385, section 4.2: three stages of equally many
+blocks with 1, 2 and 4 times the base width on images of full, half and quarter size.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from dataclasses import replace
+from typing import Any
 
-from resnet_probe.models.blocks import (
-    BASIC,
-    BOTTLENECK,
-    FULL_PREACTIVATION,
-    ORIGINAL,
-    Block,
-    BlockSpec,
-)
-from resnet_probe.models.initial import he_normal_
-from resnet_probe.models.parts import Assembly
+from torch import nn
+
+from resnet_probe.models.blocks import BASIC, BOTTLENECK, BlockSpec, Body
+from resnet_probe.models.joins import Join
+from resnet_probe.models.orders import ORDERS
+from resnet_probe.models.staged import Plan, StagedNet
 
 STAGES = 3
+EXPANSION = 4
+"""How much wider a bottleneck is behind than inside."""
+RESNEXT_STEM = 64
 
 
-class CifarNet(Assembly):
-    """Images [n, 3, h, w] -> logits [n, classes]; made for 32×32, runs from 1×1 upwards.
+def blocks_in(depth: int, body: Body, extra: int) -> tuple[int, ...]:
+    """Blocks of each stage: depth = 6n + extra, or 9n + extra for bottlenecks.
 
-    `blocks` is the number of blocks in each stage, `width` the channels of the stem.
+    Counted are, as in the papers, the convolutions of branches and, as `extra`, what is beside
+    them: the stem and the linear layer, and by Zagoruyko & Komodakis 2016 two projections more.
     """
-
-    def __init__(self, spec: BlockSpec, *, blocks: int, width: int, classes: int) -> None:
-        super().__init__()
-        self.steps_stem = self.append_conv(3, width, 3)
-        self.steps_stem += self.append_activation(spec.order.opening, width)
-        channels = width
-        for stage in range(STAGES):
-            layers = _stage(spec, channels, width * 2**stage, blocks, first_stage=stage == 0)
-            self.add_module(f"layer{stage + 1}", layers)
-            channels = width * 2**stage * spec.body.expansion
-        self.steps_closing = self.append_activation(spec.order.closing, channels)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.linear = nn.Linear(channels, classes)
-        he_normal_(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.run(self.steps_stem, x)
-        x = self.run(tuple(f"layer{stage + 1}" for stage in range(STAGES)), x)
-        x = self.run(self.steps_closing, x)
-        return self.linear(self.pool(x).flatten(1))
+    return ((depth - extra) // (STAGES * len(body.kernels)),) * STAGES
 
 
-def _stage(
-    spec: BlockSpec, channels: int, width: int, blocks: int, *, first_stage: bool
-) -> nn.Sequential:
-    stride = 1 if first_stage else 2
-    layers = [Block(spec, channels, width, stride=stride, first=first_stage)]
-    out_channels = width * spec.body.expansion
-    layers += [Block(spec, out_channels, width) for _ in range(blocks - 1)]
-    return nn.Sequential(*layers)
+def block_spec(
+    order: str, body: Body, shortcut: str, usual: str, gate_bias: float = 0.0
+) -> BlockSpec:
+    """`shortcut` is a base (A, B or C), or a join on top of the `usual` base."""
+    if shortcut in ("A", "B", "C"):
+        return BlockSpec(ORDERS[order], body, shortcut)
+    return BlockSpec(ORDERS[order], body, usual, Join(shortcut, gate_bias))
 
 
-def blocks_per_stage(spec: BlockSpec, depth: int) -> int:
-    """Blocks in each stage of a network of that depth: depth = 6n+2, or 9n+2 for bottlenecks.
-
-    Counted are the convolutions of stem and branches and the linear layer, as in the papers.
-    """
-    return (depth - 2) // (STAGES * len(spec.body.kernels))
-
-
-def resnet(*, depth: int, shortcut: str, width: int, classes: int) -> nn.Module:
-    """A residual network in the original order: convolution, batch norm, ReLU."""
-    return _network(BlockSpec(ORIGINAL, BASIC, shortcut), depth, width, classes)
+def residual(
+    *,
+    depth: int,
+    width: int,
+    bottleneck: bool,
+    classes: int,
+    order: str = "preact",
+    shortcut: str,
+    gate_bias: float,
+    zero_init: str = "no",
+    stochastic_depth: float,
+    deleted: tuple[int, ...],
+) -> nn.Module:
+    """A residual network in any order (He et al. 2015 and 2016, arXiv 1603.05027)."""
+    body = BOTTLENECK if bottleneck else BASIC
+    # He et al. 2016, appendix: the bottleneck networks project where the width grows.
+    spec = block_spec(order, body, shortcut, "B" if bottleneck else "A", gate_bias)
+    plan = Plan(
+        spec,
+        blocks_in(depth, body, extra=2),
+        stem=width,
+        inner=width,
+        outer=width * (EXPANSION if bottleneck else 1),
+        stochastic_depth=stochastic_depth,
+        deleted=deleted,
+        zero_init=zero_init == "yes",
+    )
+    return StagedNet(plan, classes=classes)
 
 
 def plain(*, depth: int, width: int, classes: int) -> nn.Module:
     """The residual network of that depth without its shortcuts (section 4.2)."""
-    return _network(BlockSpec(ORIGINAL, BASIC, None), depth, width, classes)
+    spec = BlockSpec(ORDERS["original"], BASIC, None)
+    plan = Plan(spec, blocks_in(depth, BASIC, extra=2), stem=width, inner=width, outer=width)
+    return StagedNet(plan, classes=classes)
 
 
-def preresnet(
-    *, depth: int, shortcut: str, width: int, bottleneck: bool, classes: int
+def wide(
+    *, depth: int, widen: int, width: int, dropout: float, classes: int, **skipping: Any
 ) -> nn.Module:
-    """A residual network in the full pre-activation order (He et al. 2016, arXiv 1603.05027)."""
-    body = BOTTLENECK if bottleneck else BASIC
-    return _network(BlockSpec(FULL_PREACTIVATION, body, shortcut), depth, width, classes)
+    """A wide residual network, WRN-depth-widen (Zagoruyko & Komodakis 2016, arXiv 1605.07146).
+
+    Full pre-activation with basic blocks, `widen` times the width behind a stem of `width`;
+    projections where the shape changes, the first block's shortcut clean where it does not.
+    """
+    spec = BlockSpec(ORDERS["preact"], replace(BASIC, dropout=dropout), "B")
+    plan = Plan(
+        spec,
+        blocks_in(depth, BASIC, extra=4),
+        stem=width,
+        inner=width * widen,
+        outer=width * widen,
+        shares_first=False,
+        **skipping,
+    )
+    return StagedNet(plan, classes=classes)
 
 
-def _network(spec: BlockSpec, depth: int, width: int, classes: int) -> nn.Module:
-    return CifarNet(spec, blocks=blocks_per_stage(spec, depth), width=width, classes=classes)
+def resnext(
+    *, depth: int, cardinality: int, width: int, classes: int, zero_init: str, **skipping: Any
+) -> nn.Module:
+    """ResNeXt-depth, `cardinality` × `width` d (Xie et al. 2016, arXiv 1611.05431, section 4.1).
+
+    Bottlenecks of 256 channels in the first stage, whose 3×3 convolution has `cardinality` groups
+    of `width` channels there; the original order, projections where the shape changes.
+    """
+    body = replace(BOTTLENECK, strided=1, groups=cardinality)
+    plan = Plan(
+        BlockSpec(ORDERS["original"], body, "B"),
+        blocks_in(depth, body, extra=2),
+        stem=RESNEXT_STEM,
+        inner=cardinality * width,
+        outer=RESNEXT_STEM * EXPANSION,
+        zero_init=zero_init == "yes",
+        **skipping,
+    )
+    return StagedNet(plan, classes=classes)

@@ -8,52 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.models.options import Depth, Option, Value, spelled, whole_number
 
-
-@dataclass(frozen=True)
-class Choice:
-    """An option that takes one of a few words."""
-
-    name: str
-    default: str
-    allowed: tuple[str, ...]
-
-    def __str__(self) -> str:
-        *most, last = self.allowed
-        return f"{', '.join(most)} or {last}" if most else last
-
-    def read(self, text: str) -> str | None:
-        """The value that `text` spells, None where it is not an allowed one."""
-        return text if text in self.allowed else None
-
-
-@dataclass(frozen=True)
-class Count:
-    """An option that takes a whole number between two bounds, both included."""
-
-    name: str
-    default: int
-    low: int = 1
-    high: int = 1024
-
-    def __str__(self) -> str:
-        return f"a whole number from {self.low} to {self.high}"
-
-    def read(self, text: str) -> int | None:
-        """The value that `text` spells, None where it is not an allowed one."""
-        # isdecimal() keeps out what int() would take besides: signs, blanks, underscores. The
-        # length is looked at before int(), which refuses thousands of digits by itself.
-        if not (text.isascii() and text.isdecimal() and len(text) <= len(str(self.high))):
-            return None
-        value = int(text)
-        return value if self.low <= value <= self.high else None
-
-
-Option = Choice | Count
-Value = str | int
+SHOWN = 3
+"""Of how many options a message says what they take."""
 
 
 def split(spec: str) -> tuple[str, list[str]]:
@@ -66,7 +26,7 @@ def read_options(spec: str, options: Sequence[Option]) -> dict[str, Value]:
     """The value of every option, in the order of `options`, defaults filled in.
 
     Raises ProbeError for text that is not `option=value`, an option that is not among `options` or
-    that is given twice, and a value that the option does not take.
+    that is given twice, a value that the option does not take, and an option that must be given.
     """
     name, assignments = split(spec)
     known = {option.name: option for option in options}
@@ -76,22 +36,28 @@ def read_options(spec: str, options: Sequence[Option]) -> dict[str, Value]:
         if not equals:
             raise ProbeError(
                 f'"{assignment}" in "{spec}" is not of the form option=value: '
-                f"{_what_there_is(name, options)}"
+                f"{what_there_is(name, options)}"
             )
         if key not in known:
-            raise ProbeError(f'{name} has no option "{key}": {_what_there_is(name, options)}')
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+            hint = f" (do you mean {near[0]}?)" if near else ""
+            raise ProbeError(f'{name} has no option "{key}"{hint}: {what_there_is(name, options)}')
         if key in given:
             raise ProbeError(f'"{spec}" gives {key} twice: an option may be given once')
         value = known[key].read(text)
         if value is None:
-            raise ProbeError(f'{name} cannot have {key}="{text}": {key} takes {known[key]}')
+            raise ProbeError(_refusal(name, known[key], text))
         given[key] = value
-    return {option.name: given.get(option.name, option.default) for option in options}
+    for option in options:
+        if option.default is None and option.name not in given:
+            raise ProbeError(f"{name} alone is no network: give {option.name}, {option}")
+    return {o.name: given[o.name] if o.default is None else given.get(o.name, o.default)
+            for o in options}  # fmt: skip
 
 
 def canonical(name: str, values: Mapping[str, Value], options: Sequence[Option]) -> str:
     """The one spelling of a network: options in the order of `options`, defaults left out."""
-    given = [f"{o.name}={values[o.name]}" for o in options if values[o.name] != o.default]
+    given = [f"{o.name}={spelled(values[o.name])}" for o in options if values[o.name] != o.default]
     return f"{name}:{','.join(given)}" if given else name
 
 
@@ -102,7 +68,24 @@ def unknown_name(name: str, names: Sequence[str]) -> ProbeError:
     return ProbeError(f'unknown architecture "{name}": {what}')
 
 
-def _what_there_is(name: str, options: Sequence[Option]) -> str:
+def impossible_depth(name: str, depth: int, option: Depth) -> str:
+    """Why a network cannot have that depth, with the nearest ones that it can have."""
+    near = " and ".join(map(str, option.nearest(depth)))
+    return f"{name} cannot have {depth} layers (depths are {option.form}, the nearest {near})"
+
+
+def what_there_is(name: str, options: Sequence[Option]) -> str:
+    """The options that a name takes, in words."""
     if not options:
         return f"{name} takes no options"
-    return f"{name} takes " + " and ".join(f"{o.name} ({o})" for o in options)
+    if len(options) <= SHOWN:
+        return f"{name} takes " + " and ".join(f"{o.name} ({o})" for o in options)
+    *most, last = (o.name for o in options)
+    return f"{name} takes {', '.join(most)} and {last}"
+
+
+def _refusal(name: str, option: Option, text: str) -> str:
+    depth = whole_number(text, 9)
+    if isinstance(option, Depth) and depth is not None:
+        return impossible_depth(name, depth, option)
+    return f'{name} cannot have {option.name}="{text}": {option.name} takes {option}'

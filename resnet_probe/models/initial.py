@@ -8,18 +8,24 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from resnet_probe.models.joins import GatedShortcut
 
-def he_normal_(model: nn.Module) -> None:
+
+def he_normal_(model: nn.Module, *, dense: bool = False) -> None:
     """He-normal convolutions by fan-out (He et al. 2015, arXiv 1502.01852, eq. 14), zero biases.
 
     Batch norms keep scale 1 and shift 0. The weight of a linear layer, which no ReLU follows,
-    keeps torch's own distribution.
+    keeps torch's own distribution, unless the network is `dense`: then all are drawn as those of
+    convolutions are. The bias of a gate gets the value that the gate was made for.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.Linear) if dense else nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, GatedShortcut):
+            module.set_bias_()
 
 
 @contextmanager

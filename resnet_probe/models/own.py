@@ -13,20 +13,26 @@ from torch import nn
 from resnet_probe.errors import ProbeError
 from resnet_probe.models import registry
 from resnet_probe.models.architecture import Architecture
+from resnet_probe.models.library import LIBRARIES
 
-SPEC = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)(@(?P<shape>\d+x\d+x\d+))?")
+SPEC = re.compile(
+    r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)"
+    r"(@(?P<shape>\d+x\d+x\d+))?(@(?P<output>[\w.]+))?"
+)
 
 
 def is_own(spec: str) -> bool:
     """Whether `spec` names a callable in a module rather than an architecture of the table."""
     match = SPEC.fullmatch(spec)
-    return match is not None and match["module"] not in registry.names()
+    known = (*registry.names(), *LIBRARIES)
+    return match is not None and match["module"] not in known
 
 
 def own_architecture(spec: str) -> Architecture:
     """The architecture that a callable without arguments builds, or a module class.
 
-    `spec` is `module:callable@CxHxW`, the module found as Python finds it from the current folder.
+    `spec` is `module:callable@CxHxW`, the module found as Python finds it from the current folder;
+    `@output` behind it names the logits, by place or key, where the network returns more than them.
     The number of classes is the network's own, so `build` leaves the one it is given aside.
 
     Raises `ProbeError` if there is no such module or callable, or the image shape is missing.
@@ -52,6 +58,7 @@ def own_architecture(spec: str) -> Architecture:
         classes=1,
         residual=True,
         make=make,
+        output=match["output"],
     )
 
 

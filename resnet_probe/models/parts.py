@@ -8,11 +8,34 @@ from collections.abc import Callable, Iterable
 from torch import Tensor, nn
 
 Steps = tuple[str, ...]
+DENSE = 0
+"""The kernel size that stands for a fully connected layer."""
 
 ACTIVATION: dict[str, Callable[[int], nn.Module]] = {
     "bn": nn.BatchNorm2d,
     "relu": lambda channels: nn.ReLU(),
 }
+
+
+def weighted(
+    channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Module:
+    """A convolution that keeps the image size at stride 1; for kernel DENSE a linear layer.
+
+    [n, channels, h, w] -> [n, out_channels, ceil(h/stride), ceil(w/stride)], and
+    [n, channels] -> [n, out_channels].
+    """
+    if kernel == DENSE:
+        return nn.Linear(channels, out_channels, bias=bias)
+    return nn.Conv2d(
+        channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=bias
+    )
 
 
 class Assembly(nn.Module):
@@ -28,23 +51,21 @@ class Assembly(nn.Module):
         super().__init__()
         self._counts: Counter[str] = Counter()
 
-    def append_conv(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> Steps:
-        """Appends a convolution without bias that keeps the image size at stride 1."""
-        conv = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
-        return (self._append("conv", conv),)
+    def append(self, kind: str, layer: nn.Module) -> Steps:
+        """Appends a layer under the next free name of its kind."""
+        self._counts[kind] += 1
+        name = f"{kind}{self._counts[kind]}"
+        self.add_module(name, layer)
+        return (name,)
 
     def append_activation(self, kinds: Iterable[str], channels: int) -> Steps:
         """Appends batch norms and ReLUs, given as "bn" and "relu", in that order."""
-        return tuple(self._append(kind, ACTIVATION[kind](channels)) for kind in kinds)
+        return tuple(
+            name for kind in kinds for name in self.append(kind, ACTIVATION[kind](channels))
+        )
 
     def run(self, steps: Steps, x: Tensor) -> Tensor:
         """`x` through the layers of those names, one after another."""
         for name in steps:
             x = getattr(self, name)(x)
         return x
-
-    def _append(self, kind: str, layer: nn.Module) -> str:
-        self._counts[kind] += 1
-        name = f"{kind}{self._counts[kind]}"
-        self.add_module(name, layer)
-        return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,27 @@ class Pretrained:
     model: nn.Module
     normalize: str  # "imagenet", or "mean=…,std=…"
     class_names: tuple[str, ...]
-    accuracy_pct: float  # top 1 on the validation images of ImageNet, as torchvision states it
+    accuracy_pct: float | None  # top 1 on ImageNet's validation images, where the library says so
     weights: str  # "IMAGENET1K_V2": what "DEFAULT" stood for
+    preprocess: str  # "resize=232,crop=224,interpolation=bilinear", as `data.preprocess` reads it
+    input_shape: tuple[int, int, int]
+
+
+def all_names() -> list[str]:
+    """Every classification network of torchvision."""
+    import torchvision
+
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def input_shape(name: str) -> tuple[int, int, int]:
+    """The shape of an image for torchvision's network with initial weights."""
+    import torchvision
+
+    if name.startswith("vit"):  # its positions are for one size, and the weights' may be another
+        return 3, 224, 224
+    side = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    return 3, side, side
 
 
 def network(*, name: str, classes: int) -> nn.Module:
@@ -56,15 +76,29 @@ def load(name: str, weights: str = "DEFAULT", *, progress: bool = False) -> Pret
     chosen = _choose(name, weights)
     state = _fetch(name, chosen, progress=progress)
     with own_random_numbers(None):
-        model = network(name=name, classes=len(chosen.meta["categories"]))
+        model = _built_for(name, chosen)
     model.load_state_dict(state)
+    preset = chosen.transforms()
+    side = preset.crop_size[0]
     return Pretrained(
         model=model.eval(),
-        normalize=_normalize_spec(chosen),
+        normalize=normalize_spec(preset.mean, preset.std),
         class_names=tuple(chosen.meta["categories"]),
         accuracy_pct=float(chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]),
         weights=chosen.name,
+        preprocess=preprocess_spec(preset.resize_size[0], (side, side), preset.interpolation.value),
+        input_shape=(3, side, side),
     )
+
+
+def _built_for(name: str, chosen: Any) -> nn.Module:
+    import torchvision
+
+    options = {}
+    if name.startswith("vit"):
+        options["image_size"] = chosen.transforms().crop_size[0]
+    classes = len(chosen.meta["categories"])
+    return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
 
 
 def _choose(name: str, weights: str) -> Any:
@@ -77,7 +111,10 @@ def _choose(name: str, weights: str) -> Any:
             f'torchvision has no weights "{weights}" for {name}: '
             f"there are {', '.join(available.__members__)}"
         )
-    return available[weights]
+    chosen = available[weights]
+    if not chosen.meta["categories"]:
+        raise ProbeError(f"the weights {chosen.name} of {name} are without a classifier")
+    return chosen
 
 
 def _fetch(name: str, chosen: Any, *, progress: bool) -> dict[str, Any]:
@@ -92,9 +129,17 @@ def _fetch(name: str, chosen: Any, *, progress: bool) -> dict[str, Any]:
         ) from error
 
 
-def _normalize_spec(chosen: Any) -> str:
-    preset = chosen.transforms()
-    if (preset.mean, preset.std) == IMAGENET:
+def normalize_spec(mean: Sequence[float], std: Sequence[float]) -> str:
+    """`"imagenet"`, or `"mean=…,std=…"`, as `data.normalization` reads it."""
+    if (list(mean), list(std)) == IMAGENET:
         return "imagenet"
-    mean, std = (",".join(f"{value:g}" for value in values) for values in (preset.mean, preset.std))
-    return f"mean={mean},std={std}"
+    means, stds = (",".join(f"{value:g}" for value in values) for values in (mean, std))
+    return f"mean={means},std={stds}"
+
+
+def preprocess_spec(
+    resize: int | tuple[int, int], crop: tuple[int, int], interpolation: str
+) -> str:
+    """`"resize=232,crop=224,interpolation=bilinear"`, as `data.preprocess` reads it."""
+    sides = str(resize) if isinstance(resize, int) else "x".join(map(str, resize))
+    return f"resize={sides},crop={crop[0]}x{crop[1]},interpolation={interpolation}"

@@ -1,104 +1,144 @@
-"""The table of names, and the way from a name with options to an Architecture."""
+"""The way from a name with options to an Architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from torch import nn
-
-from resnet_probe.models import cifar, grammar, pretrained, shortcuts, vgg
+from resnet_probe.errors import ProbeError
+from resnet_probe.models import grammar, rules
 from resnet_probe.models.architecture import Architecture
-from resnet_probe.models.grammar import Choice, Count, Option
+from resnet_probe.models.catalog import Family, families
+from resnet_probe.models.library import is_library, library_architecture
+from resnet_probe.models.options import Depth, Option, Value
+from resnet_probe.models.skipping import check_deleted
 
-BOTTLENECK_DEPTHS = (164, 1001)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row: `make` takes the options and `classes` as keywords."""
-
-    name: str
-    family: str
-    make: Callable[..., nn.Module]
-    options: tuple[Option, ...] = ()
-    residual: bool = True
-    input_shape: tuple[int, int, int] = (3, 32, 32)
-    classes: int = 10
-
-
-def _entries() -> Iterator[Entry]:
-    yield from map(_resnet, (20, 32, 44, 56, 110, 1202))
-    yield from map(_preresnet, (20, 32, 44, 56, 110, 164, 1001))
-    yield from map(_plain, (20, 32, 44, 56, 110))
-    yield _vgg("vgg16", batch_norm=False)
-    yield _vgg("vgg16_bn", batch_norm=True)
-    yield from map(_torchvision, pretrained.NAMES)
-
-
-def _resnet(depth: int) -> Entry:
-    make = partial(cifar.resnet, depth=depth)
-    return Entry(f"resnet{depth}", "resnet", make, (_shortcut("A"), Count("width", 16)))
-
-
-def _preresnet(depth: int) -> Entry:
-    # He et al. 2016, appendix: the bottleneck networks project where the width grows.
-    bottleneck = depth in BOTTLENECK_DEPTHS
-    make = partial(cifar.preresnet, depth=depth, bottleneck=bottleneck)
-    options = (_shortcut("B" if bottleneck else "A"), Count("width", 16))
-    return Entry(f"preresnet{depth}", "preresnet", make, options)
-
-
-def _plain(depth: int) -> Entry:
-    make = partial(cifar.plain, depth=depth)
-    return Entry(f"plain{depth}", "plain", make, (Count("width", 16),), residual=False)
-
-
-def _vgg(name: str, *, batch_norm: bool) -> Entry:
-    make = partial(vgg.VGG, batch_norm=batch_norm)
-    return Entry(name, "vgg", make, (Count("width", 64),), residual=False)
-
-
-def _torchvision(name: str) -> Entry:
-    return Entry(
-        name,
-        "torchvision",
-        partial(pretrained.network, name=name),
-        residual=not name.startswith("vgg"),
-        input_shape=(3, 224, 224),
-        classes=1000,
-    )
-
-
-def _shortcut(default: str) -> Choice:
-    return Choice("shortcut", default, shortcuts.KINDS)
-
-
-_TABLE = {entry.name: entry for entry in _entries()}
+_FAMILIES = {family.name: family for family in families()}
+_MEMBERS: dict[str, tuple[Family, Mapping[str, Value]]] = {
+    name: (family, fixed)
+    for family in _FAMILIES.values()
+    for name, fixed in (family.presets or {family.name: {}}).items()
+}
 
 
 def names() -> list[str]:
-    """All names without options: family by family, and by depth within one."""
-    return list(_TABLE)
+    """All names that need no options: family by family, and by depth within one."""
+    return list(_MEMBERS)
+
+
+def options_of(name: str) -> tuple[Option, ...]:
+    """The options that a name takes.
+
+    Raises ProbeError for an unknown name.
+    """
+    family, fixed = _find(name)
+    return _left(family.variant or family, fixed)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Names that take the same options, and the form of their family's other members, if any."""
+
+    names: tuple[str, ...]
+    form: str
+    options: tuple[Option, ...]
+
+
+def groups() -> list[Group]:
+    """All names, those together that take the same options."""
+    found: dict[tuple[str, tuple[Option, ...]], list[str]] = {}
+    for family in _FAMILIES.values():
+        needed = [option for option in family.options if option.default is None]
+        free = tuple(o for o in (family.variant or family).options if o.default is not None)
+        parts = (f"{o.name}={o.form if isinstance(o, Depth) else '…'}" for o in needed)
+        form = f"{family.name}:{','.join(parts)}" if needed else ""
+        found.setdefault((form, free), []).extend(family.presets or [family.name])
+    return [Group(tuple(members), *key) for key, members in found.items()]
 
 
 def architecture(spec: str) -> Architecture:
     """The architecture that `"name"` or `"name:option=value,option=value"` stands for.
 
     Raises ProbeError for an unknown name (with the nearest ones), an unknown option (with those
-    there are) and a value that an option does not take (with those it takes).
+    there are), a value that an option does not take (with those it takes, or the nearest depths),
+    options that do not go together, and blocks to delete that are not there.
+
+    `torchvision:NAME` and `timm:NAME` are networks of those libraries; of torchvision's, those
+    whose name is not taken here need no prefix.
     """
+    if is_library(spec) or spec not in (_MEMBERS.keys() | _FAMILIES.keys()):
+        found = library_architecture(spec)
+        if found is not None:
+            return found
+    name, assignments = grammar.split(spec)
+    family, fixed = _find(name)
+    if family.variant and assignments:
+        varied = _architecture(family.variant, fixed, spec)
+        return varied if varied.spec != name else _architecture(family, fixed, name)
+    return _architecture(family, fixed, spec)
+
+
+def _architecture(family: Family, fixed: Mapping[str, Value], spec: str) -> Architecture:
     name, _ = grammar.split(spec)
-    if name not in _TABLE:
-        raise grammar.unknown_name(name, names())
-    entry = _TABLE[name]
-    values = grammar.read_options(spec, entry.options)
+    values: dict[str, Any] = {**fixed, **grammar.read_options(spec, _left(family, fixed))}
+    family.check(name, values)
+    if family.blocks:
+        check_deleted(values["deleted"], family.blocks(values), name)
+    other = f"pre{family.name}"
+    if values.get("order") == "preact" and other in _FAMILIES and family.presets:
+        # The full pre-activation has a name of its own.
+        family = _FAMILIES[other]
+        values = {option.name: values[option.name] for option in family.options}
     return Architecture(
-        spec=grammar.canonical(name, values, entry.options),
-        family=entry.family,
-        input_shape=entry.input_shape,
-        classes=entry.classes,
-        residual=entry.residual,
-        make=partial(entry.make, **values),
+        spec=_canonical(family, values, name),
+        family=family.kind,
+        input_shape=family.input_shape,
+        classes=family.classes,
+        residual=family.residual,
+        make=partial(family.make, **values),
+        note=rules.note(family.kind, values),
+    )
+
+
+def _canonical(family: Family, values: Mapping[str, Value], name: str) -> str:
+    """The spelling by the name that says most, or by the family's where none fits."""
+    fitting = [
+        (preset, fixed)
+        for preset, fixed in family.presets.items()
+        if all(values[key] == value for key, value in fixed.items())
+    ]
+    best, fixed = max(fitting, key=lambda found: len(found[1]), default=(family.name, {}))
+    return grammar.canonical(best, values, _left(family, fixed))
+
+
+def _left(family: Family, fixed: Mapping[str, Value]) -> tuple[Option, ...]:
+    return tuple(option for option in family.options if option.name not in fixed)
+
+
+def _find(name: str) -> tuple[Family, Mapping[str, Value]]:
+    if name in _MEMBERS:
+        return _MEMBERS[name]
+    if name in _FAMILIES:
+        return _FAMILIES[name], {}
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> ProbeError:
+    """Says how to write another depth of a known family, and which depths it has."""
+    match = re.fullmatch(r"([a-z_]+)(\d{1,6})", name)
+    family = _FAMILIES.get(match[1]) if match else None
+    depths = [o for o in family.options if isinstance(o, Depth)] if family else []
+    if not (match and family and depths):
+        return grammar.unknown_name(name, names())
+    depth = int(match[2])
+    near = depths[0].nearest(depth)
+    needed = (o.name for o in family.options if o.default is None)
+    way = ",".join(f"{key}={near[0] if key == depths[0].name else '…'}" for key in needed)
+    reason = grammar.impossible_depth(family.name, depth, depths[0]) + ", so"
+    return ProbeError(
+        f'unknown architecture "{name}": {reason if near != (depth,) else "for that depth"} '
+        f"write {family.name}:{way}"
     )
