@@ -1,4 +1,4 @@
-"""The trainer: one step against a formula, resumption bit for bit, and what it refuses."""
+"""The trainer: its recipe, its batches, one step against a formula, a run."""
 
 from __future__ import annotations
 
@@ -6,55 +6,17 @@ import copy
 import itertools
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
+from trainings import RECIPE, UNIT, digits, linear, network, run, same
 
 from resnet_probe import data, training
-from resnet_probe.data import ImageSet
 from resnet_probe.errors import ProbeError
 from resnet_probe.training import Recipe, learning_rate
 from resnet_probe.training.batches import Batches
-
-UNIT = data.normalization("none")
-RECIPE = Recipe(epochs=3, batch=16, lr=0.05, pad=1)
-
-
-def digits(split: str, images: int = 50) -> ImageSet:
-    return data.load("digits", split=split, limit=images)
-
-
-def network(seed: int = 0, classes: int = 10) -> nn.Module:
-    """Everything with a state: batch norm has statistics, dropout draws, SGD has momentum."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(3, 4, 3, stride=2),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Flatten(),
-            nn.Linear(4 * 7 * 7, classes),
-        )
-
-
-def linear(inputs: int = 768, *, bias: bool = True) -> nn.Sequential:
-    with torch.random.fork_rng():
-        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 10, bias=bias))
-
-
-def run(model: nn.Module | None = None, **options: object) -> training.TrainingRun:
-    chosen = {"normalization": UNIT, "recipe": RECIPE, "seed": 1, **options}
-    return training.train(model or network(), digits("train"), digits("test", 20), **chosen)
-
-
-def same(first: nn.Module, second: nn.Module) -> bool:
-    states = first.state_dict(), second.state_dict()
-    return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-
 
 # ---- the recipe
 
@@ -107,7 +69,7 @@ def test_digits_are_never_mirrored() -> None:
 def batches_of(recipe: Recipe, images: Tensor) -> list[tuple[Tensor, Tensor]]:
     # The label is the image's number, so that each can be told apart.
     batches = Batches.of(images, torch.arange(len(images)), recipe)
-    return list(batches.epoch(Generator().manual_seed(3)))
+    return [step[:2] for step in batches.epoch(Generator().manual_seed(3))]
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 33, 899])
@@ -196,6 +158,7 @@ def test_the_history_has_a_row_an_epoch() -> None:
         "train_error_pct",
         "test_error_pct",
         "seconds",
+        "images_per_s",
     ]
     assert found["epoch"].tolist() == [1, 2, 3]
     assert found.to_dict("records") == rows
@@ -246,131 +209,3 @@ def test_count_correct_is_a_plain_loop_and_leaves_the_modes() -> None:
             for image, label in zip(images.images, images.labels.tolist(), strict=True)
         )
     assert found == expected
-
-
-# ---- resuming
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_after(epoch: int) -> object:
-    def progress(row: dict[str, float]) -> None:
-        if row["epoch"] == epoch:
-            raise Interrupted
-
-    return progress
-
-
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_a_resumed_run_ends_with_the_same_bits(epoch: int, tmp_path: Path) -> None:
-    whole, path = run(), tmp_path / "new" / "run.pt"
-    with pytest.raises(Interrupted):
-        run(checkpoint=path, progress=interrupt_after(epoch))
-    rows: list[dict[str, float]] = []
-    resumed = run(network(seed=5), checkpoint=path, resume=True, progress=rows.append)
-    assert [row["epoch"] for row in rows] == list(range(epoch + 1, 4))
-    assert same(resumed.model, whole.model)
-    without_time = whole.history.drop(columns="seconds")
-    assert resumed.history.drop(columns="seconds").equals(without_time)
-    again = run(checkpoint=path, resume=True)
-    assert same(again.model, whole.model) and len(again.history) == 3
-    assert [file.name for file in path.parent.iterdir()] == ["run.pt"]
-
-
-def test_resuming_without_a_file_starts_at_the_beginning(tmp_path: Path) -> None:
-    resumed = run(checkpoint=tmp_path / "run.pt", resume=True)
-    assert same(resumed.model, run().model)
-
-
-def test_a_run_that_stopped_before_its_first_epoch_can_be_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*args: object) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr("resnet_probe.training.trainer.one_pass", stopped)
-        run(checkpoint=tmp_path / "run.pt")
-    assert same(run(checkpoint=tmp_path / "run.pt", resume=True).model, run().model)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"recipe": replace(RECIPE, lr=0.1)}, r"made with lr 0\.05, not 0\.1"),
-        ({"seed": 2}, "made with seed 1, not 2"),
-        ({"normalization": data.normalization("cifar10")}, "normalization none, not cifar10"),
-    ],
-)
-def test_other_options_are_not_resumed(
-    options: dict[str, object], message: str, tmp_path: Path
-) -> None:
-    run(checkpoint=tmp_path / "run.pt")
-    with pytest.raises(ProbeError, match=message):
-        run(checkpoint=tmp_path / "run.pt", resume=True, **options)
-
-
-def test_another_network_or_a_damaged_file_is_not_resumed(tmp_path: Path) -> None:
-    path = tmp_path / "run.pt"
-    run(checkpoint=path)
-    with pytest.raises(ProbeError, match="is of another network"):
-        run(network(classes=11), checkpoint=path, resume=True)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ProbeError, match="is damaged"):
-        run(checkpoint=path, resume=True)
-    torch.save(network().state_dict(), path)
-    with pytest.raises(ProbeError, match="is not a checkpoint of a training run"):
-        run(checkpoint=path, resume=True)
-
-
-def test_a_checkpoint_is_neither_overwritten_nor_left_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.pt"
-    with pytest.raises(Interrupted):
-        run(checkpoint=path, progress=interrupt_after(1))
-    before = path.read_bytes()
-    with pytest.raises(ProbeError, match="holds an earlier training run"):
-        run(checkpoint=path)
-
-    def full(state: object, place: Path) -> None:
-        place.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(ProbeError, match=r"cannot be written \(No space left"):
-        run(checkpoint=path, resume=True)
-    assert path.read_bytes() == before
-
-
-def test_a_checkpoint_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ProbeError, match=r"run\.pt cannot be written"):
-        run(checkpoint=tmp_path / "file" / "run.pt")
-
-
-# ---- refusals
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    path, recipe = tmp_path / "run.pt", replace(RECIPE, lr=1e30, warmup=0)
-    with pytest.raises(ProbeError, match=r"diverged in epoch 1: the loss is (nan|inf) at learning"):
-        run(linear(), recipe=recipe, checkpoint=path)
-    kept = torch.load(path, weights_only=True)
-    assert all(torch.isfinite(value).all() for value in kept["model"].values())
-
-
-def test_labels_beyond_the_head_are_refused() -> None:
-    with pytest.raises(ProbeError, match=r"labels of digits \(train\) are 0–9: .* 9 classes .*0–8"):
-        run(network(classes=9))
-
-
-def test_sets_that_cannot_be_trained_on_are_refused() -> None:
-    with pytest.raises(ProbeError, match="does not take images of 3×16×16"):
-        run(linear(inputs=5))
-    empty = digits("train")
-    empty = replace(empty, images=empty.images[:0], labels=empty.labels[:0])
-    with pytest.raises(ProbeError, match=r"digits \(train\) holds no images"):
-        training.train(network(), empty, empty, normalization=UNIT, recipe=RECIPE)

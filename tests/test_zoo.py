@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import SHARED
 from torch import nn
 
-from resnet_probe import data, models, zoo
+from resnet_probe import models, zoo
 from resnet_probe.errors import ProbeError
-from resnet_probe.training import count_correct
+from resnet_probe.zoo.verify import check, own_evaluation
 
-LIMIT_BYTES = 12_000_000
+LIMIT_BYTES = 30_000_000
 
 
 def card(**changes: object) -> zoo.Card:
@@ -67,7 +68,7 @@ def test_weights_take_two_bytes_each(tmp_path: Path) -> None:
     model = zoo.rounded(network())
     zoo.save(model, card(), tmp_path)
     numbers = sum(value.numel() for value in model.state_dict().values())
-    size = (tmp_path / "vgg16_bn-width-4-digits.safetensors").stat().st_size
+    size = (tmp_path / "vgg16_bn-width-4-digits-seed1.safetensors").stat().st_size
     assert 2 * numbers <= size < 2 * numbers + 20_000
 
 
@@ -132,7 +133,7 @@ def test_a_card_is_json_with_its_error(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ProbeError, match=r"digits\.safetensors cannot be written"):
+    with pytest.raises(ProbeError, match=r"digits-seed1\.safetensors cannot be written"):
         zoo.save(zoo.rounded(network()), card(), tmp_path / "file" / "zoo")
 
 
@@ -148,10 +149,12 @@ def test_the_shipped_weights_are_small() -> None:
 
 @pytest.mark.parametrize("shipped", zoo.cards(), ids=lambda shipped: shipped.stem)
 def test_a_shipped_card_tells_the_truth(shipped: zoo.Card) -> None:
-    test_set = data.load(shipped.data)
-    assert shipped.data_sha256 == test_set.fingerprint()
-    assert shipped.images == len(test_set)
-    normalization = data.normalization(shipped.normalize)
-    correct = count_correct(zoo.load(shipped), test_set, normalization=normalization)
+    # On the fewest images it was evaluated on: `zoo verify` takes them all.
+    said = min((own_evaluation(shipped), *shipped.also), key=lambda each: each.images)
+    if said.images > 1000:
+        pytest.skip(f"{shipped.stem} was evaluated on {said.images:,} images: for `zoo verify`")
+    verdict = check(shipped, said, root=SHARED if SHARED.is_dir() else None)
+    if verdict.correct is None:
+        pytest.skip(f"the images of {shipped.stem} ({said.name}) are not here")
     # Another processor sums in another order, which may tip an image that is undecided.
-    assert abs(correct - shipped.correct) <= 1
+    assert abs(verdict.correct - said.correct) <= 1

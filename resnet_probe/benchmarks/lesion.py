@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnet_probe.benchmarks.clock import peak_memory, timed
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.studies.lesion import NEAR_TIE
+from resnet_probe.studies.counts import NEAR_TIE
 from resnet_probe.studies.plan import plan
 from resnet_probe.sweep import PrefixTree, Sweep
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.cli import bench_attribute, bench_paths
+from resnet_probe.cli import bench_attribute, bench_paths, bench_train
 from resnet_probe.cli import options as shared
 from resnet_probe.cli.bench_images import add_benchmark, chain_and_images
 
@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
     lesion.set_defaults(run=run_lesion)
     bench_paths.add_parser(what)
     bench_attribute.add_parser(what)
+    bench_train.add_parser(what)
 
 
 def run_lesion(options: Namespace) -> int:

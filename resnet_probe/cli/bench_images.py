@@ -41,9 +41,10 @@ def chain_and_images(
         raise ProbeError(f"--rounds {options.rounds}: at least one round is needed")
     if options.data:
         prepared = prepare(options)
-        return prepared.chain, prepared.images, prepared.labels, prepared.image_set.name
+        held = prepared.images.to(prepared.chain.device)  # a benchmark reads no files
+        return prepared.chain, held, prepared.labels, prepared.image_set.name
     where = find_device(options.device)
-    network = load_network(options.arch, options.weights, None)
+    network = load_network(options.arch, options.weights, None, zoo=options.zoo)
     generator = torch.Generator().manual_seed(options.seed)
     shape = (options.limit or images, 3, options.size, options.size)
     drawn = torch.randn(shape, generator=generator).to(where)

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from resnet_probe.training.recipe import Recipe
+from resnet_probe.training.team import ALONE, Team
+
+
+class Step(NamedTuple):
+    """Images ``[b, 3, h, w]`` and labels ``[b]`` of this process in one step.
+
+    ``weight`` makes the mean over the processes of their mean losses that over all images; for a
+    process alone it is 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +37,20 @@ class Batches:
     padded: Tensor
     labels: Tensor
     recipe: Recipe
+    team: Team = ALONE
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor, recipe: Recipe) -> Batches:
+    def of(cls, images: Tensor, labels: Tensor, recipe: Recipe, team: Team = ALONE) -> Batches:
         """From images uint8 ``[n, 3, h, w]``, on whatever device they are."""
-        return cls(F.pad(images, [recipe.pad] * 4), labels, recipe)
+        return cls(F.pad(images, [recipe.pad] * 4), labels, recipe, team)
 
     @property
     def steps(self) -> int:
         """Steps in one epoch."""
         return ceil(len(self.labels) / self.recipe.batch)
 
-    def epoch(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, in random order, as ``(images [b, 3, h, w], labels [b])``.
+    def epoch(self, generator: Generator) -> Iterator[Step]:
+        """Every image once, in random order; of a team's, this process's share of every step.
 
         The draws come from a generator on the CPU, so that they are the same on every device,
         and are made for the whole epoch before its first step. The steps are of nearly equal
@@ -47,8 +62,17 @@ class Batches:
         mirror = torch.randint(2, (count,), generator=generator).bool() & self.recipe.flip
         draws = [each.to(self.padded.device) for each in (order, shift, mirror)]
         parts = (each.tensor_split(self.steps) for each in draws)
-        for rows, places, mirrored in zip(*parts, strict=True):
-            yield self.cropped(rows, places, mirrored), self.labels[rows]
+        for whole in zip(*parts, strict=True):
+            rows, places, mirrored = (self.team.share(each) for each in whole)
+            weight = len(rows) * self.team.size / len(whole[0])
+            yield Step(self.cropped(rows, places, mirrored), self.labels[rows], weight)
+
+    def some(self, count: int) -> Tensor:
+        """At most ``count`` images uint8 ``[m, 3, h, w]`` as they are, from all over the set."""
+        images = len(self.labels)
+        rows = torch.linspace(0, images - 1, min(count, images)).long().to(self.padded.device)
+        centre = torch.full((len(rows), 2), self.recipe.pad, device=rows.device)
+        return self.cropped(rows, centre, torch.zeros_like(rows, dtype=torch.bool))
 
     def cropped(self, rows: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
         """Images ``rows``, cut out at ``shift`` (down, right) ``[b, 2]``, mirrored where asked."""

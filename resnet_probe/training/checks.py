@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
 
 import torch
 from torch import nn
@@ -11,6 +14,7 @@ from torch import nn
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.errors import ProbeError
 from resnet_probe.training.recipe import Recipe
+from resnet_probe.training.team import Team
 
 MIRROR_CHANGES_CLASS = {"digits"}
 
@@ -21,6 +25,7 @@ def refuse_unsuitable(
     test_set: ImageSet,
     normalization: Normalization,
     recipe: Recipe,
+    team: Team,
 ) -> None:
     """Raise ProbeError for sets that this network cannot be trained on with this recipe."""
     if recipe.flip and train_set.name in MIRROR_CHANGES_CLASS:
@@ -35,6 +40,41 @@ def refuse_unsuitable(
                 f"the labels of {each.name} ({each.split}) are {lowest}–{highest}: "
                 f"the network tells {classes} classes apart (0–{classes - 1})"
             )
+    refuse_other_classes(train_set, test_set)
+    refuse_batch(model, train_set, recipe, team)
+
+
+def refuse_other_classes(train_set: ImageSet, test_set: ImageSet) -> None:
+    """Raise ProbeError where a class has one name in one set and another in the other.
+
+    Numbers are no names: a file that does not name its classes can go with one that does.
+    """
+    named = zip(train_set.class_names, test_set.class_names, strict=False)
+    for number, (one, other) in enumerate(named):
+        if one != other and not (one.isdecimal() or other.isdecimal()):
+            raise ProbeError(
+                f"class {number} is {one!r} in {train_set.name} and {other!r} in {test_set.name}: "
+                "these sets do not have the same classes"
+            )
+
+
+def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Team) -> None:
+    """Raise ProbeError for a batch that the set cannot fill, a team share, or a norm work on."""
+    images = len(train_set)
+    if recipe.batch > images:
+        raise ProbeError(
+            f"a batch of {recipe.batch} does not fit {train_set.name} ({train_set.split}), which "
+            f"holds {images} images: give --batch {images} or less"
+        )
+    least = images // ceil(images / recipe.batch) // team.size
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if least < (2 if normed else 1):
+        among = f" for each of {team.size} processes" if team.size > 1 else ""
+        why = ", and batch norm needs two to have a variance" if normed else ""
+        raise ProbeError(
+            f"a batch of {recipe.batch} leaves steps of {least} images{among}{why}: "
+            "give a larger --batch"
+        )
 
 
 @torch.inference_mode()
@@ -59,3 +99,16 @@ def refuse_divergence(loss: float, epoch: int, lr: float) -> None:
             f"training diverged in epoch {epoch}: the loss is {loss} at learning rate {lr:.3g}; "
             "try a lower rate or a longer warm-up"
         )
+
+
+@contextmanager
+def full_memory_said(batch: int, device: torch.device) -> Iterator[None]:
+    """Raise ProbeError, naming the batch, where the memory of the device does not suffice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise ProbeError(
+                f"steps of {batch} images do not fit the memory of {device}: give a smaller --batch"
+            ) from error
+        raise

@@ -21,15 +21,15 @@ def count_correct(
     """
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
-    correct = 0
+    correct = torch.zeros((), dtype=torch.int64, device=device)
     try:
         model.eval()
         for images, labels in zip(
             image_set.images.split(batch), image_set.labels.split(batch), strict=True
         ):
             logits = model(normalization.apply(images.to(device)))
-            correct += int((logits.argmax(1) == labels.to(device)).sum())
+            correct += (logits.argmax(1) == labels.to(device)).sum()
     finally:
         for module, training in modes.items():
             module.training = training
-    return correct
+    return int(correct)

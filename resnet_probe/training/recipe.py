@@ -32,6 +32,7 @@ class Recipe:
     pad : images are padded with that many black pixels and cropped back at a random place
     flip : whether half of the images, at random, are mirrored left to right
     precision : of the convolutions' products; parameters, batch norms and tests are in float32
+    effective_paths : how many random residual blocks each step keeps; None for all of them
     """
 
     epochs: int
@@ -47,6 +48,7 @@ class Recipe:
     pad: int = 0
     flip: bool = False
     precision: str = "float32"
+    effective_paths: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed, good in (
@@ -60,6 +62,11 @@ class Recipe:
             ("label_smoothing", "from 0 to below 1", 0 <= self.label_smoothing < 1),
             ("pad", "at least 0", self.pad >= 0),
             ("precision", " or ".join(PRECISIONS), self.precision in PRECISIONS),
+            (
+                "effective_paths",
+                "at least 1",
+                self.effective_paths is None or self.effective_paths >= 1,
+            ),
         ):
             if not good:
                 raise ProbeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         torch.save(dict(state), beside)
         os.replace(beside, path)  # noqa: PTH105
     except (OSError, RuntimeError) as error:  # torch reports a refused write as RuntimeError
+        with suppress(OSError):
+            beside.unlink()  # half a state is of no use, and takes the room of others
         raise ProbeError(f"the checkpoint {path} cannot be written ({error})") from error
 
 

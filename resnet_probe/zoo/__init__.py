@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from resnet_probe.zoo.card import Card
+from resnet_probe.zoo.card import Card, Evaluation
+from resnet_probe.zoo.images import find_images
 from resnet_probe.zoo.store import cards, find, load, rounded, save, weights
 
-__all__ = ["Card", "cards", "find", "load", "rounded", "save", "weights"]
+__all__ = [
+    "Card",
+    "Evaluation",
+    "cards",
+    "find",
+    "find_images",
+    "load",
+    "rounded",
+    "save",
+    "weights",
+]

@@ -15,13 +15,32 @@ DERIVED = "error_pct"
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How many of some other images the stored network classifies correctly.
+
+    ``name`` and ``note`` say which images, ``data_sha256`` is their fingerprint.
+    """
+
+    name: str
+    note: str
+    correct: int
+    images: int
+    data_sha256: str
+
+    @property
+    def error_pct(self) -> float:
+        """Error in per cent."""
+        return 100 * (1 - self.correct / self.images)
+
+
+@dataclass(frozen=True)
 class Card:
     """A model card: one JSON file beside one safetensors file.
 
     Attributes
     ----------
     arch : the architecture's specification, e.g. ``resnet20`` or ``vgg16_bn:width=16``
-    data : the data set it was trained on
+    data : the data set it was trained on, by name or, for the zoo, as it is called there
     normalize : the normalization it was trained with, as ``data.normalization`` reads it
     classes : how many classes its head tells apart
     command : the command that made it
@@ -33,6 +52,10 @@ class Card:
     machine : what it was trained on, in words
     data_sha256 : fingerprint of those test images (``ImageSet.fingerprint``)
     weights_sha256 : of the safetensors file; ``zoo.save`` fills it in
+    note : what a reader of its error must know about the images, e.g. ``stored as JPEG``
+    test_data : where the test images are not the test split of ``data``, what they are
+    effective_paths : how many random blocks each training step kept; None for all
+    also : how good it is on other images of the same kind
     """
 
     arch: str
@@ -49,6 +72,10 @@ class Card:
     machine: str = ""
     data_sha256: str = ""
     weights_sha256: str = ""
+    note: str = ""
+    test_data: str = ""
+    effective_paths: int | None = None
+    also: tuple[Evaluation, ...] = ()
 
     @property
     def error_pct(self) -> float:
@@ -57,8 +84,19 @@ class Card:
 
     @property
     def stem(self) -> str:
-        """The name of both files without their suffix, e.g. ``vgg16_bn-width-16-digits``."""
-        return re.sub(r"[^\w.]+", "-", f"{self.arch}-{data.slug(self.data)}")
+        """The name of both files without their suffix, and of the network in the zoo.
+
+        ``vgg16_bn-width-16-digits``; ``resnet20-cifar10-jpeg-seed1`` for a seed that is not 0.
+        """
+        paths = f"-effective-paths-{self.effective_paths}" if self.effective_paths else ""
+        seed = f"-seed{self.seed}" if self.seed else ""
+        name = data.slug(self.data) if ":" in self.data else self.data
+        return re.sub(r"[^\w.]+", "-", f"{self.arch}{paths}-{name}{seed}")
+
+    @property
+    def images_called(self) -> str:
+        """The test images in words: ``cifar10-jpeg (CIFAR-10, JPEG re-encoded)``."""
+        return f"{self.data} ({self.note})" if self.note else self.data
 
     def to_json(self) -> str:
         """The card as indented JSON, with the error it implies."""
@@ -70,6 +108,8 @@ class Card:
         try:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             known = {field.name for field in fields(cls)}
-            return cls(**{key: value for key, value in entries.items() if key in known})
+            kept = {key: value for key, value in entries.items() if key in known}
+            kept["also"] = tuple(Evaluation(**each) for each in kept.get("also", ()))
+            return cls(**kept)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ProbeError(f"{path} is not a model card ({error})") from error

@@ -53,7 +53,9 @@ def plausible(shapes: Shapes) -> list[str]:
 
     def near(arch: str) -> bool:
         depth = re.search(r"\d+", arch)
-        return depth is None or layers - int(depth[0]) in EXTRA_LAYERS
+        # A highway layer has two maps, its transform and its gate.
+        found = layers // 2 if "highway" in arch else layers
+        return depth is None or found - int(depth[0]) in EXTRA_LAYERS
 
     return [arch for arch in models.names() if near(arch)]
 

@@ -27,15 +27,32 @@ def cards(folder: Path = SHIPPED) -> list[Card]:
     return [Card.read(path) for path in sorted(folder.glob("*.json"))]
 
 
-def find(arch: str, data: str, *, folder: Path = SHIPPED) -> Card:
-    """The card of an architecture trained on a data set; ProbeError naming what there is."""
+def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
+    """The card of an architecture that ``which`` names; ProbeError naming what there is.
+
+    ``which`` is a data set (``digits``, ``cifar10-jpeg``), the beginning of the name of one
+    (``cifar10``), or the name of one network as ``zoo list`` prints it. Of several networks that
+    fit, the one trained with all blocks and the lowest seed.
+    """
     spec = models.architecture(arch).spec
     known = cards(folder)
-    for card in known:
-        if (card.arch, card.data) == (spec, data):
-            return card
+    mine = [card for card in known if card.arch == spec]
+    for fits in (
+        lambda card: card.stem == which,
+        lambda card: card.data == which,
+        lambda card: card.data.startswith(f"{which}-"),
+    ):
+        fitting = [card for card in mine if fits(card)]
+        if fitting:
+            return min(fitting, key=lambda card: (card.effective_paths is not None, card.seed))
     there = ", ".join(f"{card.arch} on {card.data}" for card in known) or "no weights at all"
-    raise ProbeError(f"the zoo has no weights of {spec} for {data}: it has {there}")
+    raise ProbeError(f"the zoo has no weights of {spec} for {which}: it has {there}{hint(which)}")
+
+
+def hint(which: str) -> str:
+    """What to do where ``which`` is a file or folder of images."""
+    own = "; for images of your own give --zoo NAME, one of those data sets, or --weights FILE"
+    return own if ":" in which else ""
 
 
 def weights(card: Card, *, folder: Path = SHIPPED) -> dict[str, Tensor]:

@@ -1,0 +1,53 @@
+"""Takes a trained network into the zoo, under a name that says what its images are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from resnet_probe import data
+from resnet_probe.data import ImageSet, Normalization
+from resnet_probe.errors import ProbeError
+from resnet_probe.training import count_correct
+from resnet_probe.zoo.card import Card, Evaluation
+from resnet_probe.zoo.store import SHIPPED, load, save
+
+
+def add(
+    path: Path,
+    test_set: ImageSet,
+    *,
+    name: str,
+    note: str = "",
+    also: Mapping[str, ImageSet] | None = None,
+    folder: Path = SHIPPED,
+) -> Card:
+    """Copy the network of the card at ``path`` into ``folder``; the card as written there.
+
+    ``name`` is what its data are called in the zoo, ``note`` what a reader of its error must know
+    about them; ``test_set`` are the images of the card's own error, and ``also`` other images, by
+    name, to report beside it. The network is evaluated on all of them. Raises ProbeError where
+    that contradicts the card, or where ``name`` is no plain name.
+    """
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ProbeError(f"{name!r} is no name of a data set: write letters, digits and dashes")
+    card = Card.read(path)
+    model, scale = load(card, folder=path.parent), data.normalization(card.normalize)
+    correct = count_correct(model, test_set, normalization=scale)
+    if test_set.fingerprint() != card.data_sha256 or correct != card.correct:
+        raise ProbeError(
+            f"{path} is about other images than {test_set.name}: it says {card.correct} of "
+            f"{card.images} correct, and of those {correct} of {len(test_set)} are"
+        )
+    others = [evaluation(model, images, scale, called) for called, images in (also or {}).items()]
+    named = replace(card, data=name, note=note or card.note, test_data="", also=tuple(others))
+    return save(model, named, folder)
+
+
+def evaluation(model: nn.Module, images: ImageSet, scale: Normalization, name: str) -> Evaluation:
+    """The network's error on images that are called ``name``."""
+    correct = count_correct(model, images, normalization=scale)
+    return Evaluation(name, images.note, correct, len(images), images.fingerprint())

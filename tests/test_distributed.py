@@ -1,0 +1,151 @@
+"""Two processes train together: as one would, and with the same blocks left out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from trainings import RECIPE, digits, linear, run, same, with_blocks
+
+from resnet_probe import training, zoo
+from resnet_probe.cli import main
+from resnet_probe.errors import ProbeError
+from resnet_probe.results import Result
+from resnet_probe.training import Team
+from resnet_probe.training.batches import Batches
+
+SCRIPT = """
+import sys
+import torch
+from trainings import RECIPE, linear, run, with_blocks
+from resnet_probe import training
+from resnet_probe.cli import main
+
+with training.joined(torch.device("cpu")) as (team, device):
+    assert team.size == 2 and device.type == "cpu"
+    rows = []
+    found = run(linear(), team=team, device=device, progress=rows.append)
+    left_out = run(with_blocks(survival=0.5), team=team, device=device).model
+    ran = [block.ran for block in left_out[2:-1]]
+    state = found.model.state_dict()
+    history = found.history.to_dict("records")
+    torch.save(
+        {"state": state, "history": history, "rows": len(rows), "ran": ran,
+         "blocks": left_out.state_dict()},
+        f"{sys.argv[1]}/{team.rank}.pt",
+    )
+sys.exit(main(["train", "--arch", "resnet20:width=4", "--epochs", "1", "--batch", "300",
+               "--out", "t"]))
+"""
+
+
+def torchrun(folder: Path, script: Path) -> subprocess.CompletedProcess[str]:
+    places = [os.environ.get("PYTHONPATH", ""), str(ROOT), str(ROOT / "tests")]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*start, script, folder],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What both processes have left, and what they have said."""
+    folder = tmp_path_factory.mktemp("team")
+    (folder / "script.py").write_text(SCRIPT)
+    done = torchrun(folder, folder / "script.py")
+    assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def found(folder: Path) -> list[dict]:
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_two_processes_give_what_one_gives(found: list[dict]) -> None:
+    alone, model = run(linear()), linear()
+    model.load_state_dict(found[0]["state"])
+    for key, value in alone.model.state_dict().items():
+        assert torch.allclose(found[0]["state"][key], value, atol=1e-6), key
+    for row, expected in zip(found[0]["history"], alone.history.to_dict("records"), strict=True):
+        for column in ("epoch", "lr", "train_loss", "train_error_pct", "test_error_pct"):
+            assert row[column] == pytest.approx(expected[column], abs=1e-5)
+
+
+def test_all_end_with_the_same_weights_and_the_first_reports(found: list[dict]) -> None:
+    for kind in ("state", "blocks"):
+        first, second = (each[kind] for each in found)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    assert [each["rows"] for each in found] == [3, 0]
+
+
+def test_the_same_blocks_are_left_out_everywhere(found: list[dict]) -> None:
+    first, second = (torch.tensor(each["ran"])[:, :4] for each in found)  # before the first test
+    assert torch.equal(first, second)
+    assert first.any() and not first.all()
+
+
+def test_the_command_trains_in_two_processes_and_speaks_once(folder: Path) -> None:
+    said = (folder / "said").read_text()
+    assert said.count("epoch   1/1") == 1 and said.count("test error") == 2
+    card = zoo.Card.read(folder / "t" / "resnet20-width-4-digits.json")
+    assert card.command.startswith("torchrun --nproc-per-node=2 -m resnet_probe train --arch")
+    assert card.machine.startswith("2 processes, each on")
+    assert Result.load(folder / "t" / "history").study == "train"
+
+
+# ---- without other processes
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_shares_are_the_batch_in_parts_whose_losses_add_up(size: int) -> None:
+    images, labels = digits("train").images, torch.arange(50)
+    whole = list(Batches.of(images, labels, RECIPE).epoch(torch.Generator().manual_seed(0)))
+    parts = [
+        list(Batches.of(images, labels, RECIPE, Team(rank, size)).epoch(generator))
+        for rank in range(size)
+        for generator in [torch.Generator().manual_seed(0)]
+    ]
+    for number, step in enumerate(whole):
+        shares = [part[number] for part in parts]
+        assert sorted(torch.cat([share.labels for share in shares]).tolist()) == sorted(
+            step.labels.tolist()
+        )
+        means = [share.weight * share.labels.double().mean() for share in shares]
+        assert float(sum(means) / size) == pytest.approx(step.labels.double().mean().item())
+    assert all(step.weight == 1 for step in whole)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(ProbeError, match="steps of 0 images for each of 20 processes"):
+        run(linear(), team=Team(0, 20))
+
+
+def test_a_team_of_one_changes_nothing() -> None:
+    assert same(run(with_blocks(), team=Team()).model, run(with_blocks()).model)
+
+
+def test_only_the_first_process_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for rank in (0, 1):
+        monkeypatch.setattr(
+            training, "joined", lambda device, rank=rank: nullcontext((Team(rank, 2), device))
+        )
+        out = ["--out", str(tmp_path / "t")]
+        assert main(["train", "--arch", "resnet20:width=4", "--batch", "1", *out]) == 2
+        said = capsys.readouterr().err
+        assert ("error: a batch of 1 leaves steps of 0 images" in said) == (rank == 0)
+        assert not (tmp_path / "t").exists()
