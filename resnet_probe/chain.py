@@ -31,6 +31,9 @@ class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
 
     `role` is what the branch mainly does: attention, convolution, mlp, or empty if none of them.
+    `layer` counts from 1 the modules that hold the blocks: the attention and the MLP of one encoder
+    layer are two blocks of one layer; 0 where every block is a layer of its own.  `inner` names
+    the residual blocks inside this one, which are not cut.
 
     `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
     share their parameters and buffers with the model that they were cut from.
@@ -46,6 +49,8 @@ class ResidualBlock:
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     role: str = ""
+    layer: int = 0
+    inner: tuple[str, ...] = ()
 
     residual = True
 
@@ -117,7 +122,11 @@ class ResidualChain:
         return self.head(h)
 
     def table(self) -> pd.DataFrame:
-        """One row a block: what discovery found; shapes without the batch axis, as texts."""
+        """One row a block: what discovery found.
+
+        Shapes are texts without the batch axis; `parameters` are numbers of weights; `inner` is
+        how many residual blocks lie inside this one.
+        """
         import pandas as pd
 
         return pd.DataFrame([_row(block) for block in self.blocks])
@@ -154,8 +163,17 @@ class ResidualChain:
         return torch.device("cpu")
 
     @property
+    def layers(self) -> tuple[tuple[int, ...], ...]:
+        """Block numbers by layer: for an encoder layer its attention and its MLP."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for block in self.blocks:
+            key = (block.layer, 0) if block.layer else (0, block.number)
+            found.setdefault(key, []).append(block.number)
+        return tuple(tuple(numbers) for numbers in found.values())
+
+    @property
     def stages(self) -> tuple[tuple[int, ...], ...]:
-        """Block numbers by stage, a stage being a run of blocks of one output shape."""
+        """Block numbers by stage: runs of blocks whose sums have one shape, or one rearranged."""
         found: dict[int, list[int]] = {}
         for block in self.blocks:
             found.setdefault(block.stage, []).append(block.number)
@@ -169,9 +187,11 @@ def _row(block: ResidualBlock) -> dict[str, object]:
         "number": block.number,
         "name": block.name,
         "role": block.role,
+        "layer": block.layer or block.number,
         "stage": block.stage,
         "shortcut": block.shortcut_kind,
         "in_shape": "×".join(map(str, block.in_shape)),
         "out_shape": "×".join(map(str, block.out_shape)),
         "parameters": sum(parameters.values()),
+        "inner": len(block.inner),
     }

@@ -164,7 +164,9 @@ def test_a_residual_block_inside_a_branch_is_reported():
 
     chain = chain_of(seeded(Net), images())
     assert len(chain) == 2
-    assert chain.uncut == ("blocks.0: inside the branch of block 1, which is cut as a whole",)
+    assert [block.inner for block in chain] == [("blocks.0",), ()]
+    assert list(chain.table()["inner"]) == [1, 0]
+    assert chain.uncut == ()
 
 
 def test_position_embeddings_and_constants_are_no_blocks():

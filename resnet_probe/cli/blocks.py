@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
+from resnet_probe.cli.prepare import shape_of
+from resnet_probe.errors import ProbeError
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
@@ -16,7 +20,7 @@ Cut a network into its residual blocks, prove that the chain of them is the netw
 what was found, what was not cut and why, and how exact the proof is."""
 EXAMPLES = """\
 examples:
-  python -m resnet_probe blocks --arch resnet50
+  python -m resnet_probe blocks --arch resnet50 --graph resnet50.svg
   python -m resnet_probe blocks --model torchvision.models:vit_b_16 --input 3x224x224
   python -m resnet_probe blocks --model mypkg.nets:build --input 3x64x64"""
 
@@ -30,6 +34,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     shared.add_architecture(parser)
+    parser.add_argument(
+        "--graph", type=_svg, metavar="FILE.svg", help="draw the blocks, stage by stage"
+    )
     parser.set_defaults(run=run)
 
 
@@ -40,23 +47,67 @@ def run(options: Namespace) -> int:
 
     arch = architecture(options.arch)
     model = arch.build(seed=0)
-    example = torch.randn(1, *arch.input_shape, generator=torch.Generator().manual_seed(0))
-    print(report(cut(arch, model, example)))
+    shape = shape_of(options).get("input_shape", arch.input_shape)
+    example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    chain = cut(arch, model, example)
+    print(report(chain))
+    if options.graph is not None:
+        _write(options.graph, graph(chain))
+        print(f"\n{options.graph}: the graph")
     return 0
 
 
+def _svg(text: str) -> Path:
+    if not text.endswith(".svg"):
+        raise ProbeError(f"--graph {text!r} is no SVG file: write a name that ends in .svg")
+    return Path(text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ProbeError(f"--graph {path} cannot be written: {error.strerror}") from error
+
+
 def report(chain: ResidualChain) -> str:
-    """The table of a chain, what was not cut, and the proof."""
-    stages = len(chain.stages)
-    head = f"{chain.name}: {len(chain)} {chain.unit}s in {stages} stages"
+    """The table of a chain, what was not cut, what lies inside blocks, and the proof."""
     table = chain.table().to_string(index=False, formatters={"parameters": "{:,}".format})
-    return "\n\n".join([head, table, _uncut(chain), _proof(chain)])
+    return "\n\n".join([_heading(chain), table, *map("\n".join, _remarks(chain))])
 
 
-def _uncut(chain: ResidualChain) -> str:
-    if not chain.uncut:
-        return "not cut: nothing"
-    return "\n".join(["not cut:", *(f"  {sentence}" for sentence in chain.uncut)])
+def graph(chain: ResidualChain) -> str:
+    """The chain as SVG."""
+    from resnet_probe.figures.chain_graph import chain_graph
+
+    shapes = ["×".join(map(str, s)) for s in (chain.input_shape, chain.blocks[0].in_shape)]
+    return chain_graph(
+        chain.table(),
+        title=_heading(chain),
+        before=f"input {shapes[0]} → stem → {shapes[1]}",
+        behind=f"→ head → {chain.classes:,} outputs",
+        notes=[sentence for remark in _remarks(chain) for sentence in remark],
+    )
+
+
+def _heading(chain: ResidualChain) -> str:
+    def many(number: int, what: str) -> str:
+        return f"{number} {what}{'s' * (number != 1)}"
+
+    layers = f", {many(len(chain.layers), 'layer')}" if len(chain.layers) < len(chain) else ""
+    counts = f"{many(len(chain), chain.unit)}{layers} in {many(len(chain.stages), 'stage')}"
+    return f"{chain.name}: {counts}"
+
+
+def _remarks(chain: ResidualChain) -> list[list[str]]:
+    """Paragraphs: what was not cut and why, what lies inside blocks, how exact the proof is."""
+    missed = list(Counter(chain.uncut).items())
+    uncut = [f"  {sentence}{f' ({n} times)' if n > 1 else ''}" for sentence, n in missed]
+    inner = [f"  {b.number} ({b.name}): {', '.join(b.inner)}" for b in chain if b.inner]
+    remarks = [["not cut:", *uncut] if uncut else ["not cut: nothing"]]
+    if inner:
+        remarks.append(["residual blocks inside a block, cut with it:", *inner])
+    return [*remarks, [_proof(chain)]]
 
 
 def _proof(chain: ResidualChain) -> str:

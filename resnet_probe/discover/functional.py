@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+
+from resnet_probe.errors import ProbeError
 
 OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     operator.iadd: operator.add,
@@ -30,16 +33,25 @@ def with_item(tensor: Tensor, index: Any, value: Any) -> Tensor:
     return copy
 
 
-def make_functional(graph: fx.Graph, root: nn.Module) -> None:
-    """Replace in-place operations; who reads a changed tensor later reads the operation instead."""
-    inplace = {name for name, module in root.named_modules() if getattr(module, "inplace", False)}
-    for name in inplace:
-        root.get_submodule(name).inplace = False  # type: ignore[assignment]
+def make_functional(graph: fx.Graph, root: nn.Module, name: str) -> None:
+    """Replace in-place operations; who reads a changed tensor later reads the operation instead.
+
+    Raises `ProbeError` where the network `name` writes into one of its own parameters or buffers.
+    """
+    own = {path for path, _ in chain(root.named_parameters(), root.named_buffers())}
+    inplace = {path for path, module in root.named_modules() if getattr(module, "inplace", False)}
+    for path in inplace:
+        root.get_submodule(path).inplace = False  # type: ignore[assignment]
     for node in graph.nodes:
         if not (node.args and isinstance(node.args[0], fx.Node)):
             continue
         if _made_out_of_place(node) or (node.op == "call_module" and node.target in inplace):
             changed, follower = node.args[0], node.next
+            if changed.op == "get_attr" and changed.target in own:
+                raise ProbeError(
+                    f"{name} writes into its own {changed.target} when it runs: it is another "
+                    "network at every call"
+                )
             while follower.op != "root":
                 follower.replace_input_with(changed, node)
                 follower = follower.next

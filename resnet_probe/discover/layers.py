@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import PlainLayer, ResidualChain
+from resnet_probe.discover.copies import undisturbed, witness
 from resnet_probe.discover.proof import prove_output
 from resnet_probe.discover.segments import is_activation, segments
 from resnet_probe.discover.trace import Trace, subgraph, trace
@@ -13,18 +13,27 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.option_a import OptionA
 
 
-def layers_of(model: nn.Module, example: Tensor, *, name: str | None = None) -> ResidualChain:
+def layers_of(
+    model: nn.Module, example: Tensor, *, name: str | None = None, output: str | int | None = None
+) -> ResidualChain:
     """Cut a network without shortcuts at its convolutions: the comparison of Veit et al. 2016, 4.1.
 
     A layer is a convolution with the normalisation and activation behind it; pooling that follows
     stays when the layer is deleted.  The first convolution is the stem, what follows the last
     layer the head; neither can be deleted.  A layer that changes the shape leaves the
-    parameter-free option-A shortcut behind, any other the identity.
+    parameter-free option-A shortcut behind, any other the identity.  `output` as in `chain_of`.
 
     Raises `ProbeError` if the model cannot be traced, has parallel paths, or has no such layer.
     """
     name = name or type(model).__name__
-    graph = trace(model, example, name)
+    with undisturbed(model):
+        graph = trace(model, example, name, output)
+        chain = _cut(graph, name, tuple(example.shape[1:]))
+        prove_output(chain, witness(model, name), graph, example, chain(example))
+    return chain
+
+
+def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> ResidualChain:
     parallel = [segment.end.name for segment in segments(graph) if not segment.is_series]
     if parallel:
         raise ProbeError(f"{name} is not a plain network: its paths part and meet at {parallel[0]}")
@@ -37,17 +46,14 @@ def layers_of(model: nn.Module, example: Tensor, *, name: str | None = None) -> 
     layers: list[PlainLayer] = []
     for start, end, stop in zip(starts[1:], ends[1:], stops, strict=True):
         layers.append(_layer(graph, layers, *(nodes[i] for i in (start - 1, start, end, stop))))
-    chain = ResidualChain(
+    return ResidualChain(
         name=name,
         stem=subgraph(graph, nodes[0], nodes[starts[1] - 1]),
         blocks=tuple(layers),
         head=subgraph(graph, nodes[ends[-1]], nodes[-1]),
-        input_shape=tuple(example.shape[1:]),
+        input_shape=input_shape,
         classes=(graph.shapes[nodes[-1]] or (0,))[-1],
     )
-    with torch.no_grad():
-        prove_output(chain, model, example, chain(example))
-    return chain
 
 
 def _layer(

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
-from typing import TYPE_CHECKING
-
 from torch import fx, nn
 from torch.nn import functional as F
 
+from resnet_probe.discover.inner import inner_blocks
+from resnet_probe.discover.naming import common_path
 from resnet_probe.discover.roles import roles
-from resnet_probe.discover.segments import Segment, is_weighted, segments
+from resnet_probe.discover.segments import Segment, is_weighted
 from resnet_probe.discover.trace import Trace, ancestors
 
-if TYPE_CHECKING:
-    from resnet_probe.discover.residual import Cut
-
+SHOWN = 3
 MATRIX_PRODUCTS = {"matmul", "bmm", "einsum"}
-
-
-def common_path(nodes: set[fx.Node]) -> str:
-    """The path that the modules of a branch have in common."""
-    paths = [str(node.target).split(".") for node in nodes if node.op == "call_module"]
-    levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
-    common = [parts[0] for parts in levels]
-    return ".".join(common[:-1] if len(paths) == 1 else common)
 
 
 def why_not_cut(graph: Trace, found: list[Segment]) -> list[str]:
     """One sentence for each place where paths part and meet without being a residual block."""
     return [
-        f"{_place(segment)}: {_reason(segment)}"
+        f"{_place(segment)}: {_reason(segment)}{_beside(graph, [segment])}"
         for segment in found
         if not segment.is_series and roles(graph, segment) is None
     ]
@@ -43,20 +32,10 @@ def why_none(graph: Trace, found: list[Segment]) -> str:
     ends = sorted({_operation(segment) for segment in parallel if not segment.operands()})
     if not ends:
         return why_not_cut(graph, parallel)[0]
-    return f"its parallel paths meet in {', '.join(ends)}, not in an addition of two of them"
-
-
-def within(graph: Trace, cuts: list[Cut]) -> list[str]:
-    """One sentence for each block that holds residual blocks of its own."""
-    found = []
-    for number, cut in enumerate(cuts, start=1):
-        inner = segments(graph, cut.start, cut.branch)
-        places = [_place(segment) for segment in inner if roles(graph, segment)]
-        if places:
-            found.append(
-                f"{', '.join(places)}: inside the branch of block {number}, which is cut as a whole"
-            )
-    return found
+    return (
+        f"its parallel paths meet in {', '.join(ends)}, not in an addition of two of them"
+        + _beside(graph, parallel)
+    )
 
 
 def role(graph: Trace, nodes: set[fx.Node]) -> str:
@@ -85,6 +64,19 @@ def _is_spatial(graph: Trace, node: fx.Node) -> bool:
         return isinstance(module, nn.modules.conv._ConvNd) and max(module.kernel_size) > 1
     kernel = node.args[1] if node.target in {F.conv1d, F.conv2d, F.conv3d} else None
     return isinstance(kernel, fx.Node) and max((graph.shapes[kernel] or ())[2:], default=1) > 1
+
+
+def _beside(graph: Trace, found: list[Segment]) -> str:
+    """That there are residual blocks on one of the parallel paths, if so."""
+    region = {n for s in found for n in ancestors(s.end, s.start) - {s.end}}
+    inner = inner_blocks(graph, region)
+    if not inner:
+        return ""
+    more = f" and {len(inner) - SHOWN} more" if len(inner) > SHOWN else ""
+    return (
+        f"; the residual blocks on one of these paths ({', '.join(inner[:SHOWN])}{more}) do not "
+        "carry the whole state"
+    )
 
 
 def _place(segment: Segment) -> str:

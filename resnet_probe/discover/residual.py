@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.discover.copies import undisturbed
+from resnet_probe.discover.inner import inner_blocks
+from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.proof import prove
-from resnet_probe.discover.report import common_path, role, why_none, why_not_cut, within
+from resnet_probe.discover.report import role, why_none, why_not_cut
 from resnet_probe.discover.roles import roles
 from resnet_probe.discover.segments import (
     Segment,
@@ -19,6 +24,8 @@ from resnet_probe.discover.segments import (
 )
 from resnet_probe.discover.trace import Trace, ancestors, subgraph, trace
 from resnet_probe.errors import ProbeError
+
+PRODUCTS = {operator.mul, torch.mul, "mul"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,9 @@ class Cut:
     after: fx.Node
 
 
-def chain_of(model: nn.Module, example: Tensor, *, name: str | None = None) -> ResidualChain:
+def chain_of(
+    model: nn.Module, example: Tensor, *, name: str | None = None, output: str | int | None = None
+) -> ResidualChain:
     """Cut a residual network into its chain, and prove on `example` that the chain is the network.
 
     `example` is a batch `[n, …]` that the model accepts, on the model's device.  The chain shares
@@ -40,26 +49,36 @@ def chain_of(model: nn.Module, example: Tensor, *, name: str | None = None) -> R
     block with its branch left out equals the graph with that operand of the addition set to zero.
 
     Paths that part and meet in another way stay whole; the chain's `uncut` says which, and why.
+    Of a model that returns several tensors, `output` names the logits: a place or a name, `"0"`,
+    `"logits"`, or a way such as `"aux.0"`.
+
+    The model is left as it was: its mode, hooks, buffers, attributes and the random state, also
+    after an error.
 
     Raises `ProbeError` if the model cannot be traced, has no residual block, or fails the proof.
     """
     name = name or type(model).__name__
-    graph = trace(model, example, name)
+    with undisturbed(model):
+        graph = trace(model, example, name, output)
+        cuts, chain = _cut(graph, name, tuple(example.shape[1:]))
+        return replace(chain, residue=prove(chain, model, graph, cuts, example))
+
+
+def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> tuple[list[Cut], ResidualChain]:
     found = segments(graph)
     cuts = _cuts(graph, found)
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
-    source, end = graph.nodes[0], _output(graph, name)
-    chain = ResidualChain(
+    source, end = graph.nodes[0], graph.output
+    return cuts, ResidualChain(
         name=name,
         stem=subgraph(graph, source, cuts[0].start),
         blocks=tuple(_blocks(graph, cuts)),
         head=subgraph(graph, cuts[-1].after, end),
-        input_shape=tuple(example.shape[1:]),
+        input_shape=input_shape,
         classes=(graph.shapes[end] or (0,))[-1],
-        uncut=(*why_not_cut(graph, found), *within(graph, cuts)),
+        uncut=tuple(why_not_cut(graph, found)),
     )
-    return replace(chain, residue=prove(chain, model, graph, cuts, example))
 
 
 def _cuts(graph: Trace, found: list[Segment]) -> list[Cut]:
@@ -78,21 +97,24 @@ def _cuts(graph: Trace, found: list[Segment]) -> list[Cut]:
 
 def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
     blocks: list[ResidualBlock] = []
-    stage, shape = 0, None
+    called = names(graph, cuts)
+    does = [role(graph, ancestors(cut.branch, cut.start)) for cut in cuts]
+    layer = layers(cuts, called, does)
+    stage = stages(graph, cuts)
     for number, cut in enumerate(cuts, start=1):
-        if graph.shapes[cut.end] != shape:
-            stage, shape = stage + 1, graph.shapes[cut.end]
         block = ResidualBlock(
             number=number,
-            name=common_path(ancestors(cut.branch, cut.start)) or f"addition {number}",
-            stage=stage,
+            name=called[number - 1],
+            stage=stage[number - 1],
             shortcut=subgraph(graph, cut.start, cut.shortcut),
             branch=subgraph(graph, cut.start, cut.branch),
             after=subgraph(graph, cut.end, cut.after),
             shortcut_kind=_kind(graph, cut),
             in_shape=(graph.shapes[cut.start] or ())[1:],
             out_shape=(graph.shapes[cut.after] or ())[1:],
-            role=role(graph, ancestors(cut.branch, cut.start)),
+            role=does[number - 1],
+            layer=layer[number - 1],
+            inner=inner_blocks(graph, ancestors(cut.end, cut.start) - {cut.end}),
         )
         blocks.append(block)
     return blocks
@@ -102,17 +124,16 @@ def _kind(graph: Trace, cut: Cut) -> str:
     if cut.shortcut is cut.start:
         return "identity"
     nodes = ancestors(cut.shortcut, cut.start)
+    if cut.shortcut.target in PRODUCTS and any(is_activation(n, graph.module) for n in nodes):
+        return "gated"
     if any(is_weighted(node, graph.module) for node in nodes):
         return "projection"
+    if cut.shortcut.target in PRODUCTS and not all(
+        isinstance(a, fx.Node) for a in cut.shortcut.args
+    ):
+        return "scaled"
     return (
         "affine"
         if any(holds_parameters(node, graph.module) for node in nodes)
         else ("parameter-free")
     )
-
-
-def _output(graph: Trace, name: str) -> fx.Node:
-    end = graph.nodes[-1].args[0]
-    if not isinstance(end, fx.Node) or graph.shapes.get(end) is None:
-        raise ProbeError(f"{name} does not return one tensor: a chain needs logits as its output")
-    return end

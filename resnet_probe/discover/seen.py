@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from resnet_probe.discover.functional import with_item
+from resnet_probe.discover.tracer import NamingTracer
 
 # Answers that are the same for every size of the images.
 SIZELESS = {"dim", "ndimension", "is_floating_point", "is_complex", "type", "get_device"}
@@ -51,7 +52,7 @@ class SeenProxy(fx.Proxy):
         return iter([operator.getitem(self, i) for i in range(len(self))])
 
 
-class SeeingTracer(fx.Tracer):
+class SeeingTracer(NamingTracer):
     """Runs a shadow without data beside the trace, on a batch of `batch` examples.
 
     What comes out as a tensor is traced; a size, a dtype or a truth value about them is a plain
@@ -110,7 +111,10 @@ class SeeingTracer(fx.Tracer):
         try:
             with self.mode, torch.no_grad():
                 if kind == "get_attr":
-                    return _attribute(self.root, target)
+                    value = _attribute(self.root, target)
+                    # Of a parameter the shape is enough, and nothing may be written into it.
+                    is_weight = isinstance(value, nn.Parameter)
+                    return self.mode.from_tensor(value) if is_weight else value
                 if kind == "call_module":
                     return self.root.get_submodule(target)(*args, **kwargs)
                 if kind == "call_method":

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import SIZES, merged, only_of_size, times_batch
+from resnet_probe.discover.copies import twin, witness
 from resnet_probe.discover.functional import make_functional, skip_idle
+from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.seen import SeeingTracer
+from resnet_probe.discover.tracer import NamingTracer
 from resnet_probe.errors import ProbeError
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A graph whose nodes have no side effects, and the shape that each gave on the example."""
+    """A graph whose nodes have no side effects, and the shape that each gave on the example.
+
+    Its output is the one that `pick` takes out of the model's.
+    """
 
     module: fx.GraphModule
     shapes: dict[fx.Node, tuple[int, ...] | None]
+    pick: Pick
 
     @cached_property
     def nodes(self) -> list[fx.Node]:
@@ -35,47 +39,50 @@ class Trace:
         return {node: i for i, node in enumerate(self.nodes)}
 
     @property
+    def output(self) -> fx.Node:
+        """The node of the logits."""
+        end = self.nodes[-1].args[0]
+        assert isinstance(end, fx.Node)
+        return end
+
+    @property
     def knows_batch(self) -> bool:
         """Whether the graph computes with the batch size."""
         return any(node.target is times_batch for node in self.nodes)
+
+    @cached_property
+    def data(self) -> set[fx.Node]:
+        """The nodes that are computed from the images."""
+        found: set[fx.Node] = set()
+        for node in self.nodes:
+            if node.op == "placeholder" or any(argument in found for argument in inputs(node)):
+                found.add(node)
+        return found
 
     def between(self, start: fx.Node, end: fx.Node) -> list[fx.Node]:
         """What computes `end` from `start`, in the order of the graph."""
         return sorted(ancestors(end, start), key=self.position.__getitem__)
 
 
-@contextmanager
-def evaluated(model: nn.Module) -> Iterator[None]:
-    """Eval mode, without gradients and with the random state put back, for the time of a block."""
-    training = {module: module.training for module in model.modules()}
-    devices = {t.device for t in model.parameters() if t.device.type == "cuda"}
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng([d.index or 0 for d in devices]):
-            yield
-    finally:
-        for module, flag in training.items():
-            module.training = flag
-
-
-def trace(model: nn.Module, example: Tensor, name: str) -> Trace:
+def trace(model: nn.Module, example: Tensor, name: str, output: str | int | None = None) -> Trace:
     """The graph of `model` in eval mode, in-place operations replaced by functional ones.
 
     A network whose graph holds sizes, or that decides by them, is traced once more by a tracer
     that knows them: its graph is for images of the example's size, in batches of any size.
+    `output` picks one of several outputs, as `outputs.Pick` does.
 
     Raises `ProbeError` where the forward pass cannot be traced, or cannot run on `example`.
     """
-    return _plain(model, example, name) or _seen(model, example, name)
+    pick = Pick(name, None if output is None else str(output))
+    return _plain(model, example, pick) or _seen(model, example, pick)
 
 
-def _plain(model: nn.Module, example: Tensor, name: str) -> Trace | None:
+def _plain(model: nn.Module, example: Tensor, pick: Pick) -> Trace | None:
     """The graph as it is for every size; None if there is none that holds tensors alone."""
-    twin = _twin(model, name)
+    model = twin(model, pick.name)
     try:
-        with torch.random.fork_rng([]):
-            graph = fx.Tracer().trace(twin)
-        found = _finished(graph, twin, example, name)
+        graph = NamingTracer().trace(model)
+        found = _finished(graph, model, example, pick)
     except Exception:  # the other tracer says why
         return None
     if sum(node.op == "placeholder" for node in graph.nodes) != 1:
@@ -84,31 +91,32 @@ def _plain(model: nn.Module, example: Tensor, name: str) -> Trace | None:
     return found if all(found.shapes[node] is not None for node in values) else None
 
 
-def _seen(model: nn.Module, example: Tensor, name: str) -> Trace:
+def _seen(model: nn.Module, example: Tensor, pick: Pick) -> Trace:
     tracers = [SeeingTracer(example, batch) for batch in SIZES]
-    twins = [_twin(model, name) for _ in tracers]
+    twins = [twin(model, pick.name) for _ in tracers]
     try:
-        with torch.random.fork_rng([]):
-            for tracer, twin in zip(tracers, twins, strict=True):
-                tracer.graph = tracer.trace(twin)
+        for tracer, copy in zip(tracers, twins, strict=True):
+            tracer.graph = tracer.trace(copy)
         graph = merged(*tracers)
     except Exception as error:
-        _must_run(model, example, name)
-        raise ProbeError(f"{name} cannot be traced by torch.fx: {_reason(error)}") from error
+        _must_run(witness(model, pick.name), example, pick.name)
+        raise ProbeError(f"{pick.name} cannot be traced by torch.fx: {_reason(error)}") from error
     if tracers[0].read_sizes:
         _guard(graph, tuple(example.shape[1:]))
-    return _finished(graph, twins[0], example, name)
+    return _finished(graph, twins[0], example, pick)
 
 
-def _finished(graph: fx.Graph, twin: nn.Module, example: Tensor, name: str) -> Trace:
-    make_functional(graph, twin)
-    skip_idle(graph, twin)
-    module = fx.GraphModule(twin, graph)
+def _finished(graph: fx.Graph, root: nn.Module, example: Tensor, pick: Pick) -> Trace:
+    end = next(node for node in graph.nodes if node.op == "output")
+    end.args = (pick(end.args[0]),)
+    make_functional(graph, root, pick.name)
+    skip_idle(graph, root)
+    module = fx.GraphModule(root, graph)
     graph.eliminate_dead_code()
     module.recompile()
     recorder = _ShapeRecorder(module)
-    _must_run(recorder.run, example, name)
-    return Trace(module, recorder.shapes)
+    _must_run(recorder.run, example, pick.name)
+    return Trace(module, recorder.shapes, pick)
 
 
 def _guard(graph: fx.Graph, shape: tuple[int, ...]) -> None:
@@ -159,21 +167,6 @@ def inputs(node: fx.Node) -> list[fx.Node]:
     return [] if node.target is times_batch else node.all_input_nodes
 
 
-def _twin(model: nn.Module, name: str) -> nn.Module:
-    """A copy in eval mode, with the model's own tensors and without its hooks."""
-    tensors = chain(model.parameters(), model.buffers())
-    try:
-        twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
-    except Exception as error:
-        raise ProbeError(f"{name} cannot be copied: {error}") from error
-    for module in twin.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        module._backward_hooks.clear()
-        module._backward_pre_hooks.clear()
-    return twin.eval()
-
-
 class _ShapeRecorder(fx.Interpreter):
     """Runs the graph and keeps each node's shape, never its value."""
 
@@ -189,7 +182,7 @@ class _ShapeRecorder(fx.Interpreter):
 
 def _must_run(forward: Callable[[Tensor], Any], example: Tensor, name: str) -> None:
     try:
-        with evaluated(forward) if isinstance(forward, nn.Module) else torch.no_grad():
+        with torch.no_grad():
             forward(example)
     except Exception as error:
         raise ProbeError(

@@ -1,0 +1,85 @@
+"""Edits of layers: what a transformer's layer is, its attention and its MLP, edited together.
+
+A pair of residual blocks is not one residual block, so a layer is no part of a chain; deleting it
+is an edit that leaves out both branches (Lad et al. 2024, arXiv 2406.19384, delete layers so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from resnet_probe.chain import ResidualChain
+from resnet_probe.edits import Edit
+from resnet_probe.errors import ProbeError
+
+UNITS = ("block", "layer")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The blocks of one layer, in order; it can be moved or run twice if it keeps the shape."""
+
+    number: int
+    blocks: tuple[int, ...]
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    @property
+    def keeps_shape(self) -> bool:
+        return self.in_shape == self.out_shape
+
+
+class Layers:
+    """The layers of a chain, numbered from 1: what `plan` needs to know, as of a chain's blocks."""
+
+    unit = "layer"
+
+    def __init__(self, chain: ResidualChain) -> None:
+        self.name = chain.name
+        self.chain = chain
+        self.layers = tuple(
+            Layer(
+                number,
+                blocks,
+                in_shape=chain.block(blocks[0]).in_shape,
+                out_shape=chain.block(blocks[-1]).out_shape,
+            )
+            for number, blocks in enumerate(chain.layers, start=1)
+        )
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def block(self, number: int) -> Layer:
+        return self.layers[number - 1]
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """Layer numbers by the stage in which they begin."""
+        found: dict[int, list[int]] = {}
+        for layer in self.layers:
+            found.setdefault(self.chain.block(layer.blocks[0]).stage, []).append(layer.number)
+        return tuple(tuple(numbers) for numbers in found.values())
+
+    def expand(self, edit: Edit) -> Edit:
+        """An edit of layers as one of blocks; `edits` goes on counting layers.
+
+        The layers of a swap, `"4-9"`, become `"7+8-17+18"`; those of anything else a list.
+        """
+        steps = tuple((b, gate) for n, gate in edit.steps for b in self.block(n).blocks)
+        return replace(edit, steps=steps, blocks=" ".join(map(self._blocks, edit.blocks.split())))
+
+    def _blocks(self, label: str) -> str:
+        numbers = [self.block(int(number)).blocks for number in label.split("-")]
+        between = "+" if len(numbers) > 1 else " "
+        return "-".join(between.join(map(str, blocks)) for blocks in numbers)
+
+
+def refuse_unknown(unit: str) -> None:
+    """Raises `ProbeError` for another unit than there is."""
+    if unit not in UNITS:
+        raise ProbeError(f"unknown unit {unit!r}: edits are of a {' or a '.join(UNITS)}")
