@@ -233,7 +233,9 @@ def test_a_folder_is_cropped_as_imagenet_is_evaluated(tmp_path: Path) -> None:
     expected = torch.stack([published(Image.fromarray(each)) for each in pixels])
     normalized = data.normalization("imagenet").apply(found.images)
     torch.testing.assert_close(normalized, expected, rtol=0, atol=1e-5)
-    assert found.note == "stored as PNG, resized and centre-cropped to 224×224"
+    assert found.note == (
+        "stored as PNG, shorter side resized to 256 (bilinear), centre-cropped to 224×224"
+    )
 
 
 def test_an_image_of_the_right_size_is_left_alone(tmp_path: Path) -> None:

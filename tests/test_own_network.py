@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
-from toy_chains import TinyResNet, images, seeded
+from toy_chains import TinyResNet, images, scalar_chain, seeded
 
 from resnet_probe import ProbeError, cli
 from resnet_probe.chain import ResidualChain
@@ -23,6 +25,10 @@ def ten():
     net = Net()
     net.head = torch.nn.Linear(8, 10)
     return net
+class Pair(Net):
+    def forward(self, x):
+        x = super().forward(x)
+        return {"logits": x, "twice": (x, x + x)}
 def nothing():
     return None
 """
@@ -92,6 +98,14 @@ def test_the_blocks_command(capsys, swapped):
     assert "projection" in shown and "not cut: nothing" in shown and "bit for bit" in shown
 
 
+@pytest.mark.parametrize("output", ["logits", "twice.1"])
+def test_one_of_several_outputs_by_an_option(capsys, output):
+    options = ["--output", output, "--model", "own_net.nets:Pair", "--input", "3x8x8"]
+    assert cli.main(["blocks", *options]) == 0
+    assert f"own_net.nets:Pair@3x8x8@{output}: 3 blocks" in capsys.readouterr().out
+    assert architecture(f"own_net.nets:Pair@3x8x8@{output}").output == output
+
+
 def test_what_was_not_cut_and_the_residue_are_said():
     chain = ResidualChain(
         "net", torch.nn.Identity(), (), torch.nn.Identity(), (), 2, ("a: because",), 1e-7
@@ -100,8 +114,19 @@ def test_what_was_not_cut_and_the_residue_are_said():
     assert "to rounding (a largest difference of 1e-07)" in report(chain)
 
 
+def test_what_lies_inside_a_block_is_said_and_what_is_missed_twice_said_once():
+    block = replace(scalar_chain([1.0]).block(1), inner=("blocks.0", "blocks.1"))
+    chain = ResidualChain(
+        "net", torch.nn.Identity(), (block,), torch.nn.Identity(), (), 2, ("a: because",) * 3
+    )
+    shown = report(chain)
+    assert "net: 1 block in 1 stage\n" in shown
+    assert "not cut:\n  a: because (3 times)\n" in shown
+    assert "inside a block, cut with it:\n  1 (block1): blocks.0, blocks.1" in shown
+
+
 def test_a_lesion_of_a_users_own_network(tmp_path):
-    arguments = ["--model", "own_net.nets:ten", "--input", "3x8x8", "--data", "digits"]
+    arguments = ["--model", "own_net.nets:ten", "--input", "3x16x16", "--data", "digits"]
     more = ["--normalize", "none", "--limit", "20", "--out", str(tmp_path / "run")]
     assert cli.main(["lesion", *arguments, *more]) == 0
     table = pd.read_csv(tmp_path / "run" / "table.csv")
@@ -115,6 +140,9 @@ def test_a_lesion_of_a_users_own_network(tmp_path):
         (["--arch", "resnet20", "--model", "a:b"], "not allowed with"),
         (["--model", "own_net.nets:build", "--input", "8x8"], "no image shape"),
         (["--model", "own_net.nets:build"], "give --input"),
+        (["--arch", "resnet20", "--output", "0"], "--output goes with --model: resnet20"),
+        (["--output", "0", "--arch", "resnet20"], "--output goes with --model: resnet20"),
+        (["--model", "own_net.nets:Pair", "--input", "3x8x8"], "choose one with --output"),
     ],
 )
 def test_options_that_do_not_name_a_network_are_refused(capsys, arguments, reason):

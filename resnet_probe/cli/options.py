@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,28 @@ from resnet_probe.errors import ProbeError
 
 
 class _OwnNetwork(Action):
-    """`--model` and `--input`, in either order, make the one spec of a network of your own."""
+    """`--model`, `--input` and `--output`, in any order, make the spec of a network of your own."""
 
     def __call__(self, parser: Any, namespace: Namespace, value: Any, option: Any = None) -> None:
         setattr(namespace, self.dest, value)
-        if getattr(namespace, "model", None):
-            shape = f"@{namespace.input}" if namespace.input else ""
-            namespace.arch = f"{namespace.model}{shape}"
+        if namespace.arch and not namespace.model:
+            _refuse_output(namespace)
+        if namespace.model:
+            parts = (namespace.model, namespace.input, namespace.output)
+            namespace.arch = "@".join(part for part in parts if part)
+
+
+class _KnownNetwork(Action):
+    """`--arch`, which knows its own images and output."""
+
+    def __call__(self, parser: Any, namespace: Namespace, value: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, value)
+        _refuse_output(namespace)
+
+
+def _refuse_output(namespace: Namespace) -> None:
+    if namespace.output:
+        raise ProbeError(f"--output goes with --model: {namespace.arch} returns its logits alone")
 
 
 def add_architecture(parser: ArgumentParser) -> Any:
@@ -25,10 +40,17 @@ def add_architecture(parser: ArgumentParser) -> Any:
     which = group.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--arch",
+        action=_KnownNetwork,
         metavar="NAME",
         help="architecture by name, such as resnet110, preresnet110, plain20, vgg16_bn:width=16, "
-        "resnet50 (the list: describe --list)",
+        "resnet50 (the list: describe --list), any name of torchvision's, or timm:NAME",
     )
+    add_own(group, which)
+    return group
+
+
+def add_own(group: Any, which: Any) -> None:
+    """`--model`, beside what `which` holds already, with `--input` and `--output` of the group."""
     which.add_argument(
         "--model",
         action=_OwnNetwork,
@@ -40,9 +62,16 @@ def add_architecture(parser: ArgumentParser) -> Any:
         action=_OwnNetwork,
         type=image_size,
         metavar="CxHxW",
-        help="the shape of an image for --model, such as 3x224x224",
+        help="the shape of an image, such as 3x224x224: needed for --model, and for --arch where "
+        "it is not the usual one",
     )
-    return group
+    group.add_argument(
+        "--output",
+        action=_OwnNetwork,
+        metavar="NAME",
+        help="which output are the logits, where --model returns several: a place or a key, "
+        "such as 0, logits or aux.0",
+    )
 
 
 def image_size(text: str) -> str:
@@ -55,11 +84,27 @@ def image_size(text: str) -> str:
 
 def add_network(parser: ArgumentParser) -> None:
     group = add_architecture(parser)
-    group.add_argument(
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights in a .safetensors, .th, .pt or .pth file, or `pretrained` for those of "
-        "torchvision (default: the bundled ones, and for --model those it is built with)",
+        help="weights in a .safetensors, .th, .pt or .pth file, `pretrained:NAME` for those of "
+        "torchvision by their name, such as IMAGENET1K_V1, or `initial:SEED` (default: the bundled "
+        "ones, and for --model those it is built with)",
+    )
+    which.add_argument(
+        "--pretrained",
+        dest="weights",
+        action="store_const",
+        const="pretrained",
+        help="the weights that torchvision or timm publishes, with the preprocessing that belongs "
+        "to them",
+    )
+    group.add_argument(
+        "--zoo",
+        metavar="NAME",
+        help="other bundled weights: what they were trained on, as cifar10-jpeg, or their name in "
+        "`zoo list` (default: those for --data, else for the digits)",
     )
 
 
@@ -80,7 +125,43 @@ def add_data(parser: ArgumentParser) -> None:
         help="imagenet, cifar10, none, or mean=a,b,c,std=d,e,f (default: what the weights' "
         "card says)",
     )
-    group.add_argument("--limit", type=int, metavar="IMAGES", help="use only the first IMAGES")
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="IMAGES",
+        help="use only the first IMAGES; of a folder, one of each class in turn",
+    )
+    add_files(parser)
+
+
+def add_files(parser: ArgumentParser) -> None:
+    """How images in files are read: those of `imagefolder:` and `parquet:`."""
+    group = parser.add_argument_group("images in files")
+    group.add_argument(
+        "--preprocess",
+        metavar="HOW",
+        help="resize=256,crop=224,interpolation=bicubic in part or whole, or none; resize=HxW "
+        "squeezes (default: what belongs to the weights, else crop / 0.875 and bilinear)",
+    )
+    group.add_argument(
+        "--class-map",
+        type=Path,
+        metavar="FILE",
+        help="which class of the network each folder is: lines of FOLDER,NUMBER, a line a class in "
+        "order, or JSON (default: by WordNet id or class name, else in alphabetical order)",
+    )
+    group.add_argument(
+        "--stream",
+        action=BooleanOptionalAction,
+        help="leave the images of a folder on disk, and decode them when needed (default: beyond "
+        "1 GiB of pixels)",
+    )
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that decode images (default: one a core, 8 at most)",
+    )
 
 
 def add_run(parser: ArgumentParser) -> Any:

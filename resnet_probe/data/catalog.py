@@ -10,6 +10,8 @@ from resnet_probe.data.digits import load_digits
 from resnet_probe.data.folder import load_folder
 from resnet_probe.data.image_set import ImageSet, check_limit
 from resnet_probe.data.parquet import load_parquet
+from resnet_probe.data.preprocess import Preprocess
+from resnet_probe.data.streamed_set import StreamedSet
 from resnet_probe.data.torchvision_sets import SETS, load_torchvision
 from resnet_probe.errors import ProbeError
 
@@ -31,21 +33,48 @@ def load(
     size: tuple[int, int] | None = None,
     limit: int | None = None,
 ) -> ImageSet:
-    """The images and labels of a data set.
+    """The images and labels of a data set, in memory.
 
-    ``root`` is where downloaded sets lie (default: the platform's cache folder), ``size``
-    (height, width) what the images of an ``imagefolder`` are resized and cropped to, ``limit``
-    how many of the first images to take. A file or folder is the set, whatever the split.
-    Raises ProbeError for an unknown name, and for files that are missing or unreadable.
+    ``size`` (height, width) is what the images of an ``imagefolder`` are resized and cropped to,
+    as ImageNet is usually evaluated. The rest is as in `read`.
+    """
+    usual = Preprocess.usual(size) if size and parsed(spec)[0] == "imagefolder" else None
+    found = read(spec, split=split, root=root, preprocess=usual, limit=limit, stream=False)
+    assert isinstance(found, ImageSet)
+    return found
+
+
+def read(
+    spec: str,
+    *,
+    split: str = "test",
+    root: Path | None = None,
+    preprocess: Preprocess | None = None,
+    limit: int | None = None,
+    stream: bool | None = None,
+    workers: int | None = None,
+) -> ImageSet | StreamedSet:
+    """The images and labels of a data set, in memory or, for a large ``imagefolder``, on disk.
+
+    ``root`` is where downloaded sets lie (default: the platform's cache folder), ``preprocess``
+    what is done to the images of an ``imagefolder`` or ``parquet`` file, ``limit`` how many of the
+    first images to take (of a folder, of all classes in turn). A file or folder is the set,
+    whatever the split. ``stream`` leaves an ``imagefolder`` on disk or does not, None does so
+    beyond 1 GiB of pixels; so many ``workers`` decode it.
+    Raises ProbeError for an unknown name, for files that are missing or unreadable, and where
+    another set than an ``imagefolder`` is to be left on disk.
     """
     kind, path = parsed(spec)
     if split not in SPLITS:
         raise ProbeError(f"there is no split {split!r}: give {' or '.join(SPLITS)}")
     check_limit(limit)
-    if kind == "parquet":
-        return load_parquet(Path(path).expanduser(), split, limit)
     if kind == "imagefolder":
-        return load_folder(Path(path).expanduser(), split, size, limit)
+        folder = Path(path).expanduser()
+        return load_folder(folder, split, preprocess, limit, stream=stream, workers=workers)
+    if stream:
+        raise ProbeError(f"{spec} lies in memory: only an imagefolder is streamed from disk")
+    if kind == "parquet":
+        return load_parquet(Path(path).expanduser(), split, limit, preprocess)
     if kind == "digits":
         return load_digits(split).take(limit)
     return load_torchvision(kind, split, root).take(limit)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from resnet_probe.data.streamed_set import PIECE, of_files
 from resnet_probe.errors import ProbeError
+from resnet_probe.images import Images, ImageStream
+
+if TYPE_CHECKING:
+    from resnet_probe.data.normalize import Normalization
+
+AS_FLOAT = 2**30
+"""Bytes of normalized images, four a value, that are held as they are."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images, small enough to lie on the device as one tensor.
+    """Labelled images, small enough to lie in memory as one tensor of bytes.
 
     Attributes
     ----------
@@ -24,6 +33,7 @@ class ImageSet:
     labels : int64 ``[n]``, the class of each image from 0
     class_names : the name of class 0, 1, …
     note : what a reader of a number measured on these images must know, e.g. ``stored as JPEG``
+    pixels_sha256 : stands for the pixels where they come from files that were hashed
 
     Raises ProbeError if the tensors do not have that shape and type.
     """
@@ -34,6 +44,7 @@ class ImageSet:
     labels: Tensor
     class_names: tuple[str, ...]
     note: str = ""
+    pixels_sha256: str = ""
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -52,7 +63,13 @@ class ImageSet:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the shape, the pixels and the labels: equal sets, equal hash."""
+        """SHA-256, in hex, over the shape, the pixels and the labels: equal sets, equal hash.
+
+        Of a folder, over its files, what is done to them, and the labels: the same for a set that
+        is left on disk.
+        """
+        if self.pixels_sha256:
+            return of_files(self.pixels_sha256, self.labels)
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         for tensor in (self.images, self.labels):
             digest.update(tensor.cpu().contiguous().numpy().data)
@@ -63,7 +80,31 @@ class ImageSet:
         check_limit(limit)
         if limit is None or limit >= len(self):
             return self
-        return replace(self, images=self.images[:limit], labels=self.labels[:limit])
+        images, labels = self.images[:limit], self.labels[:limit]
+        return replace(self, images=images, labels=labels, pixels_sha256="")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, 3, height, width)``."""
+        return tuple(self.images.shape)
+
+    def pieces(self) -> Iterator[Tensor]:
+        """All images, uint8, some at a time."""
+        yield from self.images.split(PIECE)
+
+    def on(self, device: torch.device, scale: Normalization) -> Images:
+        """The images as a study takes them, normalized: one float tensor up to 1 GiB of it.
+
+        Beyond, the bytes stay where they are, and a piece is moved and normalized when needed.
+        """
+        if 4 * self.images.numel() <= AS_FLOAT:
+            return scale.apply(self.images.to(device))
+        shape = self.images.shape[1:]
+        rows = range(len(self))
+        return ImageStream(self._read, rows, shape, device=device, finish=scale.apply)
+
+    def _read(self, start: int, stop: int) -> Tensor:
+        return self.images[start:stop]
 
 
 def check_limit(limit: int | None) -> None:

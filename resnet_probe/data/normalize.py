@@ -43,7 +43,8 @@ class Normalization:
             )
         scaled = images.to(torch.float32, memory_format=torch.channels_last)
         if images.dtype == torch.uint8:
-            scaled = scaled / 255
+            # By a tensor: CUDA would multiply by the rounded reciprocal of a plain number.
+            scaled = scaled / scaled.new_tensor(255.0)
         mean = scaled.new_tensor(self.mean).view(3, 1, 1)
         std = scaled.new_tensor(self.std).view(3, 1, 1)
         return (scaled - mean) / std

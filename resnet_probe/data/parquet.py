@@ -9,19 +9,23 @@ from typing import Any
 
 import torch
 
-from resnet_probe.data.decode import encodings_note, picture
+from resnet_probe.data.decode import encodings_note, picture, pixels
 from resnet_probe.data.image_set import ImageSet, of_one_size
+from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.errors import ProbeError
 
 IMAGE_COLUMNS = ("img", "image")
 BATCH = 1024
 
 
-def load_parquet(path: Path, split: str, limit: int | None) -> ImageSet:
+def load_parquet(
+    path: Path, split: str, limit: int | None, preprocess: Preprocess | None = None
+) -> ImageSet:
     """The images of one file, ``[n, 3, h, w]``; the file is the set, whatever the split.
 
     The image column is called ``img`` or ``image`` and is a struct that holds the encoded
-    ``bytes``; the column ``label`` holds integers. ``note`` says how the images are encoded.
+    ``bytes``; the column ``label`` holds integers. ``note`` says how the images are
+    encoded, and what ``preprocess`` does to them; without it all must have one size.
     Class names come from the file's metadata where it has them (as the ``datasets`` library
     writes them), else they are the numbers. Raises ProbeError if there is no such file, it is not
     parquet, a column is missing, or an image is undecodable or of another size.
@@ -29,12 +33,14 @@ def load_parquet(path: Path, split: str, limit: int | None) -> ImageSet:
     name = f"parquet:{path}"
     file = opened(path)
     column = image_column(file.schema_arrow, name)
-    images, labels, encodings = [], [], set()
+    images, labels, encodings, touched = [], [], set(), False
     for row, (encoded, label) in enumerate(records(file, column, limit, name=name), start=1):
         if not isinstance(encoded, bytes) or label is None:
             raise ProbeError(f"row {row} of {name} has no {'label' if encoded else 'image'}")
         found = picture(encoded, where=f"row {row} of {name}")
-        images.append(found.pixels())
+        shown = found.image if preprocess is None else preprocess(found.image)
+        touched |= shown is not found.image
+        images.append(pixels(shown))
         labels.append(label)
         encodings.add(found.encoding)
     if not labels:
@@ -45,7 +51,7 @@ def load_parquet(path: Path, split: str, limit: int | None) -> ImageSet:
         images=of_one_size(images, name=name),
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=class_names(file.schema_arrow, max(labels) + 1),
-        note=encodings_note(encodings),
+        note=encodings_note(encodings) + (f", {preprocess}" if touched else ""),
     )
 
 

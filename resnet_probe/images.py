@@ -1,0 +1,78 @@
+"""What a study takes as images: a tensor, or images that are read a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, overload
+
+import torch
+from torch import Tensor
+
+from resnet_probe.errors import ProbeError
+
+Read = Callable[[int, int], Tensor]
+"""`read(start, stop)`: images `start` to `stop − 1`, `[stop − start, …]`, on the CPU."""
+
+
+class ImageStream:
+    """Images `[n, …]` that are read when they are needed.
+
+    Stands in for the float tensor of all of them wherever that is only measured, sliced and moved:
+    `len`, `shape`, `images[start:stop]` (a view, nothing is read) and `.to(device)` (reads it, and
+    normalizes it there).  The values are those of the tensor, bit for bit.
+
+    `shape` is that of one image, `device` where `.to()` puts them.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        rows: range,
+        shape: tuple[int, ...],
+        *,
+        device: torch.device,
+        finish: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._read = read
+        self._rows = rows
+        self._finish = finish
+        self.device = device
+        self.shape = torch.Size((len(rows), *shape))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"ImageStream(shape={tuple(self.shape)}, device={self.device})"
+
+    @overload
+    def __getitem__(self, which: slice) -> ImageStream: ...
+    @overload
+    def __getitem__(self, which: int) -> Tensor: ...
+    def __getitem__(self, which: slice | int) -> ImageStream | Tensor:
+        """A view of a range of images; a number gives one image, read.
+
+        Raises `ProbeError` for a step other than 1: images are read in their order.
+        """
+        if isinstance(which, int):
+            row = range(len(self))[which]  # IndexError beyond the last, as iteration needs it
+            return self[row : row + 1].to()[0]
+        rows = self._rows[which]
+        if rows.step != 1:
+            raise ProbeError(f"images[{which.start}:{which.stop}:{which.step}]: give no step")
+        return ImageStream(
+            self._read, rows, self.shape[1:], device=self.device, finish=self._finish
+        )
+
+    def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """All these images, read: `[n, …]`, float32 unless `dtype` is another."""
+        images = self._read(self._rows.start, self._rows.stop).to(device or self.device)
+        finished = images if self._finish is None else self._finish(images)
+        return finished if dtype is None else finished.to(dtype)
+
+    def split(self, size: int) -> tuple[ImageStream, ...]:
+        """Views of at most `size` images each, in order."""
+        return tuple(self[start : start + size] for start in range(0, len(self), size))
+
+
+Images: TypeAlias = Tensor | ImageStream
