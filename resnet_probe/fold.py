@@ -61,7 +61,9 @@ class FoldedBlock(ResidualBlock):
         total = self.branch(h)
         if gate != 1:
             total = total.mul_(gate)
-        return self.after(total.add_(self.shortcut(h)))
+        total = total.add_(self.shortcut(h))
+        # Only into the sum: a deleted block's shortcut may be the state that other edits share.
+        return total.relu_() if type(self.after) is nn.ReLU else self.after(total)
 
 
 def _folded_block(block: ResidualBlock) -> ResidualBlock:
@@ -69,7 +71,7 @@ def _folded_block(block: ResidualBlock) -> ResidualBlock:
     if isinstance(block, PlainLayer) or not _ends_fresh(branch):
         return replace(block, shortcut=shortcut, branch=branch, after=after)
     if _is_only_relu(after):
-        after = nn.ReLU(inplace=True)
+        after = nn.ReLU()
     kept: dict[str, Any] = {field.name: getattr(block, field.name) for field in fields(block)}
     return FoldedBlock(**kept | {"shortcut": shortcut, "branch": branch, "after": after})
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_chains import TinyResNet, images, randomized, scalar_chain, seeded
+from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, chain_of, edits, layers_of, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
@@ -66,6 +66,13 @@ def test_folded_sweep_is_the_plain_loop_up_to_rounding(spec):
     plan = mixed(chain)
     found = collect(Sweep(chain, batch=3), plan, x)
     assert torch.allclose(found.double(), one_by_one(chain, plan, x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_deleted_block_leaves_the_states_of_other_edits_alone():
+    chain, x = chain_of(seeded(NegativeStates), images(3)), images(6)
+    plan = mixed(chain)
+    found = collect(Sweep(chain), plan, x)
+    assert torch.allclose(found, one_by_one(chain, plan, x), atol=1e-5)
 
 
 def test_plain_networks_are_swept_too():

@@ -19,6 +19,22 @@ class Times(nn.Module):
         return self.factor * h
 
 
+class NegativeStates(nn.Module):
+    """relu(x + conv(x)) three times behind a stem without a ReLU: states that ReLUs do change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.inner = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for inner in self.inner:
+            x = torch.relu(x + inner(x))
+        return self.head(x.mean((2, 3)))
+
+
 def scalar_chain(factors: list[float]) -> ResidualChain:
     """Blocks h + f·h on `[n, 2]`: run with gates g the output is Π(1 + g_b·f_b) times the input."""
     blocks = tuple(

@@ -1,0 +1,57 @@
+"""Switch the blocks of a network off, twice or to another scale, and watch what it answers.
+
+`Explorer` is the engine, without any display; `explore` shows it in a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from resnet_probe.chain import ResidualChain
+from resnet_probe.explorer.engine import MEMORY, Explorer
+from resnet_probe.explorer.outcome import Outcome
+from resnet_probe.explorer.still import Still
+from resnet_probe.explorer.switches import Switches
+from resnet_probe.images import Images
+
+if TYPE_CHECKING:
+    from resnet_probe.explorer.widget import ExplorerWidget
+
+__all__ = ["Explorer", "Outcome", "Still", "Switches", "explore"]
+
+
+def explore(
+    chain: ResidualChain,
+    images: Images,
+    labels: Tensor,
+    *,
+    off: Iterable[int] = (),
+    twice: Iterable[int] = (),
+    scaled: Mapping[int, float] | None = None,
+    class_names: Sequence[str] | None = None,
+    batch: int | None = None,
+    memory: int = MEMORY,
+    exact: bool = False,
+) -> ExplorerWidget | Still:
+    """One switch a block, in a notebook; the last expression of a cell shows it.
+
+    `images` `[n, …]` and `labels` `[n]` as for every study: some two hundred answer within a
+    blink. `off`, `twice` and `scaled` (block to factor) say how the blocks are switched at first;
+    the other options are those of `Explorer`, which is the returned object's `explorer`.
+
+    Without ipywidgets (`pip install 'resnet-probe[notebook]'`) the figure of that state is shown.
+    Raises `ProbeError` as `Explorer` and `Explorer.set` do.
+    """
+    explorer = Explorer(
+        chain, images, labels, class_names=class_names, batch=batch, memory=memory, exact=exact
+    )
+    explorer.set(off=off, twice=twice, scaled=scaled)
+    if find_spec("ipywidgets") is None:
+        return Still(explorer)
+    from resnet_probe.explorer.widget import ExplorerWidget
+
+    return ExplorerWidget(explorer)
