@@ -1,0 +1,119 @@
+"""The notebooks run as they are, and say what they claim to show."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbformat import NotebookNode
+from notebook_runs import executed
+
+FOLDER = ROOT / "notebooks"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+CLAIMS = {
+    "1_tour": """
+        assert chain.residue == 0 and len(chain) == 54
+        assert lesion.table["error_pct"].iloc[1:].max() > lesion.table["error_pct"].iloc[0]
+        assert edited["error_pct"].median() <= whole["error_pct"] + 2
+        assert abs(shares.sum() - 1) < 1e-5 and half < len(chain) / 2
+        assert explorer.now.correct < explorer.set(off=[10, 20, 30, 40]).correct
+    """,
+    "2_lesion": """
+        median = {a: r.table["error_pct"].iloc[1:].median() for a, r in results.items()}
+        assert median["plain20"] > 50 > median["resnet20"] > median["resnet56"]
+        by_count = several.table.query("edits > 0").groupby("edits")["error_pct"].median()
+        assert by_count.iloc[0] < 5 and by_count.iloc[-1] > 50
+        by_tau = drawn.groupby(drawn["tau"].round(2))["error_pct"].median()
+        assert by_tau.loc[0.8] > by_tau.loc[0.98]
+        assert both["recalibrated_error_pct"].median() < both["error_pct"].median()
+    """,
+    "3_paths": """
+        assert len(by_length) == len(chain) + 1
+        assert difference < 1e-5
+        assert abs(share.sum() - 1) < 1e-5 and half < len(chain) / 2
+        single = norms["rms_norm"].astype(float)
+        assert single.loc[1] > single.loc[4] > single.loc[12]
+    """,
+    "4_responses_and_lens": """
+        ratios = {arch: r.table.query("quantity == 'ratio'") for arch, r in found.items()}
+        ratios = {arch: rows["value"].median() for arch, rows in ratios.items()}
+        assert ratios["resnet56"] < ratios["resnet20"]
+        assert (cosine["value"] < 0).mean() > 0.5
+        assert right.iloc[0] < 50 < right.iloc[-1]
+    """,
+    "5_your_own_network": """
+        assert accuracy > 0.8
+        assert chain.residue == 0 and len(chain) == 8
+        assert difference < 1e-5
+        assert lesion.table["error_pct"].iloc[1:].max() > lesion.table["error_pct"].iloc[0]
+        assert net.training is False and explorer.now.correct < len(explorer.labels)
+    """,
+}
+
+
+def read(name: str) -> NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def said(notebook: NotebookNode) -> list[list[str]]:
+    """By code cell: its printed text without numbers, and the kinds of what else it shows."""
+    return [[_kind(o) for o in _joined(cell.outputs)] for cell in notebook.cells if _is_code(cell)]
+
+
+def _is_code(cell: NotebookNode) -> bool:
+    return cell.cell_type == "code"
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Pieces of one stream as one: where they are cut depends on the machine."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if merged and output.output_type == merged[-1].output_type == "stream":
+            merged[-1].text += output.text
+        else:
+            merged.append(output.copy())
+    return merged
+
+
+def _kind(output: NotebookNode) -> str:
+    if output.output_type != "stream":
+        return " ".join(sorted(output.data))
+    return " ".join(re.sub(r"[-−]?\d[\d.e+-]*", "#", output.text).split())
+
+
+def test_each_notebook_has_its_claims():
+    assert set(CLAIMS) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_notebook_is_whole_and_quiet(name):
+    path, notebook = FOLDER / f"{name}.ipynb", read(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert path.stat().st_size < 400 * 1024
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    code = [cell for cell in notebook.cells if _is_code(cell)]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not any(cell.metadata for cell in notebook.cells)
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    assert not any(output.get("name") == "stderr" for cell in code for output in cell.outputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_uses_public_names_only(name):
+    source = "\n".join(cell.source for cell in read(name).cells if _is_code(cell))
+    assert not re.search(r"(\.|import )_(?!_)\w", source)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_runs_and_its_claims_hold(name, tmp_path):
+    committed = said(read(name))
+    notebook = read(name)
+    claims = "\n".join(line.strip() for line in CLAIMS[name].strip().splitlines())
+    notebook.cells.append(nbformat.v4.new_code_cell(claims))
+    done = executed(notebook, tmp_path)
+    assert said(done)[:-1] == committed, "renew the outputs: see tests/notebook_runs.py"
+    assert not any(tmp_path.iterdir())
