@@ -8,6 +8,7 @@ from conftest import SHARED
 from scipy.stats import kendalltau
 
 from resnet_probe import published
+from resnet_probe.claims import CLAIMS
 from resnet_probe.errors import ProbeError
 
 RAW = SHARED / "reference" / "veit2016"
@@ -60,6 +61,55 @@ def test_quantiles_are_in_order() -> None:
         table = published.load(name)
         columns = ["least_pct", "q1_pct", "median_pct", "q3_pct", "worst_pct"]
         assert (table[columns].diff(axis=1).iloc[:, 1:] >= 0).all().all()
+
+
+def claims() -> pd.Series:
+    return published.load("claims").set_index("claim")["value"]
+
+
+@needs_raw
+def test_medians_of_single_deletions_among_the_claims_are_the_raw_ones() -> None:
+    raw = pd.read_csv(RAW / "single_deletion.csv").groupby("model")["top1_error"]
+    table = claims()
+    found = [name for name in table.index if name.endswith("/delete/median")]
+    assert len(found) == 11
+    for name in found:
+        arch = name.split("/")[1]
+        errors = raw.get_group(arch)  # of ResNet-152 the four projection blocks are not in it
+        assert table[name] == pytest.approx(errors.median(), abs=0.006), name
+    worst = table["veit2016/stochastic-depth-110/delete/worst"]
+    assert worst == raw.get_group("stochastic-depth-110").max()
+
+
+@needs_raw
+@pytest.mark.parametrize(
+    ("kind", "name"), [("delete", "delete-k"), ("permute", "permute"), ("duplicate", "duplicate-k")]
+)
+def test_medians_of_several_edits_among_the_claims_are_the_raw_ones(kind: str, name: str) -> None:
+    raw = pd.read_csv(RAW / "multi_edit.csv").query("model == 'preresnet110' and kind == @kind")
+    by_count, table = raw.groupby("edits")["top1_error"], claims()
+    prefix = f"veit2016/preresnet110/{name}/"
+    counts = [key.removeprefix(prefix) for key in table.index if key.startswith(prefix)]
+    counts = [key for key in counts if key.isdecimal()]
+    assert len(counts) >= 3
+    for count in counts:
+        errors = by_count.get_group(int(count))
+        assert table[prefix + count] == pytest.approx(errors.median(), abs=1e-4)
+    if kind == "delete":
+        quartiles = by_count.get_group(10).quantile([0.25, 0.75]).tolist()
+        assert table[[f"{prefix}10/q1", f"{prefix}10/q3"]].tolist() == pytest.approx(quartiles)
+
+
+def test_medians_by_tau_among_the_claims_are_those_of_their_table() -> None:
+    bins = published.comparison("veit2016", "lesion-permute-tau").set_index("tau_low")["median_pct"]
+    for name, value in claims().filter(like="/permute/tau-").items():
+        assert value == bins[float(str(name).rpartition("-")[2])]
+
+
+def test_the_rule_on_ten_deletions_asks_for_the_published_quartiles() -> None:
+    (rule,) = (claim for claim in CLAIMS if claim.name == "veit2016/delete-10")
+    prefix = "veit2016/preresnet110/delete-k/10"
+    assert [rule.bound.low, rule.bound.high] == claims()[[f"{prefix}/q1", f"{prefix}/q3"]].tolist()
 
 
 @needs_raw

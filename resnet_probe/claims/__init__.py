@@ -1,0 +1,39 @@
+"""Published claims about residual networks, the rules that judge them, and the judge.
+
+The rules stand in tables, one claim an entry: what is measured, in which unit, and which bound the
+claim puts on it. `judge` applies them to the results of studies, without torch.
+"""
+
+from resnet_probe.claims.beyond import BEYOND
+from resnet_probe.claims.claim import (
+    FAILS,
+    HOLDS,
+    NOT_HERE,
+    UNDECIDED,
+    VERDICTS,
+    Beyond,
+    Bound,
+    Claim,
+)
+from resnet_probe.claims.evidence import Evidence, Piece
+from resnet_probe.claims.ledger import COLUMNS, judge
+from resnet_probe.claims.rules import CLAIMS, needed, rules_sha256
+
+__all__ = [
+    "BEYOND",
+    "CLAIMS",
+    "COLUMNS",
+    "FAILS",
+    "HOLDS",
+    "NOT_HERE",
+    "UNDECIDED",
+    "VERDICTS",
+    "Beyond",
+    "Bound",
+    "Claim",
+    "Evidence",
+    "Piece",
+    "judge",
+    "needed",
+    "rules_sha256",
+]

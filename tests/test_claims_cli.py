@@ -1,0 +1,112 @@
+"""`claims` as a user meets it: the ledger, its folder, reuse, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+from claim_tables import lesion, paths, straight
+
+from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, intervals, judge
+from resnet_probe.claims.words import ledger_text, measured, number, rules_text
+from resnet_probe.cli import main
+from resnet_probe.figures.claims import claim_intervals, margins
+from resnet_probe.results import Result
+
+SMALL = ["claims", "--arch", "resnet20", "--limit", "6"]
+
+
+@pytest.fixture(autouse=True)
+def _small(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(intervals, "TIMES", 500)
+
+
+@pytest.fixture
+def ledger():
+    errors = [42.0] + [6.2] * 53
+    return judge([lesion(errors), lesion([9.0] * 9, arch="resnet20"), paths(straight(0.2))])
+
+
+def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
+    assert main(SMALL) == 0
+    first = capsys.readouterr()
+    folder = tmp_path / "runs" / "claims-resnet20-digits"
+    result = Result.load(folder)
+    assert result.study == "claims" and len(result.table) > len(CLAIMS)
+    assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
+    assert "[1 of 2] lesion of resnet20, 6 images: to runs/evidence/lesion-resnet20-" in first.out
+    assert str(folder) in first.out and first.err == ""
+    verdicts = result.table.set_index("claim")["verdict"]
+    assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
+
+    damaged = next((tmp_path / "runs" / "evidence").glob("lesion-*")) / "table.csv"
+    damaged.write_text(damaged.read_text()[:-40])
+    assert main(SMALL) == 0
+    again = capsys.readouterr().out
+    assert "paths of resnet20, 6 images: found in" in again
+    assert "lesion of resnet20, 6 images: to runs/evidence" in again
+    assert Result.load(folder).table.equals(result.table)
+
+
+def test_the_rules_are_there_before_anything_is_run(tmp_path, capsys):
+    assert main(["claims", "--rules"]) == 0
+    said = capsys.readouterr().out
+    assert all(claim.name in said for claim in CLAIMS)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arch", "resnet20", "resnet20"], "each network once"),
+        (["--weights", "a.th"], "--weights needs --arch"),
+        (["--arch", "resnet20", "plain20", "--weights", "a.th"], "2 architectures and 1 weights"),
+        (["--data", "cifar100"], "no bundled weights for cifar100"),
+        (["--arch", "resnet21"], "unknown architecture"),
+    ],
+)
+def test_what_cannot_be_met_is_said(tmp_path, capsys, arguments, words):
+    assert main(["claims", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_text_fits_its_width_and_names_every_claim(ledger):
+    for width in (72, 100, 140):
+        text = ledger_text(ledger, width=width)
+        assert max(map(len, text.splitlines())) <= width
+    text = ledger_text(ledger, width=140)
+    for name in ledger["claim"]:
+        assert name in text
+    counts = ledger["verdict"].value_counts()
+    assert f"{len(ledger)} claims: {counts[HOLDS]} holding" in text
+
+
+def test_the_rules_fit_too():
+    assert max(map(len, rules_text(width=80).splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (54.0, "54"), (0.01234, "0.0123"), (-1.5, "−1.50"), (269_722.0, "269,722"),
+     (90.31, "90.3"), (float("nan"), "–"), (1e-9, "0")],
+)  # fmt: skip
+def test_numbers_have_three_digits_that_say_something(value, text):
+    assert number(value) == text
+
+
+def test_a_measured_number_has_its_interval(ledger):
+    rows = ledger.set_index("claim", drop=False)
+    found = rows.loc["veit2016/gradient/decays"]
+    assert measured(found).startswith("0.200 (0.") and measured(found).endswith(") a block")
+    assert measured(rows.loc["veit2016/path-lengths/mean"]) == "27 blocks, exact"
+
+
+def test_the_figure_has_a_row_for_each_sampled_verdict(ledger):
+    figure = claim_intervals(ledger)
+    judged = ledger[ledger["verdict"].isin([HOLDS, FAILS, UNDECIDED]) & (ledger["kind"] != "exact")]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == list(judged["claim"])
+    place = margins(judged)
+    held = (judged["verdict"] == HOLDS).to_numpy()
+    undecided = (judged["verdict"] == UNDECIDED).to_numpy()
+    assert (place[held] >= 1).all() and (abs(place[undecided]) <= 1.001).all()
