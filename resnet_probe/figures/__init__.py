@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import agreement_figures
 from resnet_probe.figures.attribution import attribution_figures
+from resnet_probe.figures.deletions import deletions_by_network
+from resnet_probe.figures.history import error_by_epoch, history_figures
 from resnet_probe.figures.lens import lens_figures
 from resnet_probe.figures.lesion import single_deletion
 from resnet_probe.figures.order import permutation_tau
@@ -29,8 +31,10 @@ from resnet_probe.results import Result, save_figure
 
 __all__ = [
     "block_responses",
+    "deletions_by_network",
     "draw",
     "draw_all",
+    "error_by_epoch",
     "layer_responses",
     "multi_edit",
     "path_depth",
@@ -55,6 +59,7 @@ SETS: dict[str, Callable[..., dict[str, Figure]]] = {
     "lens": lens_figures,
     "attribute": attribution_figures,
     "agreement": agreement_figures,
+    "train": history_figures,
 }
 
 
@@ -107,5 +112,6 @@ def _title(result: Result) -> str:
 
 
 def _unit(result: Result) -> str:
-    """``layer`` where the network has no shortcuts, so that its "blocks" are layers."""
-    return "block" if result.provenance.get("residual", True) else "layer"
+    """``layer`` where layers were edited, or those of a plain network are its "blocks"."""
+    blocks = result.provenance.get("residual", True) and result.provenance.get("unit") != "layer"
+    return "block" if blocks else "layer"

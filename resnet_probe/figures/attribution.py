@@ -18,6 +18,7 @@ METHODS = {
     "gradients": "integrated gradients",
 }
 PAIRED = ("accuracy", "margin")
+MANY = 40  # pairs that stand out
 SIGNS = {1: (style.OURS, style.OURS), -1: ("white", "#D55E00")}
 
 
@@ -94,8 +95,9 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
     """What deleting two blocks costs beyond deleting each: a square for each pair.
 
     Above the diagonal in accuracy, below it in margin.  The area of a square is the size of the
-    interaction; filled: together they cost more than the sum (they stand in for each other),
-    hollow: less.  Pairs whose 95 % interval holds 0 are dots.
+    interaction; of many it is full from the size in the title on, so that a few large ones do not
+    leave the others too small to see.  Filled: together they cost more than the sum (they stand in
+    for each other), hollow: less.  Pairs whose 95 % interval holds 0 are dots.
     """
     rows = table[table["method"] == "interactions"]
     if rows.empty:
@@ -114,9 +116,11 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
         ax.set_xlabel("block deleted")
         ax.set_ylabel("other block deleted")
         _between_stages(ax, table[table["block"] > 0], both=True)
-        above, below = (_largest(rows[rows["metric"] == metric]) for metric in PAIRED)
-        ax.set_title(f"above: accuracy, largest {above}\nbelow: margin, largest {below}",
-                     fontsize=7.5)  # fmt: skip
+        sizes = [_sizes(rows[rows["metric"] == metric]) for metric in PAIRED]
+        ax.set_title("\n".join(
+            f"{side}: {metric}, {size}"
+            for side, metric, size in zip(("above", "below"), PAIRED, sizes, strict=True)
+        ), fontsize=7.5)  # fmt: skip
         for sign, (face, edge) in SIGNS.items():
             word = "more" if sign > 0 else "less"
             ax.plot([], [], ls="", marker="s", ms=5, mfc=face, mec=edge, mew=0.8,
@@ -128,9 +132,8 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
 
 def _draw_pairs(ax: Axes, rows: pd.DataFrame, x: str, y: str, *, cell: float) -> None:
     """Squares of at most `cell` points."""
-    value, place = rows["value"], rows[[x, y]].astype(float)
-    clear = (rows["ci_low"] > 0) | (rows["ci_high"] < 0)
-    area = (0.95 * cell) ** 2 * value.abs() / (float(value.abs().max()) or 1.0)
+    value, place, clear = rows["value"], rows[[x, y]].astype(float), _clear(rows)
+    area = (0.95 * cell) ** 2 * (value.abs() / (_full(rows) or 1.0)).clip(upper=1.0)
     for sign, (face, edge) in SIGNS.items():
         some = clear & (np.sign(value) == sign)
         ax.scatter(
@@ -140,8 +143,23 @@ def _draw_pairs(ax: Axes, rows: pd.DataFrame, x: str, y: str, *, cell: float) ->
     ax.scatter(place[x][~clear], place[y][~clear], s=0.6, c=style.INK, lw=0, zorder=2)
 
 
-def _largest(rows: pd.DataFrame) -> str:
-    return f"{rows['value'].abs().max():.3g} {rows['unit'].iloc[0]}"
+def _clear(rows: pd.DataFrame) -> pd.Series:
+    return (rows["ci_low"] > 0) | (rows["ci_high"] < 0)
+
+
+def _full(rows: pd.DataFrame) -> float:
+    """The size from which on a square is full: the largest, of many the ninth tenth's largest."""
+    sizes = rows["value"].abs()[_clear(rows)]
+    if sizes.empty:
+        return 0.0
+    return float(sizes.max() if len(sizes) <= MANY else sizes.quantile(0.9))
+
+
+def _sizes(rows: pd.DataFrame) -> str:
+    unit = rows["unit"].iloc[0]
+    if _clear(rows).sum() > MANY:
+        return f"full from {_full(rows):.3g} {unit} on"
+    return f"largest {rows['value'].abs().max():.3g} {unit}"
 
 
 def _stages(rows: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,9 @@ def _single(rows: pd.DataFrame) -> pd.DataFrame:
     if not ((rows["kind"] == "delete") & (rows["edits"] == 1)).all():
         raise ProbeError("the table holds other edits than single deletions: draw it as multi_edit")
     p_values = pd.to_numeric(rows["p_value"]) if "p_value" in rows else pd.Series(0.0, rows.index)
-    blocks = pd.to_numeric(rows["blocks"]).astype(int)
+    several = rows["blocks"].astype(str).str.contains(" ").any()  # layers, in order
+    numbers = pd.Series(range(1, len(rows) + 1), rows.index) if several else rows["blocks"]
+    blocks = pd.to_numeric(numbers).astype(int)
     return rows.assign(block=blocks, same=holm(p_values) >= LEVEL).sort_values("block")
 
 

@@ -19,7 +19,8 @@ def path_depth(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Fig
     """Which path lengths feed which block: ‖G[k]‖ in units of the whole gradient at its input.
 
     The gradient comes from the right, where paths are still short.  The line is the length that
-    half of the norms lie below.  Raises ProbeError for a table without the exact gradient.
+    half of the norms lie below.  Lengths far beyond the last visible one are cut off.  Raises
+    ProbeError for a table without the exact gradient.
     """
     rows = exact(table, "norm_of_sum").astype({"length": int})
     norms = rows.pivot(index="length", columns="block", values="relative")
@@ -32,6 +33,7 @@ def path_depth(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Fig
             norm=LogNorm(FAINTEST, top), cmap="cividis", rasterized=True,
             shading="nearest",
         )  # fmt: skip
+        ax.set_ylim(-0.5, _longest(norms) + 0.5)
         _draw_middle(ax, norms)
         draw_blocks(ax, table, width_pt=72 * style.WIDTHS[columns] - 90, beside=0.5)
         ax.set_ylabel("path length behind it")
@@ -40,6 +42,13 @@ def path_depth(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Fig
         bar.set_label("norm of the sum / whole gradient")
         style.legend(figure, ax, columns=columns)
     return figure
+
+
+def _longest(norms: pd.DataFrame) -> float:
+    """Up to where the axis goes: a little beyond the last length that is visible anywhere."""
+    seen = norms.index[(norms >= FAINTEST).any(axis=1)]
+    last = float(norms.index.max())
+    return min(last, 1.3 * float(seen.max()) + 1) if len(seen) else last
 
 
 def _draw_middle(ax: Axes, norms: pd.DataFrame) -> None:

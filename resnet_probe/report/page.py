@@ -1,0 +1,117 @@
+"""The page: one HTML file that needs nothing beside it, with or without scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from resnet_probe.report.blocks import LEVEL
+from resnet_probe.report.drawings import Drawing
+from resnet_probe.report.sections import Section, answers
+from resnet_probe.summaries import Sentence
+
+UNTESTABLE = "not testable here"
+SIGNS = {"holds": "✓", "fails": "✗", "undecided": "?", UNTESTABLE: "–"}
+
+
+def render(
+    found: Sequence[Section],
+    drawings: Mapping[str, Sequence[Drawing]],
+    cards: pd.DataFrame,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    runs: pd.DataFrame,
+    claims: pd.DataFrame | None = None,
+    command: str = "",
+) -> str:
+    """The page as text.
+
+    `drawings` by study, `cards` of `block_cards`, `facts` and `runs` for the end of the page: what
+    was measured with what, and when.  `claims` is a ledger of published claims, a row each.
+    """
+    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True)  # fmt: skip
+    environment.filters["said"] = said
+    environment.filters["number"] = number
+    environment.filters["compact"] = compact
+    return environment.from_string(_part("page.html")).render(
+        title=title,
+        style=Markup(_part("page.css")),
+        script=Markup(_part("page.js")),
+        sections=found,
+        answers=answers(list(found)),
+        drawings={
+            study: [{**vars(one), "wide": Markup(one.wide), "narrow": Markup(one.narrow)}
+                    for one in some]
+            for study, some in drawings.items()
+        },
+        cards=_rows(cards),
+        data=Markup(_json(cards)),
+        level=LEVEL,
+        signs=SIGNS,
+        facts=facts,
+        runs=_rows(runs),
+        claims=None if claims is None else _rows(claims),
+        untestable=UNTESTABLE,
+        command=command,
+    )  # fmt: skip
+
+
+def said(sentence: Sentence) -> Markup:
+    """A sentence with every number marked up: `<data value="6.455" data-name="median">6.46</data>`.
+
+    So that whoever reads the page with a program finds the numbers unrounded.
+    """
+    parts = []
+    for piece in sentence.pieces():
+        text = escape(piece.text.replace(" %", "\N{NO-BREAK SPACE}%"))
+        if piece.value is not None:
+            text = Markup('<data value="{}" data-name="{}">{}</data>').format(
+                repr(piece.value), piece.name, text
+            )
+        parts.append(text)
+    return Markup("").join(parts)
+
+
+def number(value: Any, form: str = ".2f") -> str:
+    """A cell of a table: a dash for nothing, whole numbers whole, texts as they are."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if isinstance(value, str | bool):
+        return str(value)
+    return format(value, form).replace("-", "−")
+
+
+def compact(value: Any) -> str:
+    """A number of any size: three digits that count, and whole thousands apart."""
+    return number(value, ",.0f" if isinstance(value, float) and abs(value) >= 1000 else ".3g")
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath("parts", name).read_text(encoding="utf-8")
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _json(cards: pd.DataFrame) -> str:
+    """The cards by block, to stand inside a `<script>`: no `<` that could end it."""
+    rows = {int(row["block"]): _plain(row) for row in _rows(cards)}
+    return json.dumps(rows, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    from resnet_probe import provenance
+
+    found = provenance.plain(row)
+    assert isinstance(found, dict)
+    return {key: round(value, 4) if isinstance(value, float) else value
+            for key, value in found.items()}  # fmt: skip

@@ -1,0 +1,141 @@
+"""What a report asks: one question a study, with what its figures show and what to keep in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from resnet_probe import summaries
+from resnet_probe.errors import ProbeError
+from resnet_probe.results import Result
+from resnet_probe.summaries import Finding
+
+SHARED_WEIGHTS = (
+    "The paths of a network share their weights, so they are no ensemble of independent networks: "
+    "“ensemble-like” is as far as this study goes."
+)
+STALE = (
+    "Batch norm keeps the statistics of the whole network. Part of what a deletion costs can be "
+    "those stale statistics and not the missing path; lesion --recalibrate takes the two apart."
+)
+BOUND = (
+    "Number × mean norm bounds the norm of what the paths of a length add up to, and is not that "
+    "norm: gradients of different paths cancel in part. The exact sum is drawn beside it."
+)
+FROZEN = (
+    "The forward pass is frozen: activation masks and batch-norm statistics are those of the whole "
+    "network."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One study in a report.
+
+    `figures` are file stems of `figures.draw_all` with what each shows; `by_block` those whose
+    horizontal axis is the number of a block; `compared` says that a published curve is overlaid.
+    """
+
+    study: str
+    title: str
+    find: Callable[[Result], Finding]
+    figures: Mapping[str, str]
+    caveats: tuple[str, ...]
+    by_block: frozenset[str] = field(default=frozenset())
+    compared: bool = False
+
+
+QUESTIONS = (
+    Question(
+        "lesion",
+        "Does it survive the loss of a block?",
+        summaries.single_deletions,
+        {
+            "figure": "Error with each block deleted, with its interval, beside the whole network "
+            "and the published curve. Hollow markers: no significant difference."
+        },
+        (STALE, SHARED_WEIGHTS),
+        by_block=frozenset({"figure"}),
+        compared=True,
+    ),
+    Question(
+        "lesion-counts",
+        "How many blocks can it lose?",
+        summaries.several_deletions,
+        {"figure": "Error with several random blocks deleted at once, by their number."},
+        (STALE,),
+        compared=True,
+    ),
+    Question(
+        "lesion-permute-tau",
+        "Does the order of its blocks matter?",
+        summaries.other_orders,
+        {"figure": "Error with the blocks in another order, by its rank correlation with their "
+                   "own."},
+        (STALE, "Blocks change places inside a stage only, where they have the same shape."),
+        compared=True,
+    ),
+    Question(
+        "paths",
+        "Which paths carry the gradient?",
+        summaries.short_paths,
+        {
+            "figure": "By path length: how many paths there are, the gradient norm of single paths "
+            "and of their sum, number × norm, and the exact share of the gradient. Grey: the "
+            "lengths that were published as effective.",
+            "terms": "The identity term of the gradient beside all the rest, at every block: "
+            "sizes, direction, and for how many images the two nearly cancel.",
+            "depth": "Which path lengths arrive at which block: the norm of the sum over all paths "
+            "of a length, in units of the whole gradient there.",
+        },
+        (BOUND, FROZEN),
+    ),
+    Question(
+        "responses",
+        "How large are its residuals?",
+        summaries.small_residuals,
+        {
+            "blocks": "What each branch gives: its size and variance beside the shortcut’s, its "
+            "direction, how far the state is from the end of its stage, and its units.",
+            "figure": "Standard deviation of the response of every weight layer, in order and "
+            "sorted.",
+        },
+        ("The published figure of the layer responses has no printed numbers to draw beside ours.",
+         "The norms are over all positions and channels of an image; a ratio is the mean over "
+         "images."),
+        by_block=frozenset({"blocks"}),
+    ),
+    Question(
+        "lens",
+        "When is the answer there?",
+        summaries.answer_depth,
+        {"figure": "What the last classifier answers behind each block, and how sure it is."},
+        ("The classifier was trained on the last state only: a wrong answer from an earlier one "
+         "may be for want of the right reading, not of the answer.",
+         "States of another width are carried on by the shortcuts that remain."),
+        by_block=frozenset({"figure"}),
+    ),
+    Question(
+        "attribute",
+        "Which blocks carry the decision?",
+        summaries.block_shares,
+        {
+            "figure": "What each block adds to accuracy, loss and margin: deleted alone, and as "
+            "its Shapley value, with intervals.",
+            "classes": "Accuracy lost on each class when a block is deleted.",
+            "interactions": "What two blocks cost together beyond the sum of each alone.",
+        },
+        (STALE, "Shapley values average over orders in which blocks are added to a network without "
+         "branches, which is far from any network that was trained."),
+        by_block=frozenset({"figure", "classes"}),
+    ),
+)  # fmt: skip
+
+
+def question(study: str) -> Question:
+    """The one of that study; `ProbeError` where a report does not ask it."""
+    for asked in QUESTIONS:
+        if asked.study == study:
+            return asked
+    known = ", ".join(asked.study for asked in QUESTIONS)
+    raise ProbeError(f"a report has no section for the study {study!r}: there is {known}")

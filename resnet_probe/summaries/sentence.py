@@ -1,0 +1,107 @@
+"""A sentence that knows which of its words are numbers, and which numbers they are.
+
+So a page can mark each number up, and a test can compare each with the table it is from: no digit
+stands in a sentence that is not the value of a name.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+CONFIDENCE = "95 %"
+"""The only number that a template may spell out: the confidence of every interval."""
+
+
+class Piece(NamedTuple):
+    """A stretch of text; `name` and `value` of the number that it shows, None for plain words."""
+
+    text: str
+    name: str | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """`template` as for `str.format`, `values` by name: numbers, or texts of the table.
+
+    Raises `ValueError` for a digit in the template that is no value, `KeyError` for a name without
+    a value: both are mistakes of whoever wrote the sentence, not of the reader.
+    """
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for piece in self.pieces():
+            literal = piece.text.replace(CONFIDENCE, "")
+            if piece.name is None and any(sign.isdecimal() for sign in literal):
+                raise ValueError(f"a number that is no value stands in {piece.text!r}")
+
+    def __str__(self) -> str:
+        return "".join(piece.text for piece in self.pieces())
+
+    def __add__(self, other: Sentence) -> Sentence:
+        """Both, one after the other; `ValueError` where a name has two values."""
+        for name in self.values.keys() & other.values.keys():
+            if repr(self.values[name]) != repr(other.values[name]):
+                raise ValueError(f"{name} is both {self.values[name]} and {other.values[name]}")
+        return Sentence(self.template + other.template, {**self.values, **other.values})
+
+    def pieces(self) -> Iterator[Piece]:
+        """The text in order, each value a piece of its own."""
+        for words, name, form, _ in string.Formatter().parse(self.template):
+            if words:
+                yield Piece(words)
+            if name is not None:
+                value = self.values[name]
+                number = None if isinstance(value, str) else float(value)
+                yield Piece(_shown(value, form or ""), name, number)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that it shows, by name, not rounded."""
+        return {
+            piece.name: piece.value
+            for piece in self.pieces()
+            if piece.name is not None and piece.value is not None
+        }
+
+
+def _shown(value: Any, form: str) -> str:
+    """As `format` does, with a true minus sign, and no sign before a rounded nought."""
+    text = format(value, form)
+    if isinstance(value, str) or text[:1] not in ("-", "+"):
+        return text
+    if not any(sign in "123456789" for sign in text):
+        return text[1:]
+    return text.replace("-", "−", 1) if text[0] == "-" else text
+
+
+def interval(
+    name: str,
+    values: Mapping[str, Any],
+    form: str = ".2f",
+    unit: str = " %",
+    what: str = f"{CONFIDENCE} CI",
+) -> str:
+    """The template ` (95 % CI {name_low} to {name_high} %)`; empty where there is no interval."""
+    found = inside(name, values, form, unit, what)
+    return found and f" ({found})"
+
+
+def inside(
+    name: str,
+    values: Mapping[str, Any],
+    form: str = ".2f",
+    unit: str = " %",
+    what: str = f"{CONFIDENCE} CI",
+) -> str:
+    """As `interval`, to stand in a bracket with something else."""
+    low, high = values[f"{name}_low"], values[f"{name}_high"]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{what} {{{name}_low:{form}}} to {{{name}_high:{form}}}{unit}"

@@ -1,0 +1,268 @@
+"""Every number of a report's sentences, computed again from its table; verdicts turn with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import comb
+
+import numpy as np
+import pandas as pd
+import pytest
+from lesion_tables import reordered, several
+from report_results import NAMES, attribution, lens, lesion, responses, result
+from scipy import stats as reference
+from test_figures_paths import table_of
+
+from resnet_probe.summaries import (
+    Finding,
+    Sentence,
+    answer_depth,
+    block_shares,
+    other_orders,
+    several_deletions,
+    short_paths,
+    single_deletions,
+    small_residuals,
+)
+
+
+def holm(p_values: pd.Series) -> np.ndarray:
+    """By its definition: the i-th smallest of m times m − i + 1, never falling, at most 1."""
+    order = np.argsort(p_values.to_numpy())
+    adjusted = np.empty(len(order))
+    running = 0.0
+    for place, row in enumerate(order):
+        running = max(running, p_values.iloc[row] * (len(order) - place))
+        adjusted[row] = min(1.0, running)
+    return adjusted
+
+
+def ends_of_median(values: pd.Series) -> tuple[float, float, float]:
+    """The order statistics whose ranks a fair coin leaves out with probability 5 % at most."""
+    ranked, n = sorted(values), len(values)
+    k = max(k for k in range(n) if 2 * reference.binom.cdf(k - 1, n, 0.5) <= 0.05)
+    return float(np.median(ranked)), ranked[k - 1], ranked[n - k]
+
+
+def said(finding: Finding) -> dict[str, float]:
+    return {**(finding.answer.numbers if finding.answer else {}), **finding.sentence.numbers}
+
+
+def same(found: dict[str, float], expected: dict[str, float]) -> None:
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_single_deletions(seed):
+    table = lesion(seed)
+    edited = table[1:]
+    worse = int(((holm(edited["p_value"]) < 0.05) & (edited["delta_pct"] > 0)).sum())
+    worst = edited.sort_values("error_pct").iloc[-1]
+    median, delta = ends_of_median(edited["error_pct"]), ends_of_median(edited["delta_pct"])
+    finding = single_deletions(result("lesion", table))
+    same(said(finding), {
+        "blocks": 9, "images": 800, "level": 0.05, "baseline": table["error_pct"][0],
+        "median": median[0], "median_low": median[1], "median_high": median[2],
+        "delta": delta[0], "delta_low": delta[1], "delta_high": delta[2],
+        "worse": worse, "unharmed": 9 - worse, "worst": worst["error_pct"],
+        "worst_block": int(worst["blocks"]), "worst_low": worst["ci_low_pct"],
+        "worst_high": worst["ci_high_pct"], "published": 44.74, "published_base": 8.495,
+        "published_block": 4, "published_worst": 87.01,
+    })  # fmt: skip
+    assert finding.rule is not None and finding.rule.numbers == {"most": 0.5}
+    assert NAMES[int(worst["blocks"]) - 1] in str(finding.sentence)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "words"),
+    [
+        (np.full(9, 6.1), "holds", "Losing one block is harmless"),
+        (np.full(9, 20.0), "fails", "Losing one block is not harmless"),
+        (np.array([6, 6, 6, 6, 6.2, 9, 9, 9, 9]), "undecided", "is not decided"),
+        (np.full(5, 6.1), "undecided", "is not decided"),  # too few for any interval
+    ],
+)
+def test_the_table_decides_whether_deletions_are_harmless(error, verdict, words):
+    table = lesion(error=np.resize(error, 9))[: len(error) + 1]
+    finding = single_deletions(result("lesion", table))
+    assert finding.verdict == verdict and words in str(finding.answer)
+
+
+def test_a_layer_is_no_block_and_has_no_published_network():
+    finding = single_deletions(result("lesion", lesion(), residual=False))
+    assert "layer" in str(finding.answer) and "published" not in str(finding.sentence)
+
+
+def test_several_deletions_and_orders():
+    table = several("delete", range(1, 9))
+    by = table[1:].groupby("edits")["error_pct"]
+    (few, few_low, few_high), (many, many_low, many_high) = (
+        ends_of_median(by.get_group(count)) for count in (1, 8)
+    )
+    expected = {
+        "few": 1, "few_error": few, "few_low": few_low, "few_high": few_high, "many": 8,
+        "many_error": many, "many_low": many_low, "many_high": many_high, "draws": 30,
+        "baseline": 6.0, "half": 50.0,
+    }  # fmt: skip
+    same(said(several_deletions(result("lesion-counts", table))), expected)
+    broken = table.assign(error_pct=table["error_pct"].where(table["edits"] < 5, 70.0))
+    found = said(several_deletions(result("lesion-counts", broken)))
+    assert found["crossed"] == 5 and found["many_error"] == 70
+
+    table = reordered()
+    far, low, high = ends_of_median(table[table["tau"] == 0.7]["error_pct"])
+    near = table[table["tau"] == 1.0]["error_pct"].median()
+    same(said(other_orders(result("lesion-permute-tau", table))), {
+        "near": 1.0, "near_error": near, "far": 0.7, "far_error": far, "far_low": low,
+        "far_high": high, "draws": 10, "baseline": 6.0,
+    })  # fmt: skip
+    flat = table.assign(error_pct=6.0)
+    assert "does not grow" in str(other_orders(result("lesion-permute-tau", flat)).sentence)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.4, 0.7])
+def test_short_paths(factor):
+    table = table_of(9, factor=factor)
+    here = table[table["block"] == 0].astype({"length": float}).set_index("length")
+    single = here[here["quantity"] == "mean_norm"]
+    paths = np.array([comb(9, k) for k in range(10)])
+    carried = (paths * single["relative"] / (paths * single["relative"]).sum()).to_numpy()
+    bounds = []
+    for short, long in (("low", "high"), ("high", "low")):
+        norms = np.where(np.arange(10) < 5, single[f"relative_{short}"], single[f"relative_{long}"])
+        bounds.append(100 * (paths * norms)[:5].sum() / (paths * norms).sum())
+    share = here[here["quantity"] == "share"]
+    found = said(short_paths(result("paths", table)))
+    first, last = int(found["first"]), int(found["last"])
+    assert carried[first : last + 1].sum() >= 0.95
+    widths = [sum(carried[i : i + last - first]) for i in range(10 - (last - first) + 1)]
+    assert max(widths) < 0.95, "a shorter window would do"
+    same(found, {
+        "blocks": 9, "mean": 4.5, "share": 100 * carried[:5].sum(), "share_low": bounds[0],
+        "share_high": bounds[1], "peak": carried.argmax(), "window": 95.0,
+        "first": first, "last": last, "factor": factor, "r_squared": 1.0,
+        "paths": 100 * paths[first : last + 1].sum() / 512, "published_first": 5,
+        "published_last": 17, "published_blocks": 54,
+        "half": int(np.argmax(share["value"].cumsum() >= 0.5)),
+        "identity": 100 * share["value"][0], "top": share["value"].to_numpy().argmax(),
+        "top_share": 100 * share["value"].max(),
+        "top_low": 100 * share["ci_low"][share["value"].idxmax()],
+        "top_high": 100 * share["ci_high"][share["value"].idxmax()],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(0.2, "holds"), (0.45, "undecided"), (3, "fails")])
+def test_the_table_decides_whether_short_paths_carry_the_gradient(factor, verdict):
+    finding = short_paths(result("paths", table_of(9, factor=factor)))
+    assert finding.verdict == verdict
+    opening = {"holds": "Short paths carry", "fails": "do not carry", "undecided": "is not decided"}
+    assert opening[verdict] in str(finding.answer)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_residuals(seed):
+    table = responses(seed)
+    ratio = table[table["quantity"] == "ratio"].reset_index(drop=True)
+    cosine = table[table["quantity"] == "cosine_gradient_sum"]
+    top, last = ratio.loc[ratio["value"].idxmax()], ratio.iloc[8]
+    median = ends_of_median(ratio["value"])
+    found = small_residuals(result("responses", table))
+    same(said(found), {
+        "blocks": 9, "median": median[0], "median_low": median[1], "median_high": median[2],
+        "top": top["value"], "top_low": top["ci_low"], "top_high": top["ci_high"],
+        "top_block": top["number"], "last": last["value"], "last_low": last["ci_low"],
+        "last_high": last["ci_high"], "measured": 9, "against": (cosine["ci_high"] < 0).sum(),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(0.2, "holds"), (0.9, "fails")])
+def test_the_table_decides_whether_residuals_are_small(size, verdict):
+    table = responses()
+    table.loc[table["quantity"] == "ratio", "value"] = size
+    finding = small_residuals(result("responses", table))
+    assert finding.verdict == verdict
+    assert ("are not small" in str(finding.answer)) == (verdict == "fails")
+
+
+def test_without_shortcuts_there_is_nothing_to_be_small_beside():
+    table = responses()
+    table.loc[table["quantity"] == "ratio", "value"] = np.nan
+    finding = small_residuals(result("responses", table))
+    assert finding.verdict == "" and finding.answer is None
+    same(said(finding), {"std": 0.7, "std_low": 0.6, "std_high": 0.8})
+
+
+def test_the_depth_of_the_answer():
+    table = lens()
+    table.loc[2, "agreement_pct"] = 99.0  # an early agreement that does not last
+    found = said(answer_depth(result("lens", table)))
+    expected = {"half": 50, "most": 90, "stem_accuracy": 10, "blocks": 9, "accuracy": 100,
+                "accuracy_low": 97, "accuracy_high": 103}  # fmt: skip
+    for name, block, share in (("half", 4, 50.0), ("most", 8, 90.0)):
+        expected |= {f"{name}_block": block, f"{name}_share": share,
+                     f"{name}_share_low": share - 3, f"{name}_share_high": share + 3}  # fmt: skip
+    same(found, expected)
+    never = table.assign(agreement_pct=table["agreement_pct"].clip(upper=80))
+    assert "90 % of the images never" in str(answer_depth(result("lens", never)).sentence)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_of_blocks(seed):
+    table = attribution(seed)
+    every = table[table["class"].isna()]
+    shapley = every[(every["method"] == "shapley") & (every["metric"] == "accuracy")]
+    pairs = every[(every["method"] == "interactions") & (every["metric"] == "margin")]
+    alone = every[(every["method"] == "ablation") & (every["metric"] == "margin")]
+    top = shapley.loc[shapley["value"].idxmax()]
+    ranked = shapley["value"].sort_values(ascending=False).cumsum().to_numpy()
+    clear = int(((pairs["ci_low"] > 0) | (pairs["ci_high"] < 0)).sum())
+    wilson = reference.binomtest(clear, 36).proportion_ci(method="wilson")
+    same(said(block_shares(result("attribute", table))), {
+        "top": top["value"], "top_low": top["ci_low"], "top_high": top["ci_high"],
+        "top_block": top["block"], "total": shapley["value"].sum(), "of": 9,
+        "enough": int(np.argmax(ranked >= ranked[-1] / 2)) + 1, "pairs": 36, "clear": clear,
+        "clear_share": 100 * clear / 36, "clear_low": 100 * wilson.low,
+        "clear_high": 100 * wilson.high, "beyond": pairs["value"].mean(),
+        "alone": alone["value"].mean(), "chance": 5.0, "images": 50,
+    })  # fmt: skip
+
+
+def test_few_pairs_decide_nothing_and_many_refute():
+    table = attribution()
+    pairs = table["method"] == "interactions"
+    for shift, verdict in ((0.0, "undecided"), (1.0, "fails")):
+        moved = table.copy()
+        moved.loc[pairs, ["value", "ci_low", "ci_high"]] = shift, shift - 0.1, shift + 0.1
+        finding = block_shares(result("attribute", moved))
+        assert finding.verdict == verdict
+        assert ("do not simply add up" in str(finding.sentence)) == (verdict == "fails")
+
+
+def test_a_sentence_spells_out_no_number_of_its_own():
+    with pytest.raises(ValueError, match="no value"):
+        Sentence("all 54 blocks")
+    assert str(Sentence("{a:.1f} % (95 % CI)", {"a": -2.25})) == "−2.2 % (95 % CI)"
+    assert str(Sentence("{a:+.2f}", {"a": -0.001})) == "0.00"
+    both = Sentence("{a}", {"a": 1}) + Sentence(" and {b}", {"b": "layer1.0"})
+    assert str(both) == "1 and layer1.0" and both.numbers == {"a": 1.0}
+    with pytest.raises(ValueError, match="a is both 1 and 2"):
+        Sentence("{a}", {"a": 1}) + Sentence("{a}", {"a": 2})
+
+
+FINDERS: list[tuple[Callable[..., Finding], str, pd.DataFrame]] = [
+    (single_deletions, "lesion", lesion()),
+    (short_paths, "paths", table_of(9)),
+    (small_residuals, "responses", responses()),
+    (answer_depth, "lens", lens()),
+    (block_shares, "attribute", attribution()),
+]
+
+
+@pytest.mark.parametrize(("find", "study", "table"), FINDERS)
+def test_no_sentence_shows_what_is_not_a_number(find, study, table):
+    finding = find(result(study, table))
+    for sentence in (finding.sentence, finding.answer, finding.rule):
+        text = str(sentence or "")
+        assert "nan" not in text and "{" not in text and "  " not in text and " ." not in text
