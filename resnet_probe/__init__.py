@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
+    from resnet_probe.claims import judge
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
     from resnet_probe.errors import ProbeError
+    from resnet_probe.explorer import Explorer, explore
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
     from resnet_probe.recalibrate import recalibrated
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
     from resnet_probe.studies.paths import path_gradients, paths
     from resnet_probe.studies.responses import responses
     from resnet_probe.sweep import Sweep
+    from resnet_probe.trained_network import trained
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Edit": "edits",
+    "Explorer": "explorer",
     "ProbeError": "errors",
     "ResidualBlock": "chain",
     "ResidualChain": "chain",
@@ -36,6 +40,8 @@ _HOME = {
     "attribute": "studies.attribution",
     "chain_of": "discover",
     "draw": "figures",
+    "explore": "explorer",
+    "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
     "lesion": "studies.lesion",
@@ -44,10 +50,12 @@ _HOME = {
     "prepare": "loading",
     "recalibrated": "recalibrate",
     "responses": "studies.responses",
+    "trained": "trained_network",
 }
 
 __all__ = [
     "Edit",
+    "Explorer",
     "ProbeError",
     "ResidualBlock",
     "ResidualChain",
@@ -57,6 +65,8 @@ __all__ = [
     "attribute",
     "chain_of",
     "draw",
+    "explore",
+    "judge",
     "layers_of",
     "lens",
     "lesion",
@@ -65,6 +75,7 @@ __all__ = [
     "prepare",
     "recalibrated",
     "responses",
+    "trained",
 ]
 
 

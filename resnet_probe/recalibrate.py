@@ -20,6 +20,7 @@ from resnet_probe.chain import ResidualBlock, ResidualChain, Step
 from resnet_probe.discover.trace import ancestors
 from resnet_probe.edits import Edit, baseline
 from resnet_probe.errors import ProbeError
+from resnet_probe.images import Images
 from resnet_probe.memory import CACHE, DEFAULT_MEMORY, SCRATCH, footprint, format_bytes
 from resnet_probe.moments import Moments
 from resnet_probe.sweep import PrefixTree
@@ -42,7 +43,7 @@ class Renewed:
 
 
 def recalibrated(
-    chain: ResidualChain, images: Tensor, *, memory: int = DEFAULT_MEMORY
+    chain: ResidualChain, images: Images, *, memory: int = DEFAULT_MEMORY
 ) -> ResidualChain:
     """The chain with the statistics of its batch norms estimated on `images` `[n, …]`.
 
@@ -54,7 +55,7 @@ def recalibrated(
 
 @torch.no_grad()
 def renewed(
-    chain: ResidualChain, edits: Sequence[Edit], images: Tensor, *, memory: int = DEFAULT_MEMORY
+    chain: ResidualChain, edits: Sequence[Edit], images: Images, *, memory: int = DEFAULT_MEMORY
 ) -> Iterator[Renewed]:
     """Each edited network with the statistics that `images` give it; raises as `recalibrated` does.
 
@@ -139,7 +140,7 @@ def _value_at(module: fx.GraphModule, node: fx.Node, h: Tensor) -> Tensor:
     return interpreter.env[node]
 
 
-def into_batches(chain: ResidualChain, images: Tensor, *, copies: int, memory: int) -> States:
+def into_batches(chain: ResidualChain, images: Images, *, copies: int, memory: int) -> States:
     """The images in batches on the chain's device; `ProbeError` if `copies` of all states exceed
     the budget."""
     needs = footprint(chain, images[:1].to(chain.device))

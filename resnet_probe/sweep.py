@@ -18,6 +18,7 @@ from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
 from resnet_probe.fold import folded
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY, batch_size, footprint
 
 Progress = Callable[[int, int], None]
@@ -106,7 +107,7 @@ class Sweep:
         self.exact = exact
 
     def run(
-        self, edits: Sequence[Edit], images: Tensor, *, progress: Progress | None = None
+        self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
         tree = PrefixTree.of(edits)
@@ -122,7 +123,7 @@ class Sweep:
                 if ends:
                     yield Piece(tuple(ends), start, stop, logits)
 
-    def batch_for(self, tree: PrefixTree, images: Tensor) -> int:
+    def batch_for(self, tree: PrefixTree, images: Images) -> int:
         """How many images go through the tree at once."""
         needs = footprint(self.chain, images[:1].to(self.chain.device))
         return batch_size(
@@ -135,7 +136,7 @@ class Sweep:
         )
 
     @torch.inference_mode()
-    def _walk(self, tree: PrefixTree, images: Tensor) -> Iterator[tuple[list[int], Tensor, int]]:
+    def _walk(self, tree: PrefixTree, images: Images) -> Iterator[tuple[list[int], Tensor, int]]:
         layout = torch.contiguous_format if self.exact else torch.channels_last
         images = images.to(self.chain.device)
         if images.dim() == 4:

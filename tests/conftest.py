@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Small networks gain nothing from more threads, and tests run side by side (pytest -n auto).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -136,6 +136,15 @@ def test_the_picture_of_depth_holds_the_norms_of_every_block() -> None:
     assert figure.axes[0].get_xlim() == (-0.5, 27.5)
 
 
+@pytest.mark.parametrize(("factor", "cut"), [(0.01, True), (3.0, False)])
+def test_lengths_that_nobody_can_see_are_cut_off(factor: float, cut: bool) -> None:
+    table = table_of(27, factor=factor)
+    sums = table[table["quantity"] == "norm_of_sum"]
+    visible = sums[sums["relative"] >= 1e-4]["length"].max()
+    top = figures.path_depth(table).axes[0].get_ylim()[1]
+    assert visible < top and (top < 27) == cut
+
+
 def test_the_two_terms_by_block() -> None:
     figure = figures.path_terms(table_of(9))
     norms, cosine, near = figure.axes

@@ -13,7 +13,7 @@ from lesion_tables import STAGES, deep, drawn, several
 from resnet_probe import figures
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import agreement_figures
-from resnet_probe.figures.attribution import attribution_figures
+from resnet_probe.figures.attribution import attribution_figures, interactions
 from resnet_probe.figures.lens import lens_figures
 from resnet_probe.figures.responses import PANELS, response_figures
 from resnet_probe.results import FORMATS, Result, save_figure
@@ -186,6 +186,21 @@ def test_shares_classes_and_pairs():
     above = {tuple(p) for p in filled[0].get_offsets().tolist()}
     assert above == {(float(b), 1.0) for b in range(2, 10)}
     assert "largest 4 percentage points" in ax.get_title(loc="left")
+
+
+def test_a_few_large_interactions_do_not_hide_the_others():
+    pairs = np.array(list(combinations(range(1, 13), 2)))
+    values = np.where(pairs[:, 0] == 1, 100.0, 1.0 + pairs[:, 1] / 100)
+    rows = pd.DataFrame({
+        "method": "interactions", "metric": "accuracy", "unit": "points", "images": 50,
+        "block": pairs[:, 0], "other": pairs[:, 1], "stage": "1", **estimates(values),
+    })  # fmt: skip
+    table = pd.concat([rows, rows.assign(metric="margin")], ignore_index=True)
+    ax = interactions(table).axes[0]
+    sizes = next(c for c in ax.collections if len(c.get_offsets()) == len(pairs)).get_sizes()
+    full = np.quantile(values, 0.9)
+    np.testing.assert_allclose(sizes / sizes.max(), np.minimum(values / full, 1))
+    assert f"accuracy, full from {full:.3g} points on" in ax.get_title(loc="left")
 
 
 def test_votes_and_pairs():

@@ -40,6 +40,13 @@ def add_parser(commands: Any) -> None:
     edits = parser.add_argument_group("the edits")
     edits.add_argument("--edit", default="delete", choices=["delete", "permute", "duplicate"])
     edits.add_argument(
+        "--unit",
+        default="block",
+        choices=["block", "layer"],
+        help="edit single blocks, or whole layers: the attention and the MLP of a transformer's "
+        "layer together (default: block)",
+    )
+    edits.add_argument(
         "--counts",
         type=shared.counts,
         metavar="1-20",
@@ -76,13 +83,16 @@ def run(options: Namespace) -> int:
     from resnet_probe.studies.plan import name_of, plan
     from resnet_probe.summaries import summarize_lesion, summarize_recalibration
 
-    settings = {key: getattr(options, key) for key in ("edit", "counts", "draws", "tau", "seed")}
+    settings = {
+        key: getattr(options, key) for key in ("edit", "counts", "draws", "tau", "seed", "unit")
+    }
     run_options = shared.run_options(options)
     prepared = prepare(options)
     plan(prepared.chain, **settings)  # refuses what cannot be drawn before anything is written
     study = name_of(options.edit, counts=options.counts, tau=options.tau)
     training = training_images(prepared, options)
     again = training.images is not None
+    study += "-layers" if options.unit == "layer" else ""
     folder = default_folder(f"{study}-recalibrated" if again else study, prepared, options)
     identity = identity_of(study, settings, prepared, exact=options.exact)
     identity |= training.identity
@@ -134,7 +144,9 @@ def announce(prepared: Prepared) -> None:
     """Say what is about to be measured, so that a wrong choice is seen at once."""
     network, chain = prepared.network, prepared.chain
     known = network.known_error_pct
-    error = f", known error {known:.2f} %" if known is not None else ""
+    where = f" on {network.card.images_called}" if network.card else ""
+    error = f", known error {known:.2f} %{where}" if known is not None else ""
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
     print(f"{network.arch.spec}: {len(chain)} {chain.unit}s, weights: {network.source}{error}")
-    print(f"{len(prepared.images):,} images of {prepared.image_set.name}{note}\n")
+    print(f"{len(prepared.images):,} images of {prepared.image_set.name}{note}")
+    print(*prepared.remarks, sep="\n", end="\n\n" if prepared.remarks else "\n")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from resnet_probe.data import ImageSet
+    from resnet_probe.data import AnySet
+    from resnet_probe.images import Images
 
 SHARED = 0.1
 """More images than this share in common with those that are tested on are no accident."""
@@ -20,7 +21,7 @@ SHARED = 0.1
 class Training(NamedTuple):
     """Normalized images `[n, …]`, None where none were asked for, and what identifies them."""
 
-    images: Tensor | None
+    images: Images | None
     identity: dict[str, Any]
 
 
@@ -56,16 +57,16 @@ def training_images(prepared: Prepared, options: Namespace) -> Training:
     if len(found) < count:
         raise ProbeError(f"--recalibrate {count}: {found.name} has {len(found)} images")
     _refuse_test_images(prepared.image_set, found)
-    images = data.normalization(prepared.normalize).apply(found.images)
+    images = found.on(prepared.images.device, data.normalization(prepared.normalize))
     identity = {
         "recalibrate": count,
         "recalibrate_data": found.name,
         "recalibrate_sha256": found.fingerprint(),
     }
-    return Training(images.to(prepared.images.device), identity)
+    return Training(images, identity)
 
 
-def _load(prepared: Prepared, options: Namespace) -> ImageSet:
+def _load(prepared: Prepared, options: Namespace) -> AnySet:
     from resnet_probe import data
 
     name, own = prepared.image_set.name, options.recalibrate_data
@@ -74,23 +75,29 @@ def _load(prepared: Prepared, options: Namespace) -> ImageSet:
             f"{name} has one split, and statistics are never re-estimated on the images that are "
             "tested on: give --recalibrate-data, the training images"
         )
-    size = prepared.network.arch.input_shape[1:]
-    found = data.load(
-        own or name, split="train", root=options.data_root, size=size, limit=options.recalibrate
-    )
-    if found.images.shape[1:] != prepared.image_set.images.shape[1:]:
+    found = data.read(
+        own or name, split="train", root=options.data_root, preprocess=prepared.preprocess,
+        limit=options.recalibrate, workers=options.workers,
+    )  # fmt: skip
+    if found.shape[1:] != prepared.image_set.shape[1:]:
         raise ProbeError(
-            f"the images of {found.name} have the shape {tuple(found.images.shape[1:])}, those of "
-            f"{name} {tuple(prepared.image_set.images.shape[1:])}: statistics need the same"
+            f"the images of {found.name} have the shape {tuple(found.shape[1:])}, those of "
+            f"{name} {tuple(prepared.image_set.shape[1:])}: statistics need the same"
         )
     return found
 
 
-def _refuse_test_images(test: ImageSet, training: ImageSet) -> None:
-    tested = {image.numpy().tobytes() for image in test.images.cpu()}
-    common = sum(image.numpy().tobytes() in tested for image in training.images.cpu())
+def _refuse_test_images(test: AnySet, training: AnySet) -> None:
+    tested = set(_hashes(test))
+    common = sum(each in tested for each in _hashes(training))
     if common > SHARED * min(len(test), len(training)):
         raise ProbeError(
             f"{common} of the {len(training)} images of {training.name} are also among those that "
             "are tested on: statistics are re-estimated on training images only"
         )
+
+
+def _hashes(images: AnySet) -> Iterator[bytes]:
+    for piece in images.pieces():
+        for image in piece.cpu():
+            yield hashlib.sha256(image.numpy().tobytes()).digest()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
+from resnet_probe.cli.prepare import files, shape_of
 from resnet_probe.cli.study import Job
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
@@ -37,10 +38,12 @@ def add_parser(commands: Any) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     group = parser.add_argument_group("the networks")
-    group.add_argument(
-        "--arch", required=True, nargs="+", metavar="NAME",
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--arch", nargs="+", metavar="NAME",
         help="one architecture or several, such as resnet20 resnet56 plain20 (describe --list)",
     )  # fmt: skip
+    shared.add_own(group, which)
     weights = group.add_mutually_exclusive_group()
     weights.add_argument(
         "--weights", nargs="+", metavar="FILE",
@@ -69,7 +72,7 @@ def run(options: Namespace) -> int:
 
 def _asked(options: Namespace) -> tuple[Sequence[str], Sequence[str | None]]:
     """Architectures and where their weights come from, as many of each."""
-    names: Sequence[str] = options.arch
+    names: Sequence[str] = [options.arch] if options.model else options.arch
     if len(set(names)) < len(names):
         raise ProbeError(f"--arch {' '.join(names)}: each network once")
     if options.init:
@@ -90,6 +93,7 @@ def _prepare(options: Namespace, arch: str, weights: str | None) -> Prepared:
     return prepare(
         arch, weights=weights, data=options.data, data_root=options.data_root,
         normalize=options.normalize, limit=options.limit, where=options.device,
+        **shape_of(options), **files(options),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.errors import ProbeError
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.moments import Floats
 from resnet_probe.results import Result
@@ -66,7 +67,7 @@ class Answers:
 
 def agreement(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     counts: Sequence[int] | None = None,
@@ -108,7 +109,7 @@ def agreement(
 
 def planned(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     *,
     counts: Sequence[int] | None = None,
     draws: int = 20,
@@ -128,7 +129,7 @@ def planned(
 
 
 def _collect(
-    sweep: Sweep, edits: Sequence[Edit], images: Tensor, progress: Progress | None
+    sweep: Sweep, edits: Sequence[Edit], images: Images, progress: Progress | None
 ) -> dict[int, Answers]:
     """By the number of deleted blocks; 0 is the whole network."""
     places = {k: [i for i, edit in enumerate(edits) if edit.edits == k] for k in _sizes(edits)}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.errors import ProbeError
+from resnet_probe.images import Images
 
 
 def check_weights(chain: ResidualChain) -> None:
@@ -21,7 +22,7 @@ def check_weights(chain: ResidualChain) -> None:
                 )
 
 
-def check_spread(images: Tensor, study: str) -> None:
+def check_spread(images: Images, study: str) -> None:
     """Raises `ProbeError` for fewer than two images, over which nothing varies."""
     if len(images) < 2:
         raise ProbeError(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY, batch_size, footprint
 from resnet_probe.moments import Moments
 from resnet_probe.recalibrate import Norm, States, into_batches, renew, renew_block
@@ -62,10 +63,10 @@ Seen = dict[str, np.ndarray]
 
 def lens(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
-    recalibrate: Tensor | None = None,
+    recalibrate: Images | None = None,
     batch: int | None = None,
     memory: int = DEFAULT_MEMORY,
     progress: Progress | None = None,
@@ -105,7 +106,7 @@ def lens(
     return Result(STUDY, pd.DataFrame(rows).reindex(columns=list(COLUMNS)), record)
 
 
-def recalibrated_tails(chain: ResidualChain, images: Tensor, *, memory: int) -> list[Tail | None]:
+def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> list[Tail | None]:
     """For each depth, what is left of the network, with the statistics that its states give.
 
     None where no batch norm is left.
@@ -132,7 +133,7 @@ def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail
 
 
 def _batches(
-    chain: ResidualChain, images: Tensor, batch: int | None, memory: int
+    chain: ResidualChain, images: Images, batch: int | None, memory: int
 ) -> Iterator[tuple[int, int]]:
     needs = footprint(chain, images[:1].to(chain.device))
     size = batch_size(
@@ -142,7 +143,7 @@ def _batches(
 
 
 def _answers(
-    chain: ResidualChain, tails: dict[str, list[Tail | None]], images: Tensor
+    chain: ResidualChain, tails: dict[str, list[Tail | None]], images: Images
 ) -> list[dict[str, Tensor]]:
     """For each depth, the logits with the trained statistics and with new ones."""
     h, found = chain.stem(images), []

@@ -16,6 +16,7 @@ from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.errors import ProbeError
+from resnet_probe.studies.units import Layers, refuse_unknown
 
 KINDS = ("delete", "permute", "duplicate")
 DEFAULT_COUNTS = tuple(range(1, 21))
@@ -29,17 +30,36 @@ def plan(
     draws: int = 60,
     tau: Sequence[float] | None = None,
     seed: int = 0,
+    unit: str = "block",
 ) -> list[Edit]:
     """The baseline, then the edits of a study (Veit et al. 2016, sections 4.1–4.3).
 
     delete without `counts`: every block once.  Otherwise `draws` random edits for each number in
     `counts`: blocks to delete among all; swaps inside a stage, the first block of each left out as
     published; blocks to duplicate among those that keep the shape.  permute with `tau`: orders
-    with that Kendall's τ, uniform among those inside the stages.
+    with that Kendall's τ, uniform among those inside the stages.  With `unit="layer"` the same of
+    layers, each of which may be several blocks: the attention and the MLP of an encoder layer.
 
     Raises `ProbeError` for a kind that does not exist, counts beyond the number of blocks, fewer
     draws than one, or a τ out of reach.
     """
+    refuse_unknown(unit)
+    if unit == "layer":
+        layers = Layers(chain)
+        planned = _plan(layers, edit, counts=counts, draws=draws, tau=tau, seed=seed)
+        return [layers.expand(one) for one in planned]
+    return _plan(chain, edit, counts=counts, draws=draws, tau=tau, seed=seed)
+
+
+def _plan(
+    chain: ResidualChain | Layers,
+    edit: str,
+    *,
+    counts: Sequence[int] | None,
+    draws: int,
+    tau: Sequence[float] | None,
+    seed: int,
+) -> list[Edit]:
     if edit not in KINDS:
         raise ProbeError(f"unknown edit {edit!r}: there are {', '.join(KINDS)}")
     if draws < 1:
@@ -64,15 +84,21 @@ def name_of(edit: str, *, counts: Sequence[int] | None, tau: Sequence[float] | N
     return f"lesion-{edit}" + ("-tau" if tau is not None else "")
 
 
-def swappable(chain: ResidualChain) -> list[list[int]]:
-    """Blocks by stage that may change places: those that keep the shape, the first left out.
+def swappable(chain: ResidualChain | Layers) -> list[list[int]]:
+    """Blocks by stage that may change places: those that keep one shape, the first left out.
 
     With 54 blocks these are 2–18, 20–36 and 38–54, as in the published study.
     """
-    return [[b for b in numbers[1:] if chain.block(b).keeps_shape] for numbers in chain.stages]
+    found: dict[object, list[int]] = {}
+    for stage, numbers in enumerate(chain.stages):
+        for number in numbers[1:]:
+            block = chain.block(number)
+            if block.keeps_shape:
+                found.setdefault((stage, block.in_shape), []).append(number)
+    return list(found.values())
 
 
-def _draw_one(chain: ResidualChain, edit: str) -> Callable[[int, torch.Generator], Edit]:
+def _draw_one(chain: ResidualChain | Layers, edit: str) -> Callable[[int, torch.Generator], Edit]:
     n = len(chain)
     everything = [block.number for block in chain]
     same_shape = [block.number for block in chain if block.keeps_shape]
@@ -85,7 +111,7 @@ def _draw_one(chain: ResidualChain, edit: str) -> Callable[[int, torch.Generator
 
 
 def _draws(
-    chain: ResidualChain,
+    chain: ResidualChain | Layers,
     edit: str,
     draw: Callable[[int, torch.Generator], Edit],
     counts: Sequence[int] | None,
@@ -109,7 +135,9 @@ def _draws(
     ]
 
 
-def _orders(chain: ResidualChain, tau: Sequence[float], draws: int, seed: int) -> list[Edit]:
+def _orders(
+    chain: ResidualChain | Layers, tau: Sequence[float], draws: int, seed: int
+) -> list[Edit]:
     ranges = [numbers for numbers in swappable(chain) if numbers]
     found = []
     for value in tau:

@@ -13,6 +13,7 @@ from torch import Tensor
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.recalibrate import Renewed, renewed
 from resnet_probe.stats import mcnemar, wilson
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 def recalibrated_outcomes(
     chain: ResidualChain,
     edits: Sequence[Edit],
-    training: Tensor,
-    images: Tensor,
+    training: Images,
+    images: Images,
     labels: Tensor,
     *,
     batch: int | None = None,
@@ -101,7 +102,7 @@ def _mcnemar(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return mcnemar((one & ~other).sum(axis=1), (~one & other).sum(axis=1))
 
 
-def _judge(sweep: Sweep, network: Renewed, images: Tensor, labels: Tensor) -> np.ndarray:
+def _judge(sweep: Sweep, network: Renewed, images: Images, labels: Tensor) -> np.ndarray:
     program = Edit("renewed", 0, "", network.steps)
     right = torch.zeros(len(images), dtype=torch.bool)
     for piece in sweep.run([program], images):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_probe.images import Images
 from resnet_probe.moments import Moments
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, SMOOTH, gated_metrics, network, without
@@ -39,7 +40,7 @@ class Attributor:
     gradients: GatedChain | None
 
     def __call__(
-        self, images: Tensor, labels: Tensor, *, memory: int, progress: Ticks | None = None
+        self, images: Images, labels: Tensor, *, memory: int, progress: Ticks | None = None
     ) -> Found:
         """Attributions on images `[n, …]` with labels `[n]`."""
         sweeping, integrating = progress or (None, None)
@@ -98,7 +99,7 @@ class Attributor:
     def _gradients(
         self,
         values: estimators.Values,
-        images: Tensor,
+        images: Images,
         labels: Tensor,
         memory: int,
         progress: Progress | None,

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from resnet_probe.edits import scale
 from resnet_probe.errors import ProbeError
+from resnet_probe.images import Images
 from resnet_probe.studies.checks import predicted
 from resnet_probe.sweep import Progress, Sweep
 
@@ -44,7 +45,7 @@ def smooth_metrics(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def gated_metrics(
     sweep: Sweep,
     gates: Sequence[Gates],
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     progress: Progress | None = None,

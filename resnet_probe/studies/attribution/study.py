@@ -12,6 +12,7 @@ from torch import Tensor
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import scale
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.moments import Moments
 from resnet_probe.results import Result
@@ -38,7 +39,7 @@ GRADIENT_RUNS = 400
 
 def attribute(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     methods: Sequence[str] | None = None,
@@ -103,7 +104,7 @@ def completeness(found: Found) -> dict[str, float]:
 
 def _measure(
     attributor: Attributor,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     memory: int,
     journal: Keeper | None,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.spectrum import gradients_by_length
 from resnet_probe.studies.lesion import check_data
@@ -16,7 +17,7 @@ from resnet_probe.studies.paths.request import request
 
 def path_gradients(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     max_length: int | None = None,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.images import Images
 from resnet_probe.pullback.chain import ChainLinearizer, FrozenChain, in_precision
 from resnet_probe.spectrum import gradients_by_length
 from resnet_probe.studies.paths.request import Request
@@ -50,7 +51,7 @@ class Passes:
     """Forward passes over images `[n, …]` with labels `[n]`, in batches that fit the budget."""
 
     linearizer: ChainLinearizer
-    images: Tensor
+    images: Images
     labels: Tensor
     dtype: torch.dtype
     room: Room
@@ -59,7 +60,7 @@ class Passes:
     def of(
         cls,
         chain: ResidualChain,
-        images: Tensor,
+        images: Images,
         labels: Tensor,
         asked: Request,
         *,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.results import Result
 from resnet_probe.studies.lesion import check_data
@@ -25,7 +26,7 @@ STUDY = "paths"
 
 def paths(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     method: str = "every",

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.detached import detached
+from resnet_probe.images import Images
 from resnet_probe.memory import Footprint, batch_size
 from resnet_probe.studies.checks import check_finite
 from resnet_probe.watch import Watched, relus, weight_layers
@@ -71,7 +72,7 @@ class Passes:
         ]  # fmt: skip
 
     @torch.enable_grad()
-    def __call__(self, images: Tensor, labels: Tensor, start: int = 0) -> Seen:
+    def __call__(self, images: Images, labels: Tensor, start: int = 0) -> Seen:
         """Raises `ProbeError` for logits that are not finite."""
         h, layers = self.stem(images.to(self.chain.device))
         h = h.detach().requires_grad_()
@@ -106,7 +107,7 @@ class Passes:
             )
         return Seen(start, tuple(value.detach() for value in layers), tuple(blocks))
 
-    def batch_for(self, images: Tensor, labels: Tensor, *, asked: int | None, memory: int) -> int:
+    def batch_for(self, images: Images, labels: Tensor, *, asked: int | None, memory: int) -> int:
         """How many images go through at once; `ProbeError` where the budget has no room for one."""
         held = self._held_bytes(images[:1], labels[:1])
         largest = max(1, max(shape for block in self.chain for shape in _sizes(block)))
@@ -117,7 +118,7 @@ class Passes:
         )  # fmt: skip
         return min(most, AT_ONCE) if asked is None and images.device.type == "cpu" else most
 
-    def _held_bytes(self, image: Tensor, label: Tensor) -> int:
+    def _held_bytes(self, image: Images, label: Tensor) -> int:
         """Bytes that a pass over one image keeps alive, for its way back and to be measured."""
         storages: dict[int, int] = {}
 

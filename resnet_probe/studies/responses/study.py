@@ -8,6 +8,7 @@ from torch import Tensor
 
 from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
+from resnet_probe.images import Images
 from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.results import Result
 from resnet_probe.studies.checks import check_spread, check_weights
@@ -22,7 +23,7 @@ STUDY = "responses"
 
 def responses(
     chain: ResidualChain,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     batch: int | None = None,
