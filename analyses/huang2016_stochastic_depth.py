@@ -27,7 +27,7 @@ def main() -> None:
     options.add_argument("--tiny", action="store_true", help="a narrow network, two epochs")
     options.add_argument("--arch", default="preresnet56")
     options.add_argument("--survival", type=float, default=0.5, help="of the last block")
-    options.add_argument("--epochs", type=int, default=80)
+    options.add_argument("--epochs", type=int, default=60)
     options.add_argument("--data", default="digits")
     options.add_argument("--test-data")
     options.add_argument("--recipe")

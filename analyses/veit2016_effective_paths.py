@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tiny", action="store_true", help="a narrow network, two epochs")
-    options.add_argument("--arch", default="preresnet56")
-    options.add_argument("--blocks", type=int, default=11, help="kept in every mini-batch")
+    options.add_argument("--arch", default="preresnet32")
+    options.add_argument("--blocks", type=int, default=6, help="kept in every mini-batch")
     options.add_argument("--epochs", type=int, default=40)
     options.add_argument("--data", default="digits")
     options.add_argument("--test-data")

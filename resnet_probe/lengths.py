@@ -25,8 +25,8 @@ NEEDED = (
     "relative", "relative_low", "relative_high",
 )  # fmt: skip
 
-PUBLISHED_WINDOW = (5, 17)
-"""The effective lengths of the 54-block network of Veit et al. 2016, figure 6."""
+PUBLISHED_BLOCKS, PUBLISHED_WINDOW = 54, (5, 17)
+"""The effective lengths of the 54-block network, in Veit et al. 2016, figure 6."""
 
 
 class Window(NamedTuple):

@@ -93,7 +93,7 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
     [
         (["lesio"], "unknown command 'lesio': there are lesion, .*did you mean lesion"),
         (["lesion"], "one of the arguments --arch --model is required"),
-        (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": the nearest'),
+        (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": resnet cannot'),
         (["lesion", "--arch", "resnet20:width=0"], "width takes a whole number"),
         (["lesion", "--arch", "resnet20", "--data", "digit"], "no data set 'digit' .nearest: dig"),
         (["lesion", "--arch", "resnet1202"], "the zoo has no weights of resnet1202 for digits"),

@@ -86,10 +86,10 @@ def blocks_of(table: pd.DataFrame) -> int:
 
 def _draw_window(ax: Axes, blocks: int) -> None:
     first, last = lengths.PUBLISHED_WINDOW
-    if first <= blocks:
+    if blocks == lengths.PUBLISHED_BLOCKS:  # it means nothing for another number of blocks
         ax.axvspan(
-            first - 0.5, min(last, blocks) + 0.5, color=WINDOW, lw=0, zorder=0,
-            label=f"effective lengths as published, {first}–{last} of 54 blocks",
+            first - 0.5, last + 0.5, color=WINDOW, lw=0, zorder=0,
+            label=f"effective lengths as published, {first}–{last} of {blocks} blocks",
         )  # fmt: skip
 
 

@@ -62,9 +62,10 @@ def canonical(name: str, values: Mapping[str, Value], options: Sequence[Option])
 
 
 def unknown_name(name: str, names: Sequence[str]) -> ProbeError:
-    """The error for a name that is not among `names`: it lists the nearest, or all of them."""
-    near = difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.6)
-    what = f"the nearest names are {', '.join(near)}" if near else f"there are {', '.join(names)}"
+    """The error for a name that is not among `names`: it says which are near."""
+    near = difflib.get_close_matches(name.lower(), list(dict.fromkeys(names)), n=4, cutoff=0.6)
+    all_of_them = "`describe --list` has the names that there are"
+    what = f"the nearest names are {', '.join(near)}" if near else all_of_them
     return ProbeError(f'unknown architecture "{name}": {what}')
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.models import grammar, rules
+from resnet_probe.models import grammar, pretrained, rules
 from resnet_probe.models.architecture import Architecture
 from resnet_probe.models.catalog import Family, families
 from resnet_probe.models.library import is_library, library_architecture
@@ -132,7 +132,7 @@ def _unknown(name: str) -> ProbeError:
     family = _FAMILIES.get(match[1]) if match else None
     depths = [o for o in family.options if isinstance(o, Depth)] if family else []
     if not (match and family and depths):
-        return grammar.unknown_name(name, names())
+        return grammar.unknown_name(name, [*names(), *pretrained.all_names()])
     depth = int(match[2])
     near = depths[0].nearest(depth)
     needed = (o.name for o in family.options if o.default is None)

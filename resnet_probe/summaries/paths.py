@@ -100,7 +100,10 @@ def _single(title: str, found: pd.DataFrame, blocks: int) -> list[str]:
         *lines,
         f"  count × norm peaks at {carried.argmax()} blocks; {_windows(carried)}",
         f"  those 95 % are {100 * paths:.2g} % of all paths"
-        + (f"; {within:.1f} % lies in the published window of {first}–{last}" * (blocks >= last)),
+        + (
+            f"; {within:.1f} % lies in the published window of {first}–{last}"
+            * (blocks == lengths.PUBLISHED_BLOCKS)
+        ),
     ]
 
 

@@ -70,7 +70,7 @@ def paths(
         found = _measure(passes, asked, _ticker(asked, len(images), progress))
     table = tabulate(chain, found, images=len(images))
     identity = {
-        "study": STUDY, "method": method, "signs": signs, "samples": samples,
+        "study": STUDY, "arch": chain.name, "method": method, "signs": signs, "samples": samples,
         "images_per_path": images_per_path, "max_length": max_length, "at": asked.at,
         "precision": precision, "seed": seed, "images": len(images),
     }  # fmt: skip
