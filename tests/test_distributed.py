@@ -40,8 +40,10 @@ with training.joined(torch.device("cpu")) as (team, device):
          "blocks": left_out.state_dict()},
         f"{sys.argv[1]}/{team.rank}.pt",
     )
-sys.exit(main(["train", "--arch", "resnet20:width=4", "--epochs", "1", "--batch", "300",
-               "--out", "t"]))
+    # Inside: a second process group in one process can wait for the first one's addresses forever.
+    status = main(["train", "--arch", "resnet20:width=4", "--epochs", "1", "--batch", "300",
+                   "--out", "t"])
+sys.exit(status)
 """
 
 
@@ -55,6 +57,7 @@ def torchrun(folder: Path, script: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
 
 

@@ -66,6 +66,9 @@ def joined(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         yield ALONE, device
         return
     device = own_device(device)
+    if dist.is_initialized():  # by the caller, whose it stays
+        yield Team(dist.get_rank(), size), device
+        return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), size), device
