@@ -3,13 +3,13 @@
 Paper    He, Zhang, Ren, Sun 2015, arXiv 1512.03385, section 4.2 and figure 6
 Claim    Deeper plain networks have a higher training error (degradation); with shortcuts the
          deeper network is the better one.
-Here     handwritten digits (899 training images), 40 epochs, one seed: in the last one plain20
-         has 0.11 % training and 1.00 % test error, plain56 33.82 and 24.05 %, resnet20 0.00 and 0.67 %,
-         resnet56 0.33 and 1.45 %. So the deeper plain network degrades, in training error too, and
-         shortcuts undo it (0.33 instead of 33.82 %); that depth then helps cannot be seen on so
-         small a set (0.67 and 1.45 % of 898 images: the Wilson intervals overlap; those of the two
-         plain networks do not). One seed: how another one would end is not in them.
-         337 s of CPU time (one thread, PyTorch 2.15)
+Here     handwritten digits (899 training images), 40 epochs, one seed: in the last one plain20 has
+         0.11 % training and 1.00 % test error, plain56 33.82 and 24.05 %, resnet20 0.00 and 0.67
+         %, resnet56 0.33 and 1.45 %. So the deeper plain network degrades, in training error too,
+         and shortcuts undo it (0.33 instead of 33.82 %); that depth then helps cannot be seen on
+         so small a set (0.67 and 1.45 % of 898 images: the Wilson intervals overlap; those of the
+         two plain networks do not). One seed: how another one would end is not in them. 337 s of
+         CPU time (one thread, PyTorch 2.15)
 Run      python analyses/he2015_degradation.py     (--tiny: narrow networks, two epochs;
          --data, --test-data, --recipe, --epochs and --depths for the real thing on a GPU)
 """

@@ -5,11 +5,11 @@ Claim    Deletion barely hurts a 110-layer network; the authors' own raw results
          hurt shallow ones: medians of 44.7, 17.6, 12.7, 9.7 and 6.5 % error with 20, 32, 44, 56 and
          110 layers (CIFAR-10, pre-activation).
 Here     handwritten digits, 898 test images, the bundled networks (one seed each), one block
-         deleted: resnet20 0.67 % error, median 11.69 % (95 % CI 0.56–28.06 %, n = 9), worst 47.10 %;
-         resnet56 0.67 %, median 0.89 % (0.67–1.22 %, n = 27), worst 28.17 %;
-         resnet110 1.67 %, median 1.56 % (1.45–1.67 %, n = 54), worst 13.14 %. The worst deletion
-         falls with depth, as published; so does what the median one adds, though between 56 and 110
-         layers not beyond the intervals. 37 s of CPU time (one thread, PyTorch 2.15)
+         deleted: resnet20 0.67 % error, median 11.69 % (95 % CI 0.56–28.06 %, n = 9), worst 47.10
+         %; resnet56 0.67 %, median 0.89 % (0.67–1.22 %, n = 27), worst 28.17 %; resnet110 1.67 %,
+         median 1.56 % (1.45–1.67 %, n = 54), worst 13.14 %. The worst deletion falls with depth,
+         as published; so does what the median one adds, though between 56 and 110 layers not
+         beyond the intervals. 37 s of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/veit2016_depths.py            (--tiny: few images; --archs, --data)
 """
 

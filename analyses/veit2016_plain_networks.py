@@ -5,8 +5,8 @@ Claim    Any one layer of VGG deleted leaves it at chance (accuracies of 1.5 to 
          comparison was criticised because that VGG had no batch norm; so both are here.
 Here     handwritten digits, 898 test images, one seed each, one block or layer deleted: resnet20
          0.67 % error, median 11.69 % (95 % CI 0.56–28.06 %), never at chance; plain20 1.00 %,
-         92.43 % (87.42–96.44 %), at or below chance after 13 of 18 deletions; quarter-width VGG-16 with
-         batch norm 0.56 %, 90.31 % (83.30–91.31 %), 9 of 12; without 0.89 %, 88.53 %
+         92.43 % (87.42–96.44 %), at or below chance after 13 of 18 deletions; quarter-width VGG-16
+         with batch norm 0.56 %, 90.31 % (83.30–91.31 %), 9 of 12; without 0.89 %, 88.53 %
          (83.52–91.65 %), 7 of 12. So the claim holds with and without batch norm, and in a plain
          network of the residual one's own layers. 8 s of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/veit2016_plain_networks.py    (--tiny: two small networks, few images)
