@@ -4,7 +4,12 @@ Paper    Huang et al. 2016, arXiv 1603.09382; Veit, Wilber, Belongie 2016, arXiv
 Claim    A network that lost random blocks in training loses less when one is deleted: single
          deletions of the published networks have medians of 11.6, 8.4, 6.8 and 5.26 % error with
          20, 32, 56 and 110 layers, against 44.7, 17.6, 9.7 and 6.46 % without.
-Here     @HERE@
+Here     handwritten digits, preresnet56, 60 epochs, one seed each way, 898 test images, one block
+         deleted: trained with all blocks 0.89 % error, +0.11 points in the median (95 % CI +0.00
+         to +0.67, n = 27), +82.85 at worst; with stochastic depth (last block kept with
+         probability 0.5) 1.56 %, −0.11 points (−0.11 to +0.22), +47.10 at worst. The direction is
+         as published, the medians do not differ beyond their intervals, and block 1 stays
+         indispensable. 394 s of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/huang2016_stochastic_depth.py      (--tiny: a narrow network, two epochs;
          --arch, --data, --test-data, --recipe and --epochs for the real thing on a GPU)
 """
