@@ -6,9 +6,9 @@ Claim    With 23 random blocks of 54 in every mini-batch a 110-layer network rea
 Here     handwritten digits, preresnet32, 40 epochs, 3 seeds, 6 random blocks of 15 in every
          mini-batch: 3.16 % error against 0.82 % with all of them, +2.34 points (95 % CI +1.38 to
          +3.30, paired by seed, n = 3). So the claim does not hold in so short a training of so
-         shallow a network: 600 steps, of which a block sees 40 %; the published network is deeper
-         and trained a hundred times longer. Batch-norm statistics were estimated again with all
-         blocks before the test. 431 s of CPU time (one thread, PyTorch 2.15)
+         shallow a network: 600 steps, of which a block sees 40 %; the published network has 54
+         blocks. Batch-norm statistics were estimated again with all blocks before the test. 431 s
+         of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/veit2016_effective_paths.py        (--tiny: a narrow network, two epochs;
          --arch, --blocks, --data, --test-data, --recipe and --epochs for the real thing on a GPU)
 """

@@ -11,7 +11,6 @@ from resnet_probe.loading import Prepared
 if TYPE_CHECKING:
     from resnet_probe.results import Result
 
-Run = Callable[..., "Result"]
 Loader = Callable[..., Prepared]
 
 FEW = 200
