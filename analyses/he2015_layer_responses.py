@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_probe import Result, draw, prepare, responses
-from resnet_probe.summaries import summarize_responses
+from resnet_probe.findings import summarize_responses
 
 HERE = Path(__file__).parent
 STUDY = "responses"

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from resnet_probe import draw, lengths, paths, prepare
+from resnet_probe import draw, paths, prepare
+from resnet_probe.stats import path_lengths
 
 HERE = Path(__file__).parent
 SINGLE = (("all", "rms_norm"), ("sample", "mean_norm"))
@@ -50,15 +51,15 @@ def main() -> None:
     blocks = len(network.chain)
     print(f"{arch}, {len(network.images)} images: {exact(result.table)}")
     for method, quantity in SINGLE:
-        print(f"{arch}: {single(lengths.spectrum(result.table, method, quantity), blocks)}")
+        print(f"{arch}: {single(path_lengths.by_length(result.table, method, quantity), blocks)}")
     print(result.save(given.out, figures={"figure": draw(result)}))
 
 
 def exact(table: pd.DataFrame) -> str:
     """RESULT, the gradient itself."""
-    share = lengths.spectrum(table, "exact", "share")
+    share = path_lengths.by_length(table, "exact", "share")
     most = share.loc[share["value"].idxmax()]
-    within = lengths.share_within(share["value"].clip(lower=0), *lengths.PUBLISHED_WINDOW)
+    within = path_lengths.share_within(share["value"].clip(lower=0), *path_lengths.PUBLISHED_WINDOW)
     return (
         f"exactly {100 * most['value']:.1f} % (95 % CI {100 * most['ci_low']:.1f}–"
         f"{100 * most['ci_high']:.1f} %) of the gradient comes from paths of {most['length']} "
@@ -69,12 +70,14 @@ def exact(table: pd.DataFrame) -> str:
 def single(rows: pd.DataFrame, blocks: int) -> str:
     """RESULT, single paths."""
     norms = rows["relative"].to_numpy()
-    carried = lengths.carried(norms, blocks)
-    window = lengths.window(carried, 0.95)
-    share = lengths.share_within(lengths.share_of_paths(blocks), window.first, window.last)
+    carried = path_lengths.carried(norms, blocks)
+    window = path_lengths.window(carried, 0.95)
+    share = path_lengths.share_within(
+        path_lengths.share_of_paths(blocks), window.first, window.last
+    )
     return (
         f"the {rows['quantity'].iloc[0]} of {rows['method'].iloc[0]} paths falls by a factor of "
-        f"{lengths.decay(norms).factor:.3f} with every block; count × norm peaks at "
+        f"{path_lengths.decay(norms).factor:.3f} with every block; count × norm peaks at "
         f"{carried.argmax()} blocks, 95 % of it lies in {window.first}–{window.last} "
         f"({100 * share:.2g} % of all paths)"
     )

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from resnet_probe.claims import judge
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.recalibrate import recalibrated
+    from resnet_probe.engine.sweep import Sweep
     from resnet_probe.errors import ProbeError
     from resnet_probe.explorer import Explorer, explore
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
-    from resnet_probe.recalibrate import recalibrated
+    from resnet_probe.loading.trained import trained
     from resnet_probe.results import Result
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
     from resnet_probe.studies.responses import responses
-    from resnet_probe.sweep import Sweep
-    from resnet_probe.trained_network import trained
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ _HOME = {
     "ResidualBlock": "chain",
     "ResidualChain": "chain",
     "Result": "results",
-    "Sweep": "sweep",
+    "Sweep": "engine.sweep",
     "agreement": "studies.agreement",
     "attribute": "studies.attribution",
     "chain_of": "discover",
@@ -48,9 +48,9 @@ _HOME = {
     "path_gradients": "studies.paths",
     "paths": "studies.paths",
     "prepare": "loading",
-    "recalibrated": "recalibrate",
+    "recalibrated": "engine.recalibrate",
     "responses": "studies.responses",
-    "trained": "trained_network",
+    "trained": "loading.trained",
 }
 
 __all__ = [

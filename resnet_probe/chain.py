@@ -10,12 +10,13 @@ al. 2016, equations 1–2).  `resnet_probe.discover` makes it from a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from resnet_probe.errors import ProbeError
 
@@ -61,10 +62,45 @@ class ResidualBlock:
         branch = self.branch(h)
         return self.after(self.shortcut(h) + (branch if gate == 1 else gate * branch))
 
+    def map(self, make: Callable[[nn.Module], nn.Module]) -> Self:
+        """The same block of other modules: `make` of the shortcut, the branch and `after`."""
+        return replace(
+            self,
+            shortcut=make(self.shortcut),
+            branch=make(self.branch),
+            after=make(self.after),
+        )
+
     @property
     def keeps_shape(self) -> bool:
         """Whether the block can stand anywhere in its stage, or twice."""
         return self.in_shape == self.out_shape
+
+
+class OptionA(nn.Module):
+    """The parameter-free shortcut of He et al. 2015, section 3.3, option A.
+
+    Subsamples by `stride`, then pads the channels with zeros, half before and half after.
+
+    Maps `[n, channels_in, h, w]` to `[n, channels_out, ⌈h/stride⌉, ⌈w/stride⌉]`.  The paper leaves
+    the place of the new channels open; this is the one that published CIFAR weights were trained
+    with.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        new = channels_out - channels_in
+        if new < 0:
+            raise ValueError(f"option A cannot drop channels ({channels_in} to {channels_out})")
+        self.stride = stride
+        self.before, self.behind = new // 2, new - new // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(kept, (0, 0, 0, 0, self.before, self.behind))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, padding=({self.before}, {self.behind})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +156,14 @@ class ResidualChain:
         for number, gate in steps:
             h = self.block(number).run(h, gate)
         return self.head(h)
+
+    def map(self, make: Callable[[nn.Module], nn.Module]) -> Self:
+        """The same chain of other modules: `make` of the stem, of each part of a block, the head.
+
+        `make` gets each module once, in the order of `modules`; the chain itself stays as it is.
+        """
+        stem, *blocks, head = make(self.stem), *(b.map(make) for b in self.blocks), make(self.head)
+        return replace(self, stem=stem, blocks=tuple(blocks), head=head)
 
     def table(self) -> pd.DataFrame:
         """One row a block: what discovery found.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resnet_probe import lengths
 from resnet_probe.results import Result
+from resnet_probe.stats import path_lengths
 
 STAGES = 3
 
@@ -76,7 +76,7 @@ def paths(
 ) -> Result:
     """Sampled paths with these log norms by length, each known to ± `error` (95 %)."""
     blocks = len(logs) - 1
-    shares = lengths.share_of_paths(blocks)
+    shares = path_lengths.share_of_paths(blocks)
     sampled = [
         _path("sample", "mean_norm", 0, k, float(np.exp(log)), error, shares[k])
         for k, log in enumerate(logs)

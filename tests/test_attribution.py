@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, attribute, chain_of, layers_of, lesion, models
-from resnet_probe.journal import Journal
+from resnet_probe.results.journal import Journal
 from resnet_probe.studies.attribution import COLUMNS, estimators
 from resnet_probe.studies.attribution.gates import METRICS, metrics, network, without
 from resnet_probe.studies.attribution.request import request

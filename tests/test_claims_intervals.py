@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resnet_probe.claims import intervals
 from resnet_probe.errors import ProbeError
 from resnet_probe.stats import Estimate
+from resnet_probe.stats import bootstrap as intervals
 
 
 def test_a_paired_difference_covers_the_truth() -> None:

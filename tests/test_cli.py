@@ -224,8 +224,8 @@ def test_an_output_below_a_file_is_refused(tmp_path, capsys):
 def test_ctrl_c_leaves_no_half_written_table_and_the_same_command_goes_on(
     tmp_path, capsys, monkeypatch
 ):
+    from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies import lesion as study
-    from resnet_probe.sweep import Sweep
 
     monkeypatch.setattr(study, "KEEP_EVERY", 10)
     run = Sweep.run

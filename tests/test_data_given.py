@@ -11,7 +11,7 @@ from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, data
-from resnet_probe.images import ImageStream
+from resnet_probe.engine.images import ImageStream
 
 CPU = torch.device("cpu")
 X = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -16,8 +16,8 @@ from resnet_probe import ProbeError, agreement, attribute, chain_of, data, lens,
 from resnet_probe import responses as measure_responses
 from resnet_probe.data import StreamedSet, image_set, read_ahead
 from resnet_probe.data.preprocess import Preprocess
-from resnet_probe.images import ImageStream
-from resnet_probe.journal import Journal
+from resnet_probe.engine.images import ImageStream
+from resnet_probe.results.journal import Journal
 
 SCALE = data.normalization("imagenet")
 CPU = torch.device("cpu")

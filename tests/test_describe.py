@@ -8,10 +8,11 @@ import pytest
 import torch
 from small_networks import SMALL, count, side, small_net
 
-from resnet_probe import models, paper_tables
+from resnet_probe import models
 from resnet_probe.cli import main
 from resnet_probe.describe import describe, size_of
 from resnet_probe.loading import cut
+from resnet_probe.models import paper_tables
 
 
 @pytest.mark.parametrize("spec", SMALL)

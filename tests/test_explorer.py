@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from toy_chains import NegativeStates, TinyPlain, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import Explorer, ProbeError, Sweep, chain_of, layers_of, lesion, models
+from resnet_probe.engine.images import ImageStream
 from resnet_probe.explorer import Still, Switches, explore
 from resnet_probe.explorer.pictures import Pictures
 from resnet_probe.explorer.presets import PRESETS
-from resnet_probe.images import ImageStream
 from resnet_probe.stats import wilson
 
 N = 12

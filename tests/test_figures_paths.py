@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from test_figures_style import shown_texts
 
-from resnet_probe import figures, lengths
+from resnet_probe import figures
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings import summarize_paths
 from resnet_probe.results import Result
-from resnet_probe.summaries import summarize_paths
+from resnet_probe.stats import path_lengths
 
 COLUMNS = ["value", "ci_low", "ci_high", "relative", "relative_low", "relative_high"]
 TITLE = "preresnet110 on cifar10-lossless/test-00000-of-00001.parquet, 10,000 images"
@@ -24,8 +25,8 @@ def rows(method: str, quantity: str, block: int, norms, blocks: int, spread=1.2)
     return pd.DataFrame(
         {
             "method": method, "quantity": quantity, "block": block, "length": k,
-            "paths_log10": lengths.log10_paths(blocks)[k],
-            "paths_share": lengths.share_of_paths(blocks)[k],
+            "paths_log10": path_lengths.log10_paths(blocks)[k],
+            "paths_share": path_lengths.share_of_paths(blocks)[k],
             "value": value, **ends, **relative, "relative_high": value / 2 * spread,
         }
     )  # fmt: skip
@@ -41,7 +42,7 @@ def table_of(blocks: int = 54, stages: int = 3, factor: float = 0.2) -> pd.DataF
     for block in range(blocks + 1):
         n = blocks if block == 0 else blocks + 1 - block
         k = np.arange(n + 1)
-        sums = 10 ** lengths.log10_paths(n) * factor**k
+        sums = 10 ** path_lengths.log10_paths(n) * factor**k
         parts.append(rows("exact", "norm_of_sum", block, 2 * sums / sums.sum(), n))
         for quantity in ("gradient_norm", "rest_norm", "cosine", "near_cancellation"):
             parts.append(one(quantity, block, 0.3))
@@ -79,18 +80,18 @@ def test_the_four_panels_hold_what_they_say() -> None:
     figure = figures.path_lengths(table, title="a title")
     counts, norms, products, shares = figure.axes
     heights = [bar.get_height() for bar in counts.patches[-55:]]
-    np.testing.assert_allclose(heights, 100 * lengths.share_of_paths(54))
+    np.testing.assert_allclose(heights, 100 * path_lengths.share_of_paths(54))
     assert "2^{54}" in counts.get_title(loc="left")
     assert norms.get_yscale() == "log"
     k = np.arange(55)
     label = "single paths, all: root mean square (95 % CI)"
     np.testing.assert_allclose(curve(norms, label), np.stack([k, 0.2**k / 2], 1))
     found = curve(norms, "sum over all paths of a length (95 % CI)")
-    sums = lengths.spectrum(table, "exact", "norm_of_sum")["relative"]
+    sums = path_lengths.by_length(table, "exact", "norm_of_sum")["relative"]
     np.testing.assert_allclose(found[:, 1], sums)
-    expected = 100 * lengths.carried(0.2**k, 54)
+    expected = 100 * path_lengths.carried(0.2**k, 54)
     np.testing.assert_allclose(curve(products, label)[:, 1], expected)
-    share = lengths.spectrum(table, "exact", "share")["value"]
+    share = path_lengths.by_length(table, "exact", "share")["value"]
     np.testing.assert_allclose(
         curve(shares, "sum over all paths of a length (95 % CI)")[:, 1], 100 * share
     )
@@ -181,9 +182,9 @@ def test_the_summary_says_what_the_table_holds() -> None:
     said = summarize_paths(result_of(table_of()))
     assert "54 blocks, 2^54 paths, of 27 blocks on average (standard deviation 3.67)" in said
     assert said.count("times 0.2 with every block (log-linear, R² 1.000)") == 2
-    peak = lengths.carried(0.2 ** np.arange(55), 54).argmax()
+    peak = path_lengths.carried(0.2 ** np.arange(55), 54).argmax()
     assert said.count(f"count × norm peaks at {peak} blocks; 90 % in ") == 2
-    window = lengths.window(lengths.carried(0.2 ** np.arange(55), 54), 0.95)
+    window = path_lengths.window(path_lengths.carried(0.2 ** np.arange(55), 54), 0.95)
     assert f"95 % in {window.first}–{window.last}" in said
     assert "lies in the published window of 5–17" in said
     assert "add up to 1.4 times the gradient's" in said

@@ -17,8 +17,8 @@ from toy_chains import TinyResNet, seeded
 
 from resnet_probe import ProbeError, chain_of, cli, lesion, models
 from resnet_probe.data.classes import imagenet_wnids
-from resnet_probe.journal import Journal
-from resnet_probe.networks import load_network
+from resnet_probe.loading.networks import load_network
+from resnet_probe.results.journal import Journal
 from resnet_probe.studies import counts
 
 LABELS = {"n01440764": 0, "n02123045": 281}

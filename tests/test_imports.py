@@ -10,39 +10,31 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "resnet_probe"
-UPPER = {"studies", "figures", "cli", "report", "summaries", "benchmarks"}
-FORBIDDEN = {
-    "chain edits discover option_a images": {
-        "torch-free": False,
-        "modules": UPPER
-        | {"sweep", "fold", "memory", "models", "zoo", "data", "training", "results", "stats"},
-    },
-    "sweep fold memory moments pullback spectrum rows arithmetic watch detached recalibrate "
-    "studies": {
-        "torch-free": False,
-        "modules": {"models", "zoo", "data", "training", "figures", "cli", "report", "summaries"},
-    },
-    "models zoo data training": {
-        "torch-free": False,
-        "modules": {"studies", "figures", "cli", "report", "sweep", "summaries", "benchmarks"},
-    },
-    "results stats lengths journal provenance published tables claims": {
-        "torch-free": True,
-        "modules": UPPER | {"chain", "models", "zoo", "data", "training", "sweep", "seaborn"},
-    },
-    "explorer": {
-        "torch-free": False,
-        "modules": {"models", "zoo", "data", "training", "cli", "report", "summaries"},
-    },
-    "report": {
-        "torch-free": True,
-        "modules": {"studies", "chain", "models", "zoo", "data", "training", "sweep", "cli"},
-    },
-    "figures summaries": {
-        "torch-free": True,
-        "modules": {"studies", "chain", "models", "zoo", "data", "training", "sweep", "cli"},
-    },
-}
+FLOORS = (
+    "__main__",
+    "cli",
+    "report explorer benchmarks",
+    "runs",
+    "claims",
+    "figures findings",
+    "studies",
+    "loading",
+    "zoo",
+    "training",
+    "data models",
+    "engine",
+    "discover",
+    "describe",
+    "published results stats edits",
+    "chain",
+    "errors",
+)
+"""From the top down: a part imports from the floors below its own, and from itself."""
+TORCH_FREE = {
+    "cli", "report", "runs", "claims", "findings", "figures", "published", "results", "errors",
+}  # fmt: skip
+"""These import torch inside functions at most: help, tables and figures do without it."""
+FLOOR = {part: -floor for floor, parts in enumerate(FLOORS) for part in parts.split()}
 
 
 def imports_of(path):
@@ -51,43 +43,68 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files_of(place):
-    path = PACKAGE / place
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+def parts_of(path):
+    """The floor's part that a file belongs to, and those that it imports from."""
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    names = (name.split(".") for name in imports_of(path))
+    return own, {name[1] for name in names if name[0] == "resnet_probe" and len(name) > 1}
 
 
-@pytest.mark.parametrize("places", FORBIDDEN)
-def test_nothing_imports_what_lies_above_it(places):
-    rule = FORBIDDEN[places]
-    for path in (path for place in places.split() for path in files_of(place)):
-        for name in imports_of(path):
-            parts = name.split(".")
-            if parts[0] == "resnet_probe" and len(parts) > 1:
-                assert parts[1] not in rule["modules"], f"{path.name} imports {name}"
-            assert not (rule["torch-free"] and parts[0] in ("torch", "torchvision")), path.name
+def wrong_arrows(files):
+    """`upper <- lower` for each import of a part that is not below the importing one."""
+    for path in files:
+        own, used = parts_of(path)
+        for part in used & FLOOR.keys() - {own}:
+            if FLOOR[part] >= FLOOR[own]:
+                yield f"{path.relative_to(PACKAGE)} imports {part}"
 
 
-def test_every_part_of_the_package_has_its_rule():
-    known = {place for places in FORBIDDEN for place in places.split()}
-    known |= {
-        "cli",
-        "benchmarks",
-        "describe",
-        "paper_tables",
-        "errors",
-        "loading",
-        "networks",
-        "image_choice",
-        "trained_network",
-        "__init__",
-        "__main__",
-    }
+def circles(files):
+    """Files that import each other, over any number of steps."""
+    name = {".".join(("resnet_probe", *p.relative_to(PACKAGE).with_suffix("").parts)): p
+            for p in files if p.name != "__init__.py"}  # fmt: skip
+    edges = {
+        module: {found for used in imports_of(path)
+                 for found in (used, used.rpartition(".")[0]) if found in name} - {module}
+        for module, path in name.items()
+    }  # fmt: skip
+    while free := [module for module, used in edges.items() if not used & edges.keys()]:
+        for module in free:
+            del edges[module]
+    while last := edges.keys() - set().union(*edges.values(), set()):
+        for module in last:
+            del edges[module]
+    return sorted(edges)
+
+
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def test_nothing_imports_what_lies_above_it():
+    assert not list(wrong_arrows(FILES))
+
+
+def test_no_files_import_each_other():
+    assert not circles(FILES)
+
+
+def test_every_part_of_the_package_has_its_floor():
     parts = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert parts <= known, f"{parts - known} has no rule in the table of this test"
+    assert parts - {"__init__"} == FLOOR.keys()
+
+
+def test_what_runs_without_torch_does_not_import_it():
+    for path in FILES:
+        own, _ = parts_of(path)
+        heads = {node for node in ast.parse(path.read_text()).body
+                 if isinstance(node, ast.Import | ast.ImportFrom)}  # fmt: skip
+        names = {name for node in heads for name in ([node.module] if isinstance(
+            node, ast.ImportFrom) else [alias.name for alias in node.names])}  # fmt: skip
+        heavy = {str(name).partition(".")[0] for name in names} & {"torch", "torchvision"}
+        assert not (own in TORCH_FREE and heavy), f"{path} imports {heavy}"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +114,7 @@ def test_every_part_of_the_package_has_its_rule():
         "from resnet_probe.cli import main; main(['--help'])",
         "from resnet_probe.cli import main; main(['lesion', '--help'])",
         "import resnet_probe.figures, resnet_probe.results, resnet_probe.published",
-        "import resnet_probe.report, resnet_probe.summaries",
+        "import resnet_probe.report, resnet_probe.findings",
     ],
 )
 def test_help_and_figures_do_without_torch(code):

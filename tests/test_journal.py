@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.journal import Journal
+from resnet_probe.results.journal import Journal
 
 IDENTITY = {"arch": "resnet20", "images": 100, "exact": False}
 

@@ -11,34 +11,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_probe import ProbeError, lengths, published
+from resnet_probe import ProbeError, published
+from resnet_probe.stats import path_lengths
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 9, 54, 500, 601])
 def test_counts_are_exact_and_overflow_nothing(blocks):
     counts = [math.comb(blocks, k) for k in range(blocks + 1)]
-    found = lengths.log10_paths(blocks)
+    found = path_lengths.log10_paths(blocks)
     assert found[0] == found[-1] == 0 and np.isfinite(found).all()
     assert found.max() == pytest.approx(math.log10(max(counts)), rel=1e-15)
-    share = lengths.share_of_paths(blocks)
+    share = path_lengths.share_of_paths(blocks)
     assert share.sum() == pytest.approx(1, abs=1e-12)
     assert share[blocks // 2] == float(Fraction(counts[blocks // 2], 2**blocks))
 
 
 def test_the_published_numbers_of_path_lengths():
     """Binomial(54, ½): mean 27, standard deviation 3.67; 98 % in 19–35; 0.45 % in 5–17."""
-    share, k = lengths.share_of_paths(54), np.arange(55)
+    share, k = path_lengths.share_of_paths(54), np.arange(55)
     claims = published.load("claims").set_index("claim")["value"]
     mean = (share * k).sum()
     sd = math.sqrt((share * (k - mean) ** 2).sum())
     prefix = "veit2016/preresnet110/paths/"
     assert mean == pytest.approx(claims[prefix + "mean"])
     assert sd == pytest.approx(claims[prefix + "sd"], abs=0.005)
-    within = 100 * lengths.share_within(share, 19, 35)
+    within = 100 * path_lengths.share_within(share, 19, 35)
     assert within == pytest.approx(claims[prefix + "19-35"], abs=0.5)
-    first, last = lengths.PUBLISHED_WINDOW
+    first, last = path_lengths.PUBLISHED_WINDOW
     assert [first, last] == [claims[prefix + f"effective/{end}"] for end in ("shortest", "longest")]
-    effective = 100 * lengths.share_within(share, first, last)
+    effective = 100 * path_lengths.share_within(share, first, last)
     assert effective == pytest.approx(claims[prefix + "effective/share"], abs=0.005)
 
 
@@ -50,25 +51,25 @@ def test_an_exponential_decay_gives_a_binomial(blocks, factor):
     from scipy.stats import binom
 
     expected = binom.pmf(np.arange(blocks + 1), blocks, factor / (1 + factor))
-    np.testing.assert_allclose(lengths.carried(norms, blocks), expected, atol=1e-12)
-    found = lengths.decay(norms)
+    np.testing.assert_allclose(path_lengths.carried(norms, blocks), expected, atol=1e-12)
+    found = path_lengths.decay(norms)
     assert found.factor == pytest.approx(factor) and found.r2 == pytest.approx(1)
 
 
 def test_windows_by_hand():
     weights = [1, 1, 5, 2, 1]
     for share, expected in ((0.5, (2, 2, 0.5)), (0.7, (2, 3, 0.7)), (0.71, (1, 3, 0.8))):
-        assert lengths.window(weights, share) == pytest.approx(expected)
-    assert lengths.window(weights, 1.0) == pytest.approx((0, 4, 1.0))
-    assert lengths.window([0, 0, 3], 0.99) == (2, 2, 1.0)
+        assert path_lengths.window(weights, share) == pytest.approx(expected)
+    assert path_lengths.window(weights, 1.0) == pytest.approx((0, 4, 1.0))
+    assert path_lengths.window([0, 0, 3], 0.99) == (2, 2, 1.0)
     with pytest.raises(ProbeError, match="no length carries any gradient"):
-        lengths.window([0.0, 0.0], 0.9)
+        path_lengths.window([0.0, 0.0], 0.9)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8).filter(any), st.floats(0.01, 1))
 def test_no_shorter_window_holds_as_much(weights, share):
     given_ = np.array(weights) / sum(weights)
-    found = lengths.window(weights, share)
+    found = path_lengths.window(weights, share)
     assert found.share >= share - 1e-9
     assert found.share == pytest.approx(given_[found.first : found.last + 1].sum())
     width = found.last - found.first
@@ -77,13 +78,13 @@ def test_no_shorter_window_holds_as_much(weights, share):
 
 
 def test_zero_norms_carry_nothing():
-    np.testing.assert_array_equal(lengths.carried([0.0, 0.0], 1), [0, 0])
-    np.testing.assert_allclose(lengths.carried([0.0, 1.0, 2.0], 2), [0, 0.5, 0.5])
-    np.testing.assert_array_equal(lengths.carried([np.nan, np.nan], 1), [0, 0])
-    assert math.isnan(lengths.decay([1.0, 0.0]).factor)
-    assert lengths.decay([3.0, 3.0, 3.0]) == (pytest.approx(1), 1.0)
+    np.testing.assert_array_equal(path_lengths.carried([0.0, 0.0], 1), [0, 0])
+    np.testing.assert_allclose(path_lengths.carried([0.0, 1.0, 2.0], 2), [0, 0.5, 0.5])
+    np.testing.assert_array_equal(path_lengths.carried([np.nan, np.nan], 1), [0, 0])
+    assert math.isnan(path_lengths.decay([1.0, 0.0]).factor)
+    assert path_lengths.decay([3.0, 3.0, 3.0]) == (pytest.approx(1), 1.0)
 
 
 def test_another_table_is_refused():
     with pytest.raises(ProbeError, match="no column 'method': is it the table of paths"):
-        lengths.spectrum(pd.DataFrame({"kind": ["delete"]}), "exact", "norm_of_sum")
+        path_lengths.by_length(pd.DataFrame({"kind": ["delete"]}), "exact", "norm_of_sum")

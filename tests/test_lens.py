@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, seeded
 
 from resnet_probe import ProbeError, chain_of, layers_of, lens, models
+from resnet_probe.findings import summarize_lens
 from resnet_probe.studies.lens import COLUMNS, MEASURED
-from resnet_probe.summaries import summarize_lens
 
 
 def network(spec: str):

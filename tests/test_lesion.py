@@ -119,7 +119,7 @@ class Memory:
         self.shards = list(shards)
 
     def record(self, start, stop, correct, extra):
-        from resnet_probe.journal import Shard
+        from resnet_probe.results.journal import Shard
 
         self.shards.append(Shard(start, stop, correct.copy(), extra))
 

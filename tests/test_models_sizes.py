@@ -6,7 +6,8 @@ import pytest
 import torchvision
 from small_networks import count, on_meta
 
-from resnet_probe import models, paper_tables, published
+from resnet_probe import models, published
+from resnet_probe.models import paper_tables
 
 # Exact counts, derived from the architectures. He et al. 2015, arXiv 1512.03385, table 6, rounds
 # those of resnet20 to resnet1202 to 0.27, 0.46, 0.66, 0.85, 1.7 and 19.4 million; He et al. 2016,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_probe.moments import Moments
+from resnet_probe.stats.moments import Moments
 
 
 def activations(n: int = 60, offset: float = 1e4) -> torch.Tensor:

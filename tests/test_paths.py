@@ -16,9 +16,9 @@ from torch import nn
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, Result, chain_of, layers_of, models
-from resnet_probe.lengths import spectrum
-from resnet_probe.memory import parse_bytes
-from resnet_probe.pullback.chain import ChainLinearizer
+from resnet_probe.engine.memory import parse_bytes
+from resnet_probe.engine.pullback.chain import ChainLinearizer
+from resnet_probe.stats.path_lengths import spectrum
 from resnet_probe.studies.paths import path_gradients, paths
 from resnet_probe.studies.paths.exact import two_terms
 from resnet_probe.studies.paths.table import COLUMNS
@@ -133,11 +133,11 @@ def test_a_dead_identity_term_is_left_out_not_averaged():
 
 
 def paths_of_zero():
-    from resnet_probe.rows import Rows
+    from resnet_probe.engine.path_sums import PathSums
 
     values = torch.zeros(2, 2, 3, dtype=torch.float64)
     values[0], values[1, 0] = 1.0, 0.5
-    return Rows(values, torch.tensor([2.0, 1.0], dtype=torch.float64))
+    return PathSums(values, torch.tensor([2.0, 1.0], dtype=torch.float64))
 
 
 def test_all_is_the_enumeration_where_there_are_as_many_draws_as_sign_vectors(chain):
@@ -395,7 +395,7 @@ import sys, torch
 torch.set_num_threads(1)
 from resnet_probe import chain_of, models
 from resnet_probe.benchmarks.clock import peak_memory
-from resnet_probe.memory import parse_bytes
+from resnet_probe.engine.memory import parse_bytes
 from resnet_probe.studies.paths import paths
 spec, side, count, longest, budget = sys.argv[1:]
 images = torch.randn(int(count), 3, int(side), int(side))

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from toy_chains import TinyResNet, images, labels, randomized, seeded
 
 from resnet_probe import ProbeError, chain_of, models
-from resnet_probe.pullback import Linearizer
-from resnet_probe.pullback.chain import ChainLinearizer, in_precision
-from resnet_probe.pullback.pulls import PullAnything
+from resnet_probe.engine.pullback import Linearizer
+from resnet_probe.engine.pullback.chain import ChainLinearizer, in_precision
+from resnet_probe.engine.pullback.pulls import PullAnything
 
 
 class Of(nn.Module):

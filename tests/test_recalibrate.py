@@ -13,7 +13,7 @@ from torch import nn
 from toy_chains import TinyResNet, images, labels, randomized, seeded
 
 from resnet_probe import ProbeError, chain_of, edits, layers_of, lesion, models, recalibrated
-from resnet_probe.recalibrate import renewed
+from resnet_probe.engine.recalibrate import renewed
 
 SPECS = ("resnet20:width=4", "preresnet20:width=4", "resnet20:shortcut=B,width=4")
 

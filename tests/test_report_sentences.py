@@ -13,7 +13,7 @@ from report_results import NAMES, attribution, lens, lesion, responses, result
 from scipy import stats as reference
 from test_figures_paths import table_of
 
-from resnet_probe.summaries import (
+from resnet_probe.findings import (
     Finding,
     Sentence,
     answer_depth,

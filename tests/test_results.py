@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from resnet_probe import provenance, results
+from resnet_probe import results
 from resnet_probe.errors import ProbeError
-from resnet_probe.results import Result, refuse_other
+from resnet_probe.results import Result, provenance, refuse_other
 
 IDENTITY = {"study": "lesion", "arch": "resnet20", "images": 846, "seed": 0}
 
@@ -261,7 +261,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 
 def test_reading_results_needs_neither_torch_nor_seaborn() -> None:
     program = (
-        "import sys, resnet_probe.results, resnet_probe.journal, resnet_probe.stats;"
+        "import sys, resnet_probe.results, resnet_probe.results.journal, resnet_probe.stats;"
         "import resnet_probe.published;"
         "assert not {'torch', 'seaborn', 'matplotlib'} & set(sys.modules)"
     )

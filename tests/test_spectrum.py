@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from toy_chains import TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import chain_of, models, prepare
-from resnet_probe.pullback.chain import ChainLinearizer, in_precision
-from resnet_probe.spectrum import gradients_by_length, gradients_of_nested_paths
+from resnet_probe.engine.pullback.chain import ChainLinearizer, in_precision
+from resnet_probe.engine.spectrum import gradients_by_length, gradients_of_nested_paths
 from resnet_probe.studies.paths import path_gradients
 
 SPECS = {

@@ -6,14 +6,14 @@ import pandas as pd
 from lesion_tables import deep
 from test_figures_studies import agreement_of, attribution_of, lens_of, responses_of
 
-from resnet_probe.results import Result
-from resnet_probe.summaries import (
+from resnet_probe.findings import (
     summarize_agreement,
     summarize_attribution,
     summarize_lens,
     summarize_recalibration,
     summarize_responses,
 )
+from resnet_probe.results import Result
 
 
 def network(arch: str, mean: float, layers: int, *, plain: bool = False) -> pd.DataFrame:

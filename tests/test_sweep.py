@@ -8,9 +8,9 @@ from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_ch
 
 from resnet_probe import ProbeError, chain_of, edits, layers_of, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
-from resnet_probe.fold import folded
-from resnet_probe.memory import footprint, format_bytes, parse_bytes
-from resnet_probe.sweep import PrefixTree, Sweep
+from resnet_probe.engine.fold import folded
+from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
+from resnet_probe.engine.sweep import PrefixTree, Sweep
 
 
 def collect(sweep: Sweep, plan, x) -> torch.Tensor:
@@ -184,7 +184,9 @@ def test_what_is_no_size(text):
 @pytest.mark.skipif(not STATUS.exists(), reason="the system does not tell a process's peak memory")
 @pytest.mark.parametrize("spec", ["resnet20", "preresnet20", "vgg16_bn:width=32"])
 def test_the_peak_stays_inside_the_budget(spec, monkeypatch):
-    monkeypatch.setattr("resnet_probe.memory.CACHE", 2**40)  # as if the cache held everything
+    monkeypatch.setattr(
+        "resnet_probe.engine.memory.CACHE", 2**40
+    )  # as if the cache held everything
     arch, x, budget = models.architecture(spec), images(400, side=32), 48 * 2**20
     chain = (chain_of if arch.residual else layers_of)(arch.build(seed=0), x[:1], name=spec)
     plan = every_deletion(len(chain))[:4]

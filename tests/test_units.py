@@ -8,9 +8,9 @@ from torchvision.models import VisionTransformer
 from toy_chains import TinyResNet, images, labels, scalar_chain, seeded
 
 from resnet_probe import ProbeError, chain_of, cli, draw, lesion
+from resnet_probe.findings import summarize_lesion
 from resnet_probe.studies.plan import plan
 from resnet_probe.studies.units import Layers
-from resnet_probe.summaries import summarize_lesion
 
 
 def transformer() -> torch.nn.Module:

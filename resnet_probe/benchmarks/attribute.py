@@ -14,10 +14,10 @@ from resnet_probe.benchmarks.clock import peak_memory, timed
 from resnet_probe.benchmarks.lesion import PLAIN_BATCHES
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import scale
-from resnet_probe.memory import DEFAULT_MEMORY
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, gated_metrics, metrics
-from resnet_probe.sweep import PrefixTree, Sweep
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from resnet_probe.benchmarks.clock import peak_memory, timed
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
+from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.studies.counts import NEAR_TIE
 from resnet_probe.studies.plan import plan
-from resnet_probe.sweep import PrefixTree, Sweep
 
 PLAIN_BATCHES = (16, 32, 64, 128, 256)
 PUBLISHED_BATCH = 128

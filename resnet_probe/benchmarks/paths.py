@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.benchmarks.clock import peak_memory, timed
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.precision import full_precision
 from resnet_probe.studies.paths import path_gradients
 from resnet_probe.studies.paths.exact import Exact
 from resnet_probe.studies.paths.passes import Passes

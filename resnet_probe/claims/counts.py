@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from resnet_probe import published
-from resnet_probe.claims import intervals
 from resnet_probe.claims.evidence import Chooser, Chosen, Evidence, NotHere
 from resnet_probe.stats import Estimate
+from resnet_probe.stats import bootstrap as intervals
 
 STUDY = "structure"
 PER = {"1": 1.0, "million": 1e6, "billion": 1e9}

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from resnet_probe import lengths
-from resnet_probe.claims import intervals
 from resnet_probe.claims.evidence import Chosen, NotHere, Piece
-from resnet_probe.stats import Estimate, Floats, wilson
+from resnet_probe.stats import Estimate, Floats, path_lengths, wilson
+from resnet_probe.stats import bootstrap as intervals
 
 MASS = 0.9
 """Of count × norm: what the effective paths carry."""
@@ -19,13 +18,13 @@ MASS = 0.9
 
 def path_mean(chosen: Chosen, confidence: float) -> Estimate:
     """Mean length of all paths, in blocks: exact."""
-    share = lengths.share_of_paths(chosen.first.blocks)
+    share = path_lengths.share_of_paths(chosen.first.blocks)
     return intervals.exact(round(float(share @ np.arange(len(share))), 9))
 
 
 def path_sd(chosen: Chosen, confidence: float) -> Estimate:
     """Standard deviation of the length of all paths, in blocks: exact."""
-    share = lengths.share_of_paths(chosen.first.blocks)
+    share = path_lengths.share_of_paths(chosen.first.blocks)
     places = np.arange(len(share))
     mean = float(share @ places)
     return intervals.exact(float(np.sqrt(share @ (places - mean) ** 2)))
@@ -35,7 +34,7 @@ def share_of_lengths(first: int, last: int) -> Callable[[Chosen, float], Estimat
     """A measure: percent of all paths with `first` to `last` blocks, exact."""
 
     def measure(chosen: Chosen, confidence: float) -> Estimate:
-        rows = lengths.spectrum(chosen.first.table, "exact", "norm_of_sum")
+        rows = path_lengths.by_length(chosen.first.table, "exact", "norm_of_sum")
         if rows.empty:
             raise NotHere("needs paths --method exact")
         found = rows.loc[rows["length"].between(first, last), "paths_share"]
@@ -80,10 +79,10 @@ def carried_below_average(chosen: Chosen, confidence: float) -> Estimate:
 def effective_share(chosen: Chosen, confidence: float) -> Estimate:
     """Percent of all paths inside the narrowest lengths that hold `MASS` of count × norm."""
     piece = chosen.first
-    share = lengths.share_of_paths(piece.blocks)
+    share = path_lengths.share_of_paths(piece.blocks)
 
     def of(weights: Floats) -> Floats:
-        found = [lengths.window(row, MASS) for row in weights[:1000]]
+        found = [path_lengths.window(row, MASS) for row in weights[:1000]]
         return np.array([100 * share[w.first : w.last + 1].sum() for w in found])
 
     return _of_carried(piece, of, confidence)
@@ -121,7 +120,7 @@ def not_cancelled(chosen: Chosen, confidence: float) -> Estimate:
 
 def _of_norms(piece: Piece, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
     """A statistic `[times, lengths] -> [times]` of the log norms of sampled paths."""
-    rows = lengths.spectrum(piece.table, "sample", "mean_norm")
+    rows = path_lengths.by_length(piece.table, "sample", "mean_norm")
     rows = rows[rows["relative"] > 0]
     if len(rows) < 3:
         raise NotHere("needs paths --method sample")
@@ -131,7 +130,7 @@ def _of_norms(piece: Piece, statistic: Callable[[Floats], Floats], confidence: f
 
 def _of_carried(piece: Piece, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
     """The same of the share that each length has in count × norm."""
-    counts = np.log(10) * lengths.log10_paths(piece.blocks)
+    counts = np.log(10) * path_lengths.log10_paths(piece.blocks)
 
     def of(logs: Floats) -> Floats:
         total = logs + counts[: logs.shape[1]]

@@ -15,11 +15,11 @@ from resnet_probe import published
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import NOT_HERE, Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, NotHere, Piece
-from resnet_probe.claims.intervals import joint
 from resnet_probe.claims.rules import CLAIMS
 from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
+from resnet_probe.stats.bootstrap import joint
 
 CONFIDENCE = 0.95
 GAPS = dict.fromkeys(("value", "ci_low", "ci_high", "bound_low", "bound_high"), math.nan)

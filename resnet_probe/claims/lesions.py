@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from resnet_probe.claims import intervals
 from resnet_probe.claims.evidence import Chosen, NotHere, Piece
 from resnet_probe.stats import Estimate, Floats, wilson
+from resnet_probe.stats import bootstrap as intervals
 
 NEARLY_LOST = 0.9
 """Of the accuracy above chance, lost: a network is called "at chance" from here on."""

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from resnet_probe.claims import intervals
 from resnet_probe.claims.evidence import Chosen, NotHere, Piece
 from resnet_probe.stats import Estimate, Floats, mean_interval
+from resnet_probe.stats import bootstrap as intervals
 
 GROUPS = 20
 """Of images, that `responses` takes its jackknife over."""

@@ -44,8 +44,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.findings import summarize_agreement
     from resnet_probe.studies.agreement import agreement, planned
-    from resnet_probe.summaries import summarize_agreement
 
     run_options = shared.run_options(options)
     settings = {key: getattr(options, key) for key in ("counts", "draws", "seed")}

@@ -54,10 +54,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.findings import summarize_attribution
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.attribution.request import request
     from resnet_probe.studies.checks import check_spread
-    from resnet_probe.summaries import summarize_attribution
 
     run_options = shared.run_options(options)
     settings = {"methods": options.methods, "permutations": options.permutations}

@@ -45,7 +45,7 @@ def run_lesion(options: Namespace) -> int:
 
 
 def report(found: LesionBenchmark) -> str:
-    from resnet_probe.memory import format_bytes
+    from resnet_probe.engine.memory import format_bytes
 
     rows = [
         (f"plain loop, batch {found.best_batch} (its best)", found.plain_best),

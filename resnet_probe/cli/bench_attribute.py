@@ -48,7 +48,7 @@ def run(options: Namespace) -> int:
 
 
 def report(found: AttributeBenchmark) -> str:
-    from resnet_probe.memory import format_bytes
+    from resnet_probe.engine.memory import format_bytes
 
     rows = [
         (f"captum, plain model, batch {found.best_batch} (its best)", found.plain),

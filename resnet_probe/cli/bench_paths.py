@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
 
 
 def report(found: PathsBenchmark, memory: str) -> str:
-    from resnet_probe.memory import format_bytes
+    from resnet_probe.engine.memory import format_bytes
 
     rows = [
         (f"forward and backward, batch {found.ordinary_batch} (its best)", found.ordinary),

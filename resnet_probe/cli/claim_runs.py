@@ -115,6 +115,6 @@ def _smaller(one: int | None, other: int | None) -> int | None:
 
 
 def _same(identity: dict[str, Any], key: str, value: Any) -> bool:
-    from resnet_probe.provenance import plain
+    from resnet_probe.results.provenance import plain
 
     return key in identity and plain(identity[key]) == plain(value)

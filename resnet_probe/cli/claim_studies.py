@@ -107,7 +107,7 @@ def _fresh(network: Prepared, load: Loader, seed: int, options: dict[str, Any]) 
     """`responses` of several fresh networks, their batch-norm statistics those of the images."""
     import pandas as pd
 
-    from resnet_probe.recalibrate import recalibrated
+    from resnet_probe.engine.recalibrate import recalibrated
     from resnet_probe.studies.responses import responses
 
     found, tables = None, []

@@ -121,7 +121,7 @@ def _wrapped(text: str, indent: str) -> str:
 
 
 def _print_paper() -> int:
-    from resnet_probe import paper_tables
+    from resnet_probe.models import paper_tables
 
     print(f"{paper_tables.IMAGENET_CAPTION}\n")
     print(_shown(paper_tables.imagenet_table()))

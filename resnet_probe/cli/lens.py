@@ -37,9 +37,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.findings import summarize_lens
     from resnet_probe.studies.checks import check_spread
     from resnet_probe.studies.lens import lens
-    from resnet_probe.summaries import summarize_lens
 
     run_options = shared.run_options(options)
     prepared = prepare(options)

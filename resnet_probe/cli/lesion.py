@@ -77,11 +77,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     from resnet_probe import figures
-    from resnet_probe.journal import Journal
+    from resnet_probe.findings import summarize_lesion, summarize_recalibration
     from resnet_probe.results import refuse_other
+    from resnet_probe.results.journal import Journal
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.plan import name_of, plan
-    from resnet_probe.summaries import summarize_lesion, summarize_recalibration
 
     settings = {
         key: getattr(options, key) for key in ("edit", "counts", "draws", "tau", "seed", "unit")

@@ -180,7 +180,7 @@ def add_run(parser: ArgumentParser) -> Any:
 
 def run_options(options: Namespace) -> dict[str, Any]:
     """`batch` and `memory` as a study takes them."""
-    from resnet_probe.memory import parse_bytes
+    from resnet_probe.engine.memory import parse_bytes
 
     if options.batch is not None and options.batch < 1:
         raise ProbeError(f"--batch {options.batch}: a batch holds at least 1 image")

@@ -69,9 +69,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.findings import summarize_paths
     from resnet_probe.studies.paths import paths
     from resnet_probe.studies.paths.request import request
-    from resnet_probe.summaries import summarize_paths
 
     settings = {key: getattr(options, key) for key in SETTINGS}
     run_options = shared.run_options(options)

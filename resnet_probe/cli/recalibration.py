@@ -12,7 +12,7 @@ from resnet_probe.loading import Prepared
 
 if TYPE_CHECKING:
     from resnet_probe.data import AnySet
-    from resnet_probe.images import Images
+    from resnet_probe.engine.images import Images
 
 SHARED = 0.1
 """More images than this share in common with those that are tested on are no accident."""

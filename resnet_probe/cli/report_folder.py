@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe import provenance
 from resnet_probe.cli.run_folder import facts
 from resnet_probe.errors import ProbeError
+from resnet_probe.results import provenance
 
 if TYPE_CHECKING:
     from resnet_probe.cli.report_studies import Planned
@@ -123,7 +123,7 @@ def obtain(planned: Planned, folder: Path, *, progress: Callable[[int, int], Non
 
 
 def _measured(planned: Planned, place: Path, progress: Callable[[int, int], None]) -> Result:
-    from resnet_probe.journal import Journal
+    from resnet_probe.results.journal import Journal
 
     journal = Journal(place, planned.identity) if planned.journaled else None
     kept = {"journal": journal} if journal else {}

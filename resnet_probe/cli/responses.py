@@ -59,8 +59,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.findings import summarize_responses
     from resnet_probe.studies.checks import check_spread
-    from resnet_probe.summaries import summarize_responses
 
     run_options = shared.run_options(options)
     networks = [_prepare(options, *given) for given in zip(*_asked(options), strict=True)]
@@ -101,7 +101,7 @@ def _study(
     networks: Sequence[Prepared], run_options: dict[str, Any], *, init: bool
 ) -> Callable[..., Result]:
     def study(*, progress: Callable[[int, int], None]) -> Result:
-        from resnet_probe.recalibrate import has_batch_norm, recalibrated
+        from resnet_probe.engine.recalibrate import has_batch_norm, recalibrated
         from resnet_probe.studies.responses import responses, together
 
         found = []

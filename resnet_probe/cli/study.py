@@ -50,7 +50,7 @@ class Job:
     ) -> int:
         """Runs `study(progress=…)`, with a `journal=` too where it takes one, and saves."""
         from resnet_probe.cli.lesion import announce
-        from resnet_probe.journal import Journal
+        from resnet_probe.results.journal import Journal
 
         for network in self.networks:
             announce(network)

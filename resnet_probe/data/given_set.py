@@ -16,8 +16,8 @@ from resnet_probe.data.image_set import AS_FLOAT, check_limit
 from resnet_probe.data.normalize import Normalization
 from resnet_probe.data.read_ahead import ReadAhead, in_order
 from resnet_probe.data.streamed_set import PIECE
+from resnet_probe.engine.images import Images, ImageStream, Read
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images, ImageStream, Read
 
 
 @dataclass(frozen=True, eq=False)

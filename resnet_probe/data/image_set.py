@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data.streamed_set import PIECE, of_files
+from resnet_probe.engine.images import Images, ImageStream
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images, ImageStream
 
 if TYPE_CHECKING:
     from resnet_probe.data.normalize import Normalization

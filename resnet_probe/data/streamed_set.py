@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from resnet_probe.images import ImageStream, Read
+from resnet_probe.engine.images import ImageStream, Read
 
 if TYPE_CHECKING:
     from resnet_probe.data.normalize import Normalization

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, fx, nn
 
-from resnet_probe.chain import PlainLayer, ResidualChain
+from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
 from resnet_probe.discover.copies import undisturbed, witness
 from resnet_probe.discover.proof import prove_output
 from resnet_probe.discover.segments import is_activation, segments
 from resnet_probe.discover.trace import Trace, subgraph, trace
 from resnet_probe.errors import ProbeError
-from resnet_probe.option_a import OptionA
 
 
 def layers_of(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.images import Images
 from resnet_probe.explorer.engine import MEMORY, Explorer
 from resnet_probe.explorer.outcome import Outcome
 from resnet_probe.explorer.still import Still
 from resnet_probe.explorer.switches import Switches
-from resnet_probe.images import Images
 
 if TYPE_CHECKING:
     from resnet_probe.explorer.widget import ExplorerWidget

@@ -10,6 +10,8 @@ import pandas as pd
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.sweep import Progress
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.code import code_of
 from resnet_probe.explorer.outcome import Outcome, judge
@@ -17,9 +19,7 @@ from resnet_probe.explorer.prefixes import Prefixes
 from resnet_probe.explorer.presets import RANKED, blocks_off, check_preset
 from resnet_probe.explorer.singles import single_deletions
 from resnet_probe.explorer.switches import Setting, Switches
-from resnet_probe.images import Images
 from resnet_probe.studies.lesion import check_data
-from resnet_probe.sweep import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

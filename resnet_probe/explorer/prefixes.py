@@ -7,12 +7,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.fold import folded
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
+from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.switches import Switches
-from resnet_probe.fold import folded
-from resnet_probe.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 
 
 class Prefixes:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
-from resnet_probe.sweep import Progress, Sweep
+from resnet_probe.engine.sweep import Progress, Sweep
 
 
 def single_deletions(

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from resnet_probe import lengths
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures import panels, style
 from resnet_probe.figures.path_depth import path_depth
 from resnet_probe.figures.path_terms import path_terms
+from resnet_probe.stats import path_lengths as lengths
 
 HEIGHTS = {1: 1.75, 2: 2.2}  # inches a panel, for one and two columns
 WINDOW = "#E4E4E4"
@@ -36,9 +36,9 @@ def path_lengths(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
     are in units of each image's whole gradient.  Panels for which the ``table`` of paths has no
     rows are left out.  Raises ProbeError for another table.
     """
-    found = {key: lengths.spectrum(table, *key) for key in [*SINGLE, ("exact", "norm_of_sum")]}
+    found = {key: lengths.by_length(table, *key) for key in [*SINGLE, ("exact", "norm_of_sum")]}
     drawn = {key: rows for key, rows in found.items() if not rows.empty}
-    share = lengths.spectrum(table, "exact", "share")
+    share = lengths.by_length(table, "exact", "share")
     if not drawn:
         raise ProbeError("the table holds no norm by path length: there is nothing to draw")
     blocks = blocks_of(table)
@@ -68,7 +68,7 @@ def path_figures(table: pd.DataFrame, *, title: str, columns: int = 2) -> dict[s
     """All figures of a study of paths, by file stem: ``figure``, and with the exact gradient
     ``depth`` (path length against block) and ``terms`` (the identity term beside the rest)."""
     drawn = {"figure": path_lengths(table, title=title, columns=columns)}
-    if lengths.spectrum(table, "exact", "norm_of_sum")["relative"].notna().any():
+    if lengths.by_length(table, "exact", "norm_of_sum")["relative"].notna().any():
         drawn["depth"] = path_depth(table, title=title, columns=columns)
         drawn["terms"] = path_terms(table, title=title, columns=columns)
     return drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from resnet_probe.option_a import OptionA
+from resnet_probe.chain import OptionA
 
 KINDS = ("A", "B", "C")
 

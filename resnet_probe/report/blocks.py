@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_probe.findings.block_shares import shares
+from resnet_probe.findings.residual_size import ratios
 from resnet_probe.results import Result
 from resnet_probe.stats import holm
-from resnet_probe.summaries.block_shares import shares
-from resnet_probe.summaries.residual_size import ratios
 
 LEVEL = 0.05
 

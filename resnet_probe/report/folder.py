@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pandas as pd
 
-from resnet_probe import provenance, tables
 from resnet_probe.errors import ProbeError
 from resnet_probe.report.blocks import block_cards
 from resnet_probe.report.drawings import draw
 from resnet_probe.report.page import render
 from resnet_probe.report.sections import Section, sections
-from resnet_probe.results import Result
+from resnet_probe.results import Result, provenance
+from resnet_probe.results import table as csv
 
 PAGE = "report.html"
 PARTS = ("figures", "tables", PAGE)
@@ -82,11 +82,11 @@ def _page(
         study = section.asked.study
         if section.result is not None:
             drawings[study] = draw(section.asked, section.result, beside / "figures")
-            tables.write(beside / "tables" / f"{study}.csv", section.result.table)
+            csv.write(beside / "tables" / f"{study}.csv", section.result.table)
         if progress is not None:
             progress(done, len(found))
     if claims is not None:
-        tables.write(beside / "tables" / "claims.csv", claims)
+        csv.write(beside / "tables" / "claims.csv", claims)
     return render(
         found, drawings, block_cards(results), title=made.title, facts=made.facts,
         runs=_runs(results), claims=claims, command=made.command,

@@ -11,10 +11,10 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from resnet_probe.findings import Sentence
 from resnet_probe.report.blocks import LEVEL
 from resnet_probe.report.drawings import Drawing
 from resnet_probe.report.sections import Section, answers
-from resnet_probe.summaries import Sentence
 
 UNTESTABLE = "not testable here"
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "?", UNTESTABLE: "–"}
@@ -109,7 +109,7 @@ def _json(cards: pd.DataFrame) -> str:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    from resnet_probe import provenance
+    from resnet_probe.results import provenance
 
     found = provenance.plain(row)
     assert isinstance(found, dict)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from resnet_probe import summaries
+from resnet_probe import findings as summaries
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings import Finding
 from resnet_probe.results import Result
-from resnet_probe.summaries import Finding
 
 SHARED_WEIGHTS = (
     "The paths of a network share their weights, so they are no ensemble of independent networks: "

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings import Finding
 from resnet_probe.report.questions import QUESTIONS, Question
 from resnet_probe.results import Result
-from resnet_probe.summaries import Finding
 
 OPENING = ("lesion", "paths", "responses")
 """The studies whose answers open a report."""

@@ -20,20 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
-from resnet_probe.moments import Floats
 from resnet_probe.results import Result
 from resnet_probe.stats import mcnemar, wilson
+from resnet_probe.stats.moments import Floats
 from resnet_probe.studies.checks import check_finite, check_spread, check_weights, predicted
 from resnet_probe.studies.lesion import check_data
 from resnet_probe.studies.plan import plan
 from resnet_probe.studies.votes import Votes, of_pairs, over_networks
-from resnet_probe.sweep import Progress, Sweep
 
 STUDY = "agreement"
 DEFAULT_COUNTS = tuple(range(1, 11))

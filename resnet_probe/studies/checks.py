@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.images import Images
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images
 
 
 def check_weights(chain: ResidualChain) -> None:

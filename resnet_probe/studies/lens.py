@@ -17,17 +17,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY, batch_size, footprint
-from resnet_probe.moments import Moments
-from resnet_probe.recalibrate import Norm, States, into_batches, renew, renew_block
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.recalibrate import Norm, States, into_batches, renew, renew_block
+from resnet_probe.engine.sweep import Progress
 from resnet_probe.results import Result
 from resnet_probe.stats import t_interval, wilson
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.checks import check_finite, check_spread, check_weights, predicted
 from resnet_probe.studies.lesion import check_data
-from resnet_probe.sweep import Progress
 
 STUDY = "lens"
 RENEWED = "recalibrated_"

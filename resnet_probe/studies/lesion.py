@@ -14,22 +14,22 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.edits import Edit
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.sweep import Piece, Progress, Sweep
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
 from resnet_probe.results import Result
 from resnet_probe.stats import mcnemar, wilson
 from resnet_probe.studies import counts as counting
 from resnet_probe.studies.plan import name_of, plan
 from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
-from resnet_probe.sweep import Piece, Progress, Sweep
 
 KEEP_EVERY = 512
 """Images after which the outcome is handed to the journal."""
 
 
 class Keeper(Protocol):
-    """What keeps finished images: `resnet_probe.journal.Journal`, for one."""
+    """What keeps finished images: `resnet_probe.results.journal.Journal`, for one."""
 
     def record(self, start: int, stop: int, correct: np.ndarray, extra: dict[str, Any]) -> None: ...
     def done(self) -> Any: ...

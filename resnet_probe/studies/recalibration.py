@@ -10,15 +10,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
-from resnet_probe.recalibrate import Renewed, renewed
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.recalibrate import Renewed, renewed
+from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.stats import mcnemar, wilson
 from resnet_probe.studies.checks import check_finite, predicted
-from resnet_probe.sweep import Progress, Sweep
 
 if TYPE_CHECKING:
     from resnet_probe.studies.lesion import Keeper

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_probe.moments import Floats
 from resnet_probe.stats import jackknife
+from resnet_probe.stats.moments import Floats
 
 GROUPS = 20
 """Of images, for the jackknife: image i belongs to group i modulo their number."""

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_probe.images import Images
-from resnet_probe.moments import Moments
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.sweep import Progress, Sweep
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, SMOOTH, gated_metrics, network, without
 from resnet_probe.studies.attribution.gradients import GatedChain, integrated_gradients
 from resnet_probe.studies.attribution.request import Request
-from resnet_probe.sweep import Progress, Sweep
 
 Found = dict[str, Moments]
 """Moments over images.  network, none `[3]`: `METRICS` of all gates open and shut; ablation,

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnet_probe.edits import scale
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
-from resnet_probe.images import Images
 from resnet_probe.studies.checks import predicted
-from resnet_probe.sweep import Progress, Sweep
 
 METRICS = ("accuracy", "loss", "margin")
 UNITS = {"accuracy": "percentage points", "loss": "nats", "margin": "logits"}

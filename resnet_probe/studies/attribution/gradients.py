@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.fold import fold
+from resnet_probe.engine.memory import SCRATCH, format_bytes
+from resnet_probe.engine.sweep import Progress
 from resnet_probe.errors import ProbeError
-from resnet_probe.fold import fold
-from resnet_probe.memory import SCRATCH, format_bytes
 from resnet_probe.studies.attribution.gates import SMOOTH, smooth_metrics
-from resnet_probe.sweep import Progress
 
 STEPS = 32
 """Of the integral, to begin with: they are doubled until it is complete."""
@@ -46,13 +46,7 @@ class GatedChain:
         def constant(module: torch.nn.Module) -> torch.nn.Module:
             return fold(module).requires_grad_(False)
 
-        blocks = tuple(
-            replace(b, shortcut=constant(b.shortcut), branch=constant(b.branch),
-                    after=constant(b.after))
-            for b in chain
-        )  # fmt: skip
-        return cls(replace(chain, stem=constant(chain.stem), blocks=blocks,
-                           head=constant(chain.head)))  # fmt: skip
+        return cls(chain.map(constant))
 
     def __call__(self, gates: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """`SMOOTH` of each image, `[n, 2]`, with gates `[n, blocks]`."""

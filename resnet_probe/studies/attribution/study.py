@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import scale
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
-from resnet_probe.moments import Moments
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.sweep import PrefixTree, Progress, Sweep
 from resnet_probe.results import Result
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.attribution.chunk import Attributor, Found, Ticks
 from resnet_probe.studies.attribution.gates import SMOOTH
 from resnet_probe.studies.attribution.gradients import GatedChain
@@ -23,7 +24,6 @@ from resnet_probe.studies.attribution.request import request
 from resnet_probe.studies.attribution.table import tabulate
 from resnet_probe.studies.checks import check_spread, check_weights
 from resnet_probe.studies.lesion import check_data
-from resnet_probe.sweep import PrefixTree, Progress, Sweep
 
 if TYPE_CHECKING:
     from resnet_probe.studies.lesion import Keeper

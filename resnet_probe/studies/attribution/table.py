@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.moments import Floats, Moments
 from resnet_probe.stats import t_interval, wilson
+from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.attribution.chunk import Found
 from resnet_probe.studies.attribution.gates import METRICS, SMOOTH, UNITS
 from resnet_probe.studies.attribution.request import Request

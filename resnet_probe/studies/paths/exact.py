@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from resnet_probe.moments import Floats
-from resnet_probe.pullback.chain import BlockPullback
-from resnet_probe.rows import Rows
-from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.engine.path_sums import PathSums
+from resnet_probe.engine.pullback.chain import BlockPullback
+from resnet_probe.engine.spectrum import gradients_by_length
+from resnet_probe.stats.moments import Floats
 from resnet_probe.studies.paths.intervals import Means
 from resnet_probe.studies.paths.norms import Profile, profile, refuse_not_finite
 from resnet_probe.studies.paths.passes import Batch
@@ -47,7 +47,7 @@ class Exact:
         norms: list[Tensor] = []
         terms: list[Tensor] = []
 
-        def watch(block: BlockPullback, rows: Rows, found: Tensor) -> None:
+        def watch(block: BlockPullback, rows: PathSums, found: Tensor) -> None:
             refuse_not_finite(found[1:], batch.start, block)
             norms.append(found)
             terms.append(two_terms(rows))
@@ -94,7 +94,7 @@ class Exact:
             self.means.take("left_out", gap)
 
 
-def two_terms(rows: Rows) -> Tensor:
+def two_terms(rows: PathSums) -> Tensor:
     """The terms of ∂E/∂x = ∂E/∂x_L (1 + …), He et al. 2016, equation 5, `[4, n]` in float64.
 
     `rows` begin with the whole gradient and its identity term.  Returned are the norm of the rest;

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
-from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.studies.lesion import check_data
 from resnet_probe.studies.paths.passes import Passes
 from resnet_probe.studies.paths.request import request

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from resnet_probe.moments import Floats, Moments
 from resnet_probe.stats import t_interval
+from resnet_probe.stats.moments import Floats, Moments
 
 
 class Interval(NamedTuple):

@@ -7,10 +7,10 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
+from resnet_probe.engine.path_sums import PathSums
+from resnet_probe.engine.pullback.chain import BlockPullback
+from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.errors import ProbeError
-from resnet_probe.pullback.chain import BlockPullback
-from resnet_probe.rows import Rows
-from resnet_probe.spectrum import gradients_by_length
 from resnet_probe.studies.paths.passes import Batch
 
 
@@ -27,12 +27,12 @@ class Profile(NamedTuple):
     gap: Tensor
 
 
-def precise_norms(rows: Rows) -> Tensor:
+def precise_norms(rows: PathSums) -> Tensor:
     """Norms `[rows, n]`, added up in float64."""
     return torch.stack([row.norm(dim=1) for row in rows.precise()])
 
 
-def profile(rows: Rows) -> Profile:
+def profile(rows: PathSums) -> Profile:
     """Of rows that begin with the whole gradient."""
     precise = rows.precise()
     whole = next(precise)
@@ -67,7 +67,7 @@ def refuse_not_finite(norms: Tensor, start: int, block: BlockPullback | None = N
 def blame(batch: Batch, *, most: int) -> NoReturn:
     """Raise as `refuse_not_finite` does at the first block where a sum over paths is not finite."""
 
-    def watch(block: BlockPullback, rows: Rows, norms: Tensor) -> None:
+    def watch(block: BlockPullback, rows: PathSums, norms: Tensor) -> None:
         refuse_not_finite(norms, batch.start, block)
 
     rows = gradients_by_length(

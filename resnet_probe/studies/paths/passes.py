@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.images import Images
-from resnet_probe.pullback.chain import ChainLinearizer, FrozenChain, in_precision
-from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_precision
+from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 

@@ -8,9 +8,9 @@ from math import prod
 
 from torch import Tensor
 
+from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, format_bytes
+from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
 from resnet_probe.errors import ProbeError
-from resnet_probe.memory import CACHE, SCRATCH, footprint, format_bytes
-from resnet_probe.pullback.chain import ChainLinearizer, FrozenChain
 from resnet_probe.studies.paths.request import Request
 
 STACK = 16 * CACHE

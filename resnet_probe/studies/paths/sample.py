@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from resnet_probe.moments import Floats
-from resnet_probe.spectrum import gradients_of_nested_paths
+from resnet_probe.engine.spectrum import gradients_of_nested_paths
+from resnet_probe.stats.moments import Floats
 from resnet_probe.studies.paths.intervals import Interval, spread
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch

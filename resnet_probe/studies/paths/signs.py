@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_probe.lengths import log10_paths
-from resnet_probe.moments import Floats
-from resnet_probe.spectrum import gradients_by_length
+from resnet_probe.engine.spectrum import gradients_by_length
+from resnet_probe.stats.moments import Floats
+from resnet_probe.stats.path_lengths import log10_paths
 from resnet_probe.studies.paths.intervals import Interval, spread
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.sweep import Progress
 from resnet_probe.results import Result
 from resnet_probe.studies.lesion import check_data
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.passes import Passes
 from resnet_probe.studies.paths.request import Request, request
 from resnet_probe.studies.paths.table import tabulate
-from resnet_probe.sweep import Progress
 
 STUDY = "paths"
 

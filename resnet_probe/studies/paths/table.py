@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.lengths import log10_paths, share_of_paths
 from resnet_probe.stats import wilson
+from resnet_probe.stats.path_lengths import log10_paths, share_of_paths
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.exact import Exact
 from resnet_probe.studies.paths.intervals import Interval, Means

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.moments import Floats, Moments
+from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.responses.passes import Seen, SeenBlock
 
 GROUPS = 20

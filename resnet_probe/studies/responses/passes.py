@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, fx
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.detached import detached
-from resnet_probe.images import Images
-from resnet_probe.memory import Footprint, batch_size
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import Footprint, batch_size
+from resnet_probe.engine.observe import Observed, relus, weight_layers, without_gradients
 from resnet_probe.studies.checks import check_finite
-from resnet_probe.watch import Watched, relus, weight_layers
 
 AT_ONCE = 128
 """Images that go through together at most on a CPU: more gain nothing."""
@@ -58,16 +57,16 @@ class Passes:
     """Runs images `[n, …]` through the chain's own modules, nothing folded."""
 
     def __init__(self, chain: ResidualChain) -> None:
-        self.chain = detached(chain)
+        self.chain = chain.map(without_gradients)
         self.layers = weight_layers(self.chain)
         nodes: dict[int, list[fx.Node]] = {number: [] for number in range(len(chain) + 1)}
         for layer in self.layers:
             nodes[layer.block].append(layer.node)
-        self.stem = Watched(self.chain.stem, nodes[0])
+        self.stem = Observed(self.chain.stem, nodes[0])
         self.parts = [
             (block, len(nodes[block.number]),
-             Watched(block.branch, nodes[block.number] + relus(block.branch)),
-             Watched(block.after, relus(block.after)))
+             Observed(block.branch, nodes[block.number] + relus(block.branch)),
+             Observed(block.after, relus(block.after)))
             for block in self.chain
         ]  # fmt: skip
 

@@ -6,17 +6,17 @@ import time
 
 from torch import Tensor
 
-from resnet_probe.arithmetic import full_precision
 from resnet_probe.chain import ResidualChain
-from resnet_probe.images import Images
-from resnet_probe.memory import DEFAULT_MEMORY
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY
+from resnet_probe.engine.precision import full_precision
+from resnet_probe.engine.sweep import Progress
 from resnet_probe.results import Result
 from resnet_probe.studies.checks import check_spread, check_weights
 from resnet_probe.studies.lesion import check_data
 from resnet_probe.studies.responses.collect import Collector
 from resnet_probe.studies.responses.passes import Passes
 from resnet_probe.studies.responses.table import tabulate
-from resnet_probe.sweep import Progress
 
 STUDY = "responses"
 

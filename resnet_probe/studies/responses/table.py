@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.moments import Floats, Moments
+from resnet_probe.engine.observe import WeightLayer
 from resnet_probe.stats import jackknife, t_interval
+from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.responses.collect import BlockValues, Collector
 from resnet_probe.studies.responses.quantities import COLUMNS, PER_IMAGE, QUANTILES, QUANTITIES
-from resnet_probe.watch import WeightLayer
 
 Row = dict[str, Any]
 

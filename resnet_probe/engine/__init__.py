@@ -1,0 +1,1 @@
+"""What runs many edited networks, or follows many paths, fast."""

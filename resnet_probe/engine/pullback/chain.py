@@ -1,0 +1,145 @@
+"""A whole chain frozen at a batch of images: logits, and the way back block by block."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.engine.pullback.linearizer import Linearizer
+from resnet_probe.engine.pullback.tape import Pullback
+from resnet_probe.errors import ProbeError
+
+
+@dataclass(frozen=True)
+class BlockPullback:
+    """The transposed Jacobians of a block's three parts at one batch."""
+
+    block: ResidualBlock
+    shortcut: Pullback
+    branch: Pullback
+    after: Pullback
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the way along the shortcut can be gone in the memory of what comes."""
+        return self.shortcut.identity and self.after.in_place
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(part.held_bytes for part in (self.shortcut, self.branch, self.after))
+
+
+@dataclass(frozen=True)
+class FrozenChain:
+    """A chain at one batch: `logits` `[n, classes]`, and the way back to where gradients are asked.
+
+    `blocks` are those behind that place, in the order of the chain; `stem` is None unless the
+    place is the input.
+    """
+
+    logits: Tensor
+    stem: Pullback | None
+    blocks: tuple[BlockPullback, ...]
+    head: Pullback
+
+    @torch.no_grad()
+    def loss_gradient(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient of each image's cross-entropy with respect to the last state.
+
+        Returns `[n, *shape]`, of norm 1 at the logits, and the norms `[n]` in float64 that it has
+        to be multiplied with: everything that follows is linear, and small numbers stay normal.
+        """
+        chance = torch.softmax(self.logits.double(), dim=1)
+        here = labels.to(chance.device).unsqueeze(1)
+        others = chance.scatter(1, here, 0.0)
+        gradient = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
+        size = gradient.norm(dim=1)
+        unit = gradient / torch.where(size > 0, size, 1.0).unsqueeze(1)
+        return self.head(unit.to(self.logits.dtype).unsqueeze(0))[0], size
+
+    @property
+    def held_bytes(self) -> int:
+        ends = [self.head] if self.stem is None else [self.head, self.stem]
+        return sum(p.held_bytes for p in ends) + sum(block.held_bytes for block in self.blocks)
+
+
+class ChainLinearizer:
+    """Freezes a chain at batches of images, for gradients at the input of block `first`.
+
+    With `stem` they are asked at the network's own input.  The forward pass is the chain's own,
+    nothing folded.  Raises `ProbeError` for an output that is not finite, naming where it began.
+    """
+
+    def __init__(self, chain: ResidualChain, *, first: int = 1, stem: bool = True) -> None:
+        self.chain = chain
+        self.first = first
+        self.stem = Linearizer(chain.stem) if stem else None
+        self.blocks = [
+            tuple(Linearizer(part) for part in (block.shortcut, block.branch, block.after))
+            for block in chain.blocks[first - 1 :]
+        ]
+        self.head = Linearizer(chain.head)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> FrozenChain:
+        """The chain at `images` `[n, …]`, on the chain's device and of its type."""
+        h, stem = (self.chain.stem(images), None) if self.stem is None else self.stem(images)
+        for block in self.chain.blocks[: self.first - 1]:
+            h = block.run(h)
+        frozen = []
+        for block, parts in zip(self.chain.blocks[self.first - 1 :], self.blocks, strict=True):
+            shortcut, branch, after = parts
+            short, back_short = shortcut(h)
+            long, back_long = branch(h)
+            h, back_after = after(short + long)
+            if len(h) != len(images):
+                raise ProbeError(
+                    f"the output of block {block.number} ({block.name}) has the shape "
+                    f"{tuple(h.shape)} for {len(images)} images: gradients of single images need "
+                    "the images along the first axis"
+                )
+            frozen.append(BlockPullback(block, back_short, back_long, back_after))
+        logits, head = self.head(h)
+        if not torch.isfinite(logits).all():
+            self._blame(images)
+        return FrozenChain(logits, stem, tuple(frozen), head)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the prepared weights."""
+        parts: list[Linearizer] = [self.head, *(part for parts in self.blocks for part in parts)]
+        return sum(part.held_bytes for part in parts + ([self.stem] if self.stem else []))
+
+    def _blame(self, images: Tensor) -> None:
+        """Say where the first value that is not finite comes from."""
+        place = next(place for place, h in self._states(images) if not torch.isfinite(h).all())
+        raise ProbeError(
+            f"{place} is not finite: the weights of {self.chain.name} or the images hold NaN or "
+            f"Inf, or {str(images.dtype).removeprefix('torch.')} is too small for them"
+        )
+
+    def _states(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        yield "the input", images
+        h = self.chain.stem(images)
+        yield "the output of the stem", h
+        for block in self.chain.blocks:
+            h = block.run(h)
+            yield f"the output of block {block.number} ({block.name})", h
+        yield "the output of the head", self.chain.head(h)
+
+
+def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
+    """The chain with weights of that type: itself, or a copy that shares nothing with it."""
+    own = {t.dtype for module in chain.modules for t in module.parameters()}
+    if own <= {dtype}:
+        return chain
+
+    def cast(module: nn.Module) -> nn.Module:
+        return copy.deepcopy(module).to(dtype)
+
+    return chain.map(cast)

@@ -1,0 +1,132 @@
+"""From a module and a batch to the output and the pullback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from resnet_probe.engine.pullback import pulls, rules, stack
+from resnet_probe.engine.pullback.folding import Folding
+from resnet_probe.engine.pullback.operations import Operation, nodes_of, operations
+from resnet_probe.engine.pullback.tape import Entry, Pull, Pullback
+
+WHOLE = "module"
+
+
+class Linearizer:
+    """A module `[n, …]` to `[n, …]` in eval mode, prepared for `(output, Pullback)`.
+
+    The output is the module's own, bit for bit.  Known operations go back by their own transpose,
+    in dense batches; any other by autograd's rule for it, one cotangent after another.  The module
+    must treat images independently, and is not changed.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module if isinstance(module, fx.GraphModule) else _as_graph(module)
+        self.folding = Folding.of(self.module)
+        self.operations = operations(self.module)
+        self.start, output = nodes_of(self.module)
+        self.end = output.args[0]
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        try:
+            value, entries = self._record(x)
+        except _SeveralTensors:
+            value = self.module(x)
+            entries = [Entry(self.end, (self.start,), _anything(self.module, x))]
+        return value, Pullback(self.start, self.end, tuple(entries), tuple(x.shape[1:]))
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the prepared weights."""
+        return self.folding.held_bytes
+
+    def _record(self, x: Tensor) -> tuple[Tensor, list[Entry]]:
+        """Run the operations, and keep the transposes of those that depend on the input."""
+        values: dict[Any, Any] = {self.start: x}
+        depends = {self.start}
+        entries = []
+        for operation in self.operations:
+            node = operation.node
+            sources = tuple(read for read in node.all_input_nodes if read in depends)
+            if sources:
+                values[node], pull = self._step(operation, sources, values)
+                if pull is not None:
+                    depends.add(node)
+                    entries.append(Entry(node, sources, pull))
+            else:
+                values[node] = operation.run(values)
+            for read in operation.finished:
+                del values[read]
+        return values[self.end], entries
+
+    def _step(
+        self, operation: Operation, sources: tuple[fx.Node, ...], values: dict[fx.Node, Any]
+    ) -> tuple[Any, Pull | None]:
+        value = operation.run(values)
+        if not _is_smooth(value):
+            return value, None
+        operands = {source: values[source] for source in sources}
+        if len(sources) == 1 and value is operands[sources[0]]:
+            return value, pulls.PullSum((tuple(value.shape),), tuple(value.shape))
+        if operation.rule is not None:
+            given = operation.arguments(values), operation.keywords(values)
+            step = rules.Step(operation.node, operation.leaf, *given, operands, value, self.folding)
+            pull = operation.rule(step)
+            if pull is not None:
+                return value, pull
+        function = _function(operation, sources, values)
+        if rules.is_elementwise(operation.node, operation.leaf) and len(sources) == 1:
+            return value, _elementwise(function, *operands.values())
+        return value, _anything(function, *operands.values())
+
+
+class _SeveralTensors(Exception):
+    """An operation gave more than one tensor: the module is taken as a whole."""
+
+
+def _is_smooth(value: Any) -> bool:
+    """Whether a value is a tensor that a gradient can flow through."""
+    if isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
+        raise _SeveralTensors
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _function(
+    operation: Operation, sources: tuple[fx.Node, ...], values: dict[fx.Node, Any]
+) -> Callable[..., Any]:
+    """An operation as a function of the values of `sources`."""
+    constants = {
+        read: values[read] for read in operation.node.all_input_nodes if read not in sources
+    }
+    return lambda *given: operation.run(constants | dict(zip(sources, given, strict=True)))
+
+
+def _elementwise(function: Callable[..., Any], x: Tensor) -> Pull:
+    value, pull = _vjp(function, x)
+    return pulls.PullScaled(stack.aligned(pull(torch.ones_like(value))[0]))
+
+
+def _anything(function: Callable[..., Any], *operands: Tensor) -> Pull:
+    value, pull = _vjp(function, *operands)
+    return pulls.PullAnything(pull, (*operands, value))
+
+
+def _vjp(function: Callable[..., Any], *operands: Tensor) -> tuple[Tensor, Any]:
+    found: tuple[Any, ...] = torch.func.vjp(function, *operands)
+    return found[0], found[1]
+
+
+def _as_graph(module: nn.Module) -> fx.GraphModule:
+    """A graph that calls the module once; the identity is one without operations."""
+    root = nn.Module()
+    root.add_module(WHOLE, module)
+    graph = fx.Graph()
+    given = graph.placeholder("h")
+    idle = type(module) is nn.Identity
+    graph.output(given if idle else graph.call_module(WHOLE, (given,)))
+    return fx.GraphModule(root, graph)

@@ -1,0 +1,161 @@
+"""Batch-norm statistics estimated anew, on a copy: what a changed network would have for them.
+
+A lesion changes what the layers behind it see, while their batch norms still hold the means and
+variances of the whole network.  Each norm's new ones are those of its inputs over all images, every
+norm before it already renewed, layer after layer: the network that results has exactly the
+statistics that it holds, and the size of the batches that they were computed in has no influence.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from resnet_probe.chain import ResidualBlock, ResidualChain, Step
+from resnet_probe.discover.trace import ancestors
+from resnet_probe.edits import Edit, baseline
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import CACHE, DEFAULT_MEMORY, SCRATCH, footprint, format_bytes
+from resnet_probe.engine.sweep import PrefixTree
+from resnet_probe.errors import ProbeError
+from resnet_probe.stats.moments import Moments
+
+Norm = nn.modules.batchnorm._BatchNorm
+States = list[Tensor]
+"""The state of all images at one place of a network, in batches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Renewed:
+    """An edited network with statistics of its own; its blocks are numbered in running order.
+
+    Running `steps` of `chain` is running `edits` (indices) of the network it was made from.
+    """
+
+    edits: tuple[int, ...]
+    chain: ResidualChain
+    steps: tuple[Step, ...]
+
+
+def recalibrated(
+    chain: ResidualChain, images: Images, *, memory: int = DEFAULT_MEMORY
+) -> ResidualChain:
+    """The chain with the statistics of its batch norms estimated on `images` `[n, …]`.
+
+    Shares the parameters of `chain`, which is left as it is.  Raises `ProbeError` for a network
+    without batch norm, for one image alone, and where the states of all images exceed `memory`.
+    """
+    return next(renewed(chain, [baseline(len(chain))], images, memory=memory)).chain
+
+
+@torch.no_grad()
+def renewed(
+    chain: ResidualChain, edits: Sequence[Edit], images: Images, *, memory: int = DEFAULT_MEMORY
+) -> Iterator[Renewed]:
+    """Each edited network with the statistics that `images` give it; raises as `recalibrated` does.
+
+    Edits that begin alike share what they have in common.
+    """
+    if not has_batch_norm(chain):
+        raise ProbeError(f"{chain.name} has no batch norm: there are no statistics to re-estimate")
+    if len(images) < 2:
+        raise ProbeError(
+            f"variances need at least 2 images to estimate them on, found {len(images)}"
+        )
+    tree = PrefixTree.of(edits)
+    states = into_batches(chain, images, copies=tree.states + 2, memory=memory)
+    stem, states = renew(chain.stem, states)
+    waiting: list[tuple[PrefixTree, Step, States, list[ResidualBlock], tuple[Step, ...]]] = [
+        (node, step, states, [], ()) for step, node in reversed(tree.children.items())
+    ]
+    while waiting:
+        node, (number, gate), states, path, steps = waiting.pop()
+        block, states = renew_block(chain.block(number), gate, states)
+        path, steps = [*path, replace(block, number=len(path) + 1)], (*steps, (len(path) + 1, gate))
+        if node.ends:
+            head, _ = renew(chain.head, states)
+            network = replace(chain, stem=stem, blocks=tuple(path), head=head)
+            yield Renewed(tuple(node.ends), network, steps)
+        waiting += [
+            (child, step, states, path, steps) for step, child in reversed(node.children.items())
+        ]
+
+
+def renew_block(block: ResidualBlock, gate: float, states: States) -> tuple[ResidualBlock, States]:
+    """The block with new statistics in what it runs at this gate, and what it gives."""
+    shortcut, branch = block.shortcut, block.branch
+    given: list[States] = []
+    if block.residual or not gate:
+        shortcut, short = renew(shortcut, states)
+        given.append(short)
+    if gate:
+        branch, response = renew(branch, states)
+        given.append(response if gate == 1 else [gate * part for part in response])
+    total = [sum(parts[1:], start=parts[0]) for parts in zip(*given, strict=True)]
+    after, states = renew(block.after, total)
+    return replace(block, shortcut=shortcut, branch=branch, after=after), states
+
+
+def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:
+    """A copy whose batch norms hold the statistics of `states`, and what it makes of them.
+
+    Shares the parameters; a module without batch norms comes back itself.
+    """
+    if not any(isinstance(part, Norm) for part in module.modules()):
+        return module, [module(h) for h in states]
+    if not isinstance(module, fx.GraphModule):
+        raise ProbeError("batch norms of a module that torch.fx did not trace cannot be renewed")
+    twin = copy.deepcopy(module, {id(p): p for p in module.parameters()})
+    for node in twin.graph.nodes:
+        norm = twin.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(norm, Norm):
+            _estimate(norm, [_value_at(twin, node.args[0], h) for h in states])
+    return twin, [twin(h) for h in states]
+
+
+def _estimate(norm: Norm, inputs: States) -> None:
+    """Mean and (unbiased) variance of each channel, as torch keeps them."""
+    parts = [Moments.of(values.transpose(0, 1).flatten(1), (1,)) for values in inputs]
+    whole = Moments.stack(parts).pooled()
+    like = cast(Tensor, norm.running_mean)
+    unbiased = whole.m2 / (whole.count - 1).clip(min=1)
+    norm.running_mean = torch.from_numpy(whole.mean).to(like)
+    norm.running_var = torch.from_numpy(unbiased).to(like)
+
+
+def _value_at(module: fx.GraphModule, node: fx.Node, h: Tensor) -> Tensor:
+    """The value of a node for the input `h`, without running what it does not need."""
+    source = next(n for n in module.graph.nodes if n.op == "placeholder")
+    interpreter = fx.Interpreter(module, garbage_collect_values=False)
+    interpreter.env = {source: h}
+    needed = ancestors(node, source)
+    for other in module.graph.nodes:
+        if other in needed:
+            interpreter.env[other] = interpreter.run_node(other)
+    return interpreter.env[node]
+
+
+def into_batches(chain: ResidualChain, images: Images, *, copies: int, memory: int) -> States:
+    """The images in batches on the chain's device; `ProbeError` if `copies` of all states exceed
+    the budget."""
+    needs = footprint(chain, images[:1].to(chain.device))
+    whole = copies * len(images) * needs.state
+    one = int(SCRATCH * (needs.work + needs.state))
+    if whole + one > memory:
+        raise ProbeError(
+            f"the states of {len(images)} images of {chain.name} take {format_bytes(whole + one)}: "
+            f"more than the memory budget of {format_bytes(memory)}; re-estimate on fewer images"
+        )
+    size = (memory - whole) // one
+    if chain.device.type == "cpu":
+        size = min(size, max(4, CACHE // needs.state))
+    return [part.to(chain.device) for part in images.split(max(1, size))]
+
+
+def has_batch_norm(chain: ResidualChain) -> bool:
+    return any(isinstance(part, Norm) for module in chain.modules for part in module.modules())

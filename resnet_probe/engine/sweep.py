@@ -1,0 +1,155 @@
+"""The engine: many edits of one chain over a data set, every common prefix run once.
+
+The programs of all edits form a prefix tree.  One batch of images at a time, the tree is walked
+depth first, smaller subtrees first, so that only states at which a larger subtree still waits are
+kept: at most log2(edits) + 1 of them.  Deleting each of N blocks in turn costs N(N−1)/2 + N branch
+evaluations, the baseline included, where the plain loop takes N(N−1) + N, and two states of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from resnet_probe.chain import ResidualChain, Step
+from resnet_probe.edits import Edit
+from resnet_probe.engine.fold import folded
+from resnet_probe.engine.images import Images
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
+from resnet_probe.engine.precision import full_precision
+
+Progress = Callable[[int, int], None]
+"""Called with (branch evaluations done, branch evaluations in all)."""
+
+
+@dataclass
+class PrefixTree:
+    """All programs that begin alike; `ends` are the indices of the edits that are complete here."""
+
+    ends: list[int] = field(default_factory=list)
+    children: dict[Step, PrefixTree] = field(default_factory=dict)
+    programs: int = 0
+
+    @classmethod
+    def of(cls, edits: Sequence[Edit]) -> PrefixTree:
+        root = cls()
+        for index, edit in enumerate(edits):
+            node = root
+            node.programs += 1
+            for step in edit.steps:
+                node = node.children.setdefault(step, cls())
+                node.programs += 1
+            node.ends.append(index)
+        for node in root:
+            ordered = sorted(node.children.items(), key=lambda item: item[1].programs)
+            node.children = dict(ordered)
+        return root
+
+    def __iter__(self) -> Iterator[PrefixTree]:
+        """Every node, each before its children."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(node.children.values())
+
+    @property
+    def branch_runs(self) -> int:
+        """How many branches are evaluated for one batch."""
+        return sum(gate != 0 for node in self for _, gate in node.children)
+
+    @property
+    def states(self) -> int:
+        """How many states are kept at once while the tree is walked."""
+        needed: dict[int, int] = {}
+        for node in reversed(list(self)):
+            below = [needed[id(child)] for child in node.children.values()]
+            needed[id(node)] = max([1, *(1 + n for n in below[:-1]), *below[-1:]])
+        return needed[id(self)]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Logits `[stop − start, classes]` of images `start` to `stop`, for every edit in `edits`."""
+
+    edits: tuple[int, ...]
+    start: int
+    stop: int
+    logits: Tensor
+
+
+class Sweep:
+    """Runs edits of one chain, on the chain's device.
+
+    `memory` (bytes) bounds what a run holds beside the images and the chain: states, activations
+    and the folded weights.  `batch` fixes the number of images that go through at once; without it
+    a batch fits the budget and, on a CPU, the cache.  `exact` runs the chain's own modules,
+    unfolded: the arithmetic of the plain loop.  The result does not depend on either but for
+    rounding; on CUDA it is that of IEEE float32, without TF32.
+
+    Raises `ProbeError` if the budget is too small for one image.
+    """
+
+    def __init__(
+        self,
+        chain: ResidualChain,
+        *,
+        batch: int | None = None,
+        memory: int = DEFAULT_MEMORY,
+        exact: bool = False,
+    ) -> None:
+        self.chain = chain if exact else folded(chain)
+        self.batch = batch
+        self.memory = memory
+        self.exact = exact
+
+    def run(
+        self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
+    ) -> Iterator[Piece]:
+        """The logits of each edited network for `images` `[n, …]`, batch by batch."""
+        tree = PrefixTree.of(edits)
+        batch = self.batch_for(tree, images)
+        starts = range(0, len(images), batch)
+        done, total = 0, tree.branch_runs * len(starts)
+        for start in starts:
+            stop = min(start + batch, len(images))
+            for ends, logits, runs in self._walk(tree, images[start:stop]):
+                done += runs
+                if progress is not None:
+                    progress(done, total)
+                if ends:
+                    yield Piece(tuple(ends), start, stop, logits)
+
+    def batch_for(self, tree: PrefixTree, images: Images) -> int:
+        """How many images go through the tree at once."""
+        needs = footprint(self.chain, images[:1].to(self.chain.device))
+        return batch_size(
+            needs,
+            states=tree.states,
+            memory=self.memory,
+            images=len(images),
+            asked=self.batch,
+            device=self.chain.device,
+        )
+
+    @torch.inference_mode()
+    def _walk(self, tree: PrefixTree, images: Images) -> Iterator[tuple[list[int], Tensor, int]]:
+        layout = torch.contiguous_format if self.exact else torch.channels_last
+        images = images.to(self.chain.device)
+        if images.dim() == 4:
+            images = images.contiguous(memory_format=layout)
+        with full_precision(images.device):
+            h = self.chain.stem(images)
+        if tree.ends:
+            yield tree.ends, self.chain.head(h), 0
+        waiting = [(node, step, h) for step, node in reversed(tree.children.items())]
+        while waiting:
+            node, (number, gate), h = waiting.pop()
+            with full_precision(images.device):
+                h = self.chain.block(number).run(h, gate)
+                logits = self.chain.head(h) if node.ends else h
+            yield node.ends, logits, int(gate != 0)
+            waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

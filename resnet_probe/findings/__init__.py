@@ -1,0 +1,39 @@
+"""What the tables of the studies say, for a person; computed from them alone.
+
+`summarize_…` give the lines that a command prints.  The others give a `Finding`: one sentence
+whose every number has a name and a value, and, where the table tests a claim, its verdict.
+"""
+
+from resnet_probe.findings.agreement import summarize_agreement
+from resnet_probe.findings.answer_depth import answer_depth
+from resnet_probe.findings.attribution import summarize_attribution
+from resnet_probe.findings.block_shares import block_shares
+from resnet_probe.findings.deletion import other_orders, several_deletions, single_deletions
+from resnet_probe.findings.finding import Finding
+from resnet_probe.findings.lens import summarize_lens
+from resnet_probe.findings.lesion import summarize_lesion
+from resnet_probe.findings.paths import summarize_paths
+from resnet_probe.findings.recalibration import summarize_recalibration
+from resnet_probe.findings.residual_size import small_residuals
+from resnet_probe.findings.responses import summarize_responses
+from resnet_probe.findings.sentence import Sentence
+from resnet_probe.findings.short_paths import short_paths
+
+__all__ = [
+    "Finding",
+    "Sentence",
+    "answer_depth",
+    "block_shares",
+    "other_orders",
+    "several_deletions",
+    "short_paths",
+    "single_deletions",
+    "small_residuals",
+    "summarize_agreement",
+    "summarize_attribution",
+    "summarize_lens",
+    "summarize_lesion",
+    "summarize_paths",
+    "summarize_recalibration",
+    "summarize_responses",
+]

@@ -1,0 +1,115 @@
+"""Whether responses are small, smaller in deeper networks, and which blocks stand out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+
+from resnet_probe.findings.words import block_of, estimate, listed
+from resnet_probe.results import Result
+
+SPIKE = 2.0
+"""A block's ratio stands out from this many times its network's median on."""
+
+
+def summarize_responses(result: Result) -> str:
+    """The lines that a run of `responses` prints, for one network or several."""
+    table = result.table
+    networks = table[table["place"] == "network"].set_index("arch")
+    lines = ["mean over the weight layers of the std of their responses:"]
+    lines += [
+        f"  {arch:<24} {estimate(row, 3)}, {_taken(table, str(arch))}"
+        for arch, row in networks.iterrows()
+    ]
+    lines += [*_deeper(table, networks), *_plain(table, networks)]
+    for arch in dict.fromkeys(table["arch"]):
+        rows = table[(table["arch"] == arch) & (table["place"] == "block")]
+        lines += _blocks(rows, f"{arch}: ")
+    return "\n".join(lines)
+
+
+def _taken(table: pd.DataFrame, arch: str) -> str:
+    layers = _layers(table, arch)
+    where = "behind batch norm" if _normed(table, arch) else "of the convolutions themselves"
+    return f"{len(layers)} layers, {where}"
+
+
+def _deeper(table: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
+    """Is it smaller in deeper residual networks?  Only what is taken behind norms is compared."""
+    names = [str(a) for a in networks.index if _residual(table, str(a)) and _normed(table, str(a))]
+    names.sort(key=lambda arch: len(_layers(table, arch)))
+    if len(names) < 2:
+        return []
+    falls = all(networks["value"][a] > networks["value"][b] for a, b in pairwise(names))
+    apart = all(networks["ci_low"][a] > networks["ci_high"][b] for a, b in pairwise(names))
+    numbers = " > ".join(names), ", ".join(f"{networks['value'][name]:.3f}" for name in names)
+    verdict = "holds" if falls and apart else "holds, not beyond the intervals" if falls else None
+    return [f"deeper is smaller, {numbers[0]}: {verdict or 'does not hold'} here ({numbers[1]})"]
+
+
+def _plain(table: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
+    """Is a residual network below the plain one whose number of layers is nearest to its own?"""
+    plain = [str(a) for a in networks.index if not _residual(table, str(a))]
+    lines = []
+    for arch in (str(a) for a in networks.index if _residual(table, str(a))):
+        like = [other for other in plain if _normed(table, other) == _normed(table, arch)]
+        if not like:
+            continue
+        depth = len(_layers(table, arch))
+        other = min(like, key=lambda name: abs(len(_layers(table, name)) - depth))
+        one, two = networks.loc[arch], networks.loc[other]
+        sure = one["ci_high"] < two["ci_low"] or two["ci_high"] < one["ci_low"]
+        word = "holds" if one["value"] < two["value"] else "does not hold"
+        lines.append(
+            f"residual below plain, {arch} < {other}: {word} here "
+            f"({one['value']:.3f} against {two['value']:.3f}"
+            + (")" if sure else "; the intervals overlap)")
+        )
+    return lines
+
+
+def _blocks(rows: pd.DataFrame, name: str) -> list[str]:
+    lines = []
+    ratio = rows[(rows["quantity"] == "ratio") & rows["value"].notna()]
+    if len(ratio):
+        middle = ratio["value"].median()
+        spikes = ratio[ratio["value"] >= SPIKE * middle].sort_values("value", ascending=False)
+        found = [f"{block_of(row)} {row['value']:.2f}" for _, row in spikes.iterrows()]
+        lines.append(
+            f"{name}‖F‖/‖shortcut‖ has the median {middle:.2f} over blocks; at least twice that: "
+            + (f"blocks {listed(found)}" if found else "none")
+        )
+    cosine = rows[(rows["quantity"] == "cosine_gradient_sum") & rows["value"].notna()]
+    if len(cosine):
+        against = (cosine["ci_high"] < 0).sum()
+        lines.append(
+            f"{name}the response points against the loss gradient (cosine below 0, interval too) "
+            f"in {against} of {len(cosine)} blocks; in the last one {estimate(cosine.iloc[-1])}"
+        )
+    lines += _undefined(rows, name)
+    return lines
+
+
+def _undefined(rows: pd.DataFrame, name: str) -> list[str]:
+    """Quantities without a value: a constant response or shortcut, or no shortcut at all."""
+    if rows["value"].notna().all():
+        return []
+    if rows[rows["quantity"] == "ratio"]["value"].isna().all():
+        return [f"{name}no block has two terms to compare: a network without shortcuts"]
+    lost = rows[rows["value"].isna() & rows["quantity"].isin(("ratio", "variance_ratio"))]
+    found = [f"{row['quantity']} of block {block_of(row)}" for _, row in lost.iterrows()]
+    return [f"{name}not defined on these images (nothing varies): {listed(found)}"] if found else []
+
+
+def _layers(table: pd.DataFrame, arch: str) -> pd.DataFrame:
+    return table[(table["arch"] == arch) & (table["place"] == "layer")]
+
+
+def _normed(table: pd.DataFrame, arch: str) -> bool:
+    return bool((_layers(table, arch)["taken"] == "norm").all())
+
+
+def _residual(table: pd.DataFrame, arch: str) -> bool:
+    ratio = table[(table["arch"] == arch) & (table["quantity"] == "ratio")]
+    return bool(ratio["value"].notna().any())

@@ -1,0 +1,228 @@
+"""From names to a chain and its images: the way in, the same for every study.
+
+Nothing here imports torch before it is needed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.errors import ProbeError
+from resnet_probe.loading.networks import (
+    LIBRARIES,
+    OWN,
+    Network,
+    architecture,
+    given_network,
+    hash_of,
+    load_network,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, nn
+
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.data import AnySet, Preprocess
+    from resnet_probe.engine.images import Images
+    from resnet_probe.models import Architecture
+
+__all__ = [
+    "Network",
+    "Prepared",
+    "architecture",
+    "cut",
+    "find_device",
+    "hash_of",
+    "load_network",
+    "prepare",
+    "remarks",
+]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a study takes; `identity` is what determines its outcome.
+
+    `images` is a float tensor `[n, …]` on the network's device, or for many an `ImageStream` that
+    stands in for it; `remarks` are sentences that a reader of the results should know.
+    """
+
+    network: Network
+    image_set: AnySet
+    normalize: str
+    chain: ResidualChain
+    images: Images
+    labels: Tensor
+    preprocess: Preprocess | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "arch": self.network.arch.spec,
+            "weights": self.network.source,
+            "data": self.image_set.name,
+            "data_note": self.image_set.note,
+            "images": len(self.image_set),
+            "normalize": self.normalize,
+            "weights_sha256": self.network.weights_sha256,
+            "data_sha256": self.image_set.fingerprint(),
+        }
+
+
+def prepare(
+    arch: str | nn.Module,
+    *,
+    weights: str | Path | None = None,
+    zoo: str | None = None,
+    data: Any = None,
+    data_root: Path | None = None,
+    normalize: str | None = None,
+    limit: int | None = None,
+    where: str = "auto",
+    input_shape: tuple[int, int, int] | None = None,
+    preprocess: str | None = None,
+    class_map: str | Path | None = None,
+    stream: bool | None = None,
+    workers: int | None = None,
+) -> Prepared:
+    """Load network and images, put them on the device, and cut the network into its chain.
+
+    `arch` is a name such as `resnet110`, `vgg16_bn:width=16` or `timm:resnet26d`, or a model of
+    your own, which stays on its device.  Of a name, the weights are the bundled ones unless
+    `weights` is a file, `pretrained` for those that torchvision or timm publishes, or
+    `initial:SEED` for none yet; `data` and `normalize` are then what the weights' card says.
+    `zoo` picks other bundled ones: by what they were trained on (`cifar10-jpeg`), or by their name
+    in `zoo list`; where no `data` is given, their images are looked for in `data_root`.
+
+    `data` is a name, or a `DataLoader`, a `Dataset`, a pair of tensors or any batches of (images,
+    labels), which come as their own transforms make them.  `limit` takes the first images only, of
+    a folder all classes in turn.  Images in files are resized and cropped as `preprocess` says
+    (`resize=256,crop=224,interpolation=bicubic`), by default as belongs to the weights;
+    `input_shape` (channels, height, width) is for a network that takes several.  Folders get the
+    network's class numbers by WordNet id, by name or by `class_map`, a file.  Many images are left
+    where they are and read when needed, by so many `workers`; `stream` says so or not.
+
+    `where` is auto, cpu or cuda.
+
+    Raises `ProbeError` for unknown names, weights that do not fit, images without a normalisation,
+    folders that are none of the network's classes, and a device that is not there.
+    """
+    from resnet_probe.loading.image_choice import Asked, images_for
+
+    network, place = _network(arch, weights, zoo, data, where, input_shape)
+    source = data if data is not None else _images_of(network, data_root)
+    if source is None:
+        raise ProbeError(f"{network.source} does not say which images it is for: give --data")
+    sized = input_shape is not None or (isinstance(arch, str) and network.arch.family == OWN)
+    asked = Asked(
+        source=source, root=data_root, normalize=normalize, limit=limit, preprocess=preprocess,
+        stream=stream, workers=workers, sized=sized,
+    )  # fmt: skip
+    image_set, scale, ready = images_for(network, asked)
+    images = image_set.on(place, scale)
+    chain = cut(network.arch, network.model, images[:1].to(place))
+    image_set = _numbered(image_set, chain, network, class_map)
+    return Prepared(
+        network, image_set, scale.name, chain, images, image_set.labels, ready,
+        remarks(network.arch, chain),
+    )  # fmt: skip
+
+
+def _network(
+    arch: str | nn.Module,
+    weights: str | Path | None,
+    zoo: str | None,
+    data: Any,
+    where: str,
+    input_shape: tuple[int, int, int] | None,
+) -> tuple[Network, device]:
+    """The network, on the device that it is measured on."""
+    from resnet_probe import data as data_sets
+
+    name = data if isinstance(data, str) else None
+    if name is not None:
+        data_sets.slug(name)  # an unknown name is refused before anything is loaded
+    if isinstance(arch, str):
+        place = find_device(where)
+        network = load_network(arch, weights, name, zoo=zoo)
+        network.model.to(place)
+    else:
+        if weights is not None or zoo is not None:
+            raise ProbeError("a model comes with its weights: give weights to a name only")
+        network, place = given_network(arch)
+        if where not in ("auto", place.type):
+            raise ProbeError(f"the given model is on {place.type}, not {where}: move it there")
+    if input_shape is not None:
+        network = replace(network, arch=replace(network.arch, input_shape=input_shape))
+    return network, place
+
+
+def _numbered(
+    images: AnySet, chain: ResidualChain, network: Network, class_map: str | Path | None
+) -> AnySet:
+    """With the network's class numbers as labels; only folders have to be told which they are."""
+    from resnet_probe.data import in_order_of
+
+    if not images.name.startswith("imagefolder:") and class_map is None:
+        return images
+    return in_order_of(
+        images,
+        classes=chain.classes,
+        names=network.class_names,
+        class_map=Path(class_map) if class_map is not None else None,
+        network=network.arch.spec,
+    )
+
+
+def remarks(arch: Architecture, chain: ResidualChain) -> tuple[str, ...]:
+    """What a reader should know of how a network was cut, and of what its blocks are."""
+    if arch.note:
+        return (f"{arch.spec}: {arch.note}",)
+    if any(block.shortcut_kind == "gated" for block in chain.blocks):
+        return (f"{arch.spec} has gated shortcuts: a deleted block keeps its own, gate and all",)
+    if not arch.residual or chain.residual:
+        return ()
+    return (
+        f"{arch.spec} has no residual blocks: its {len(chain)} layers are measured instead, and "
+        "what a deleted layer leaves is a parameter-free stand-in",
+    )
+
+
+def find_device(name: str) -> device:
+    """The torch device of that name; `auto` is CUDA where there is one."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ProbeError("--device cuda: torch finds no CUDA device here; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def cut(arch: Architecture, model: nn.Module, example: Tensor) -> ResidualChain:
+    """The chain of a residual network, or the layers of a plain one.
+
+    Of a network that is not from here, the layers where it has no residual block.
+
+    Raises `ProbeError` where it has neither.
+    """
+    from resnet_probe.discover import chain_of, layers_of
+
+    find = chain_of if arch.residual else layers_of
+    try:
+        return find(model, example, name=arch.spec, output=arch.output)
+    except ProbeError as refusal:
+        if not arch.residual or arch.family not in (OWN, *LIBRARIES):
+            raise
+        with suppress(ProbeError):
+            return layers_of(model, example, name=arch.spec, output=arch.output)
+        raise refusal from None
+
+
+def _images_of(network: Network, data_root: Path | None) -> str | None:
+    """What the card of bundled weights was measured on; else what is known of the network."""
+    from resnet_probe.zoo.images import source_of
+
+    return network.data if network.card is None else source_of(network.card, data_root)

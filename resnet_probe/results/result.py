@@ -1,0 +1,205 @@
+"""The outcome of a study, and the folder that keeps it.
+
+A run folder holds ``table.csv``, ``provenance.json`` and the figures. It is written beside its
+final place and moved there in one rename, so a reader sees the old run or the new one, whole.
+``provenance.json`` carries the SHA-256 of every other file, so a file that was cut short, lost
+or taken from another run is noticed when the folder is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pandas as pd
+
+from resnet_probe.errors import ProbeError
+from resnet_probe.results import provenance
+from resnet_probe.results import table as csv
+
+TABLE = "table.csv"
+FORMATS = ("png", "svg")
+DPI = 200
+
+
+class Drawn(Protocol):
+    """Anything that saves itself as matplotlib's ``Figure`` does."""
+
+    def savefig(self, fname: Any, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """One study's table and what made it.
+
+    ``table`` is in long form, one row an observation, units in the column names.
+    ``provenance["identity"]`` holds everything that determines the table; the other entries
+    are facts about the run (command, versions, device, seconds). The keys ``study``,
+    ``columns`` and ``files`` are the folder's own.
+    """
+
+    study: str
+    table: pd.DataFrame
+    provenance: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines the table; ProbeError where the provenance does not say."""
+        identity = self.provenance.get("identity")
+        if not isinstance(identity, dict):
+            raise ProbeError(f"the provenance of this {self.study} result has no 'identity'")
+        return identity
+
+    def save(self, folder: str | Path, *, figures: Mapping[str, Drawn] | None = None) -> Path:
+        """Write the run folder and return its absolute path.
+
+        ``figures`` maps a file stem to a figure: ``{"figure": f}`` gives ``figure.png`` and
+        ``figure.svg``. Raises ProbeError where `refuse_other` does, or where the disk refuses;
+        then the folder is as it was before.
+        """
+        folder = Path(folder).resolve()
+        refuse_other(folder, self.identity)
+        beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+        try:
+            beside.mkdir()
+            self._write(beside, figures or {})
+            _move_into_place(beside, folder)
+        except OSError as error:
+            raise ProbeError(f"{folder} cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """Read a run folder back.
+
+        Raises ProbeError where the folder is not one, or where one of its files is missing,
+        cut short, or from another run.
+        """
+        path = Path(folder) / provenance.FILE
+        record = provenance.read(path)
+        study, columns, files = (record.pop(key, None) for key in ("study", "columns", "files"))
+        if not isinstance(columns, dict) or not isinstance(files, dict) or TABLE not in files:
+            raise ProbeError(f"{path} does not list the files of a run: make the run again")
+        for name, digest in files.items():
+            _check(path.with_name(name), str(digest))
+        return cls(str(study), csv.read(path.with_name(TABLE), columns), record)
+
+    def _write(self, folder: Path, figures: Mapping[str, Drawn]) -> None:
+        csv.write(folder / TABLE, self.table)
+        for stem, figure in figures.items():
+            for suffix in FORMATS:
+                save_figure(figure, folder / f"{stem}.{suffix}")
+        columns = csv.kinds(self.table)
+        files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+        own = {"study": self.study, **self.provenance, "columns": columns, "files": files}
+        provenance.write(folder / provenance.FILE, own)
+
+
+load = Result.load
+
+
+def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
+    """Raise ProbeError unless a run of this identity may be written to ``folder``.
+
+    It may where nothing is there yet, or an earlier run with the same identity, and where the
+    disk lets us: the parent folders are made, and a file is tried.
+    """
+    try:
+        folder = Path(folder).resolve()
+        _refuse_occupied(folder, identity)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for place in (folder.parent, folder) if folder.is_dir() else (folder.parent,):
+            tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ProbeError(f"{folder} cannot be written: {reason}; choose another (--out)") from error
+
+
+def save_figure(figure: Drawn, path: str | Path) -> None:
+    """Save a figure in the format of the suffix, the same bytes for the same figure.
+
+    PNG at 200 dpi. SVG keeps text as text, so that it can be searched, read aloud and restyled;
+    PDF embeds the fonts (Type 42). No dates, and fixed identifiers. The font comes with matplotlib;
+    where an SVG is shown without it, the next of the list takes its place.
+    """
+    import matplotlib  # only who draws pays for it
+
+    path = Path(path)
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    fixed: dict[Any, Any] = {
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+        "svg.fonttype": "none",
+        "svg.hashsalt": "resnet_probe",
+        "pdf.fonttype": 42,
+    }
+    with matplotlib.rc_context(fixed):
+        figure.savefig(path, dpi=DPI, metadata=dates.get(path.suffix))
+
+
+def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
+    if folder.is_mount():
+        raise ProbeError(f"{folder} is a mount point: name a folder inside it (--out)")
+    if folder.exists() and not folder.is_dir():
+        raise ProbeError(f"{folder} is a file: choose another folder (--out)")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        return
+    try:
+        record = provenance.read(folder / provenance.FILE)
+    except ProbeError as error:
+        raise ProbeError(
+            f"{folder} is not empty and does not say what made it ({error}): "
+            f"remove it or choose another folder (--out)"
+        ) from error
+    ours = {provenance.FILE, *_entry(record, "files")}
+    strange = [name for name in names if name not in ours]
+    if strange:
+        raise ProbeError(f"{folder} holds {strange[0]}, which no run wrote: choose another (--out)")
+    differs = provenance.difference(identity, _entry(record, "identity"))
+    if differs:
+        raise ProbeError(f"{folder} holds another study: {differs}; choose another folder (--out)")
+
+
+def _entry(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = record.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _move_into_place(beside: Path, folder: Path) -> None:
+    """Rename ``beside`` to ``folder``; what was there goes only once that has worked."""
+    aside = folder.with_name(f"{beside.name}.old")
+    try:
+        if folder.exists():
+            folder.rename(aside)
+        beside.rename(folder)
+    except BaseException:
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise ProbeError(f"{path.parent} is not whole: {path.name} is missing; make the run again")
+    try:
+        same = _sha256(path) == digest
+    except OSError as error:
+        raise ProbeError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not same:
+        raise ProbeError(
+            f"{path} is not what this run wrote (cut short, changed, or from another run): "
+            f"make the run again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
