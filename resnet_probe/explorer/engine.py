@@ -19,7 +19,7 @@ from resnet_probe.explorer.prefixes import Prefixes
 from resnet_probe.explorer.presets import RANKED, blocks_off, check_preset
 from resnet_probe.explorer.singles import single_deletions
 from resnet_probe.explorer.switches import Setting, Switches
-from resnet_probe.studies.lesion import check_data
+from resnet_probe.studies.checks import check_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
