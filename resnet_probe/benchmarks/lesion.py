@@ -15,7 +15,7 @@ from resnet_probe.benchmarks.clock import peak_memory, timed
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.sweep import PrefixTree, Sweep
-from resnet_probe.studies.counts import NEAR_TIE
+from resnet_probe.studies.outcomes import NEAR_TIE
 from resnet_probe.studies.plan import plan
 
 PLAIN_BATCHES = (16, 32, 64, 128, 256)

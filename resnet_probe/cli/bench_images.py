@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
+from resnet_probe.loading.request import Request
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,17 +35,18 @@ def chain_and_images(
     """The chain, images, labels, and what the images are; `images` random ones by default."""
     import torch
 
-    from resnet_probe.cli.prepare import prepare
     from resnet_probe.loading import cut, find_device, load_network
 
     if options.rounds < 1:
         raise ProbeError(f"--rounds {options.rounds}: at least one round is needed")
     if options.data:
-        prepared = prepare(options)
+        prepared = shared.prepare(options)
         held = prepared.images.to(prepared.chain.device)  # a benchmark reads no files
         return prepared.chain, held, prepared.labels, prepared.image_set.name
     where = find_device(options.device)
-    network = load_network(options.arch, options.weights, None, zoo=options.zoo)
+    network = load_network(
+        shared.read(Request, options).spec, options.weights, None, zoo=options.zoo
+    )
     generator = torch.Generator().manual_seed(options.seed)
     shape = (options.limit or images, 3, options.size, options.size)
     drawn = torch.randn(shape, generator=generator).to(where)

@@ -24,7 +24,7 @@ from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.outcome import Outcome, judge
 from resnet_probe.explorer.switches import RANKED, Setting, Switches, blocks_off, check_preset
-from resnet_probe.studies.lesion import check_data
+from resnet_probe.studies.checks import check_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,21 +1,43 @@
-"""`--recalibrate`: training images to re-estimate batch-norm statistics on."""
+"""Training images beside the tested ones, to re-estimate batch-norm statistics on."""
 
 from __future__ import annotations
 
 import hashlib
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.loading import Prepared
+from resnet_probe.loading.prepared import Prepared
+from resnet_probe.loading.request import Request
+from resnet_probe.settings import Settings, option
 
 if TYPE_CHECKING:
     from resnet_probe.data import AnySet
     from resnet_probe.engine.images import Images
 
+STATISTICS = "batch-norm statistics"
 SHARED = 0.1
 """More images than this share in common with those that are tested on are no accident."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalibration(Settings):
+    """Training images beside those that are tested."""
+
+    recalibrate: int | None = option(
+        None,
+        "measure once more with statistics re-estimated on so many training images",
+        metavar="IMAGES",
+        group=STATISTICS,
+    )
+    recalibrate_data: str | None = option(
+        None,
+        "where these come from (default: the training split of --data); a file or folder has one "
+        "split only, so it needs one of its own",
+        metavar="NAME",
+        group=STATISTICS,
+    )
 
 
 class Training(NamedTuple):
@@ -25,37 +47,24 @@ class Training(NamedTuple):
     identity: dict[str, Any]
 
 
-def add_recalibration(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("batch-norm statistics")
-    group.add_argument(
-        "--recalibrate", type=int, metavar="IMAGES",
-        help="measure once more with statistics re-estimated on so many training images",
-    )  # fmt: skip
-    group.add_argument(
-        "--recalibrate-data", metavar="NAME",
-        help="where these come from (default: the training split of --data); a file or folder has "
-        "one split only, so it needs one of its own",
-    )  # fmt: skip
-
-
-def training_images(prepared: Prepared, options: Namespace) -> Training:
-    """The images that `--recalibrate` asks for.
+def training_images(prepared: Prepared, request: Request, asked: Recalibration) -> Training:
+    """The images that `recalibrate=` asks for.
 
     Raises `ProbeError` for a set without a training split, too few images, images of another
     shape, and images that are tested on.
     """
     from resnet_probe import data
 
-    count = options.recalibrate
+    count = asked.recalibrate
     if count is None:
-        if options.recalibrate_data:
-            raise ProbeError("--recalibrate-data goes with --recalibrate IMAGES: say how many")
+        if asked.recalibrate_data:
+            raise ProbeError("recalibrate_data= goes with recalibrate=: say how many images")
         return Training(None, {})
     if count < 2:
-        raise ProbeError(f"--recalibrate {count}: variances need at least 2 images")
-    found = _load(prepared, options)
+        raise ProbeError(f"recalibrate={count}: variances need at least 2 images")
+    found = _load(prepared, request, asked)
     if len(found) < count:
-        raise ProbeError(f"--recalibrate {count}: {found.name} has {len(found)} images")
+        raise ProbeError(f"recalibrate={count}: {found.name} has {len(found)} images")
     _refuse_test_images(prepared.image_set, found)
     images = found.on(prepared.images.device, data.normalization(prepared.normalize))
     identity = {
@@ -66,18 +75,18 @@ def training_images(prepared: Prepared, options: Namespace) -> Training:
     return Training(images, identity)
 
 
-def _load(prepared: Prepared, options: Namespace) -> AnySet:
+def _load(prepared: Prepared, request: Request, asked: Recalibration) -> AnySet:
     from resnet_probe import data
 
-    name, own = prepared.image_set.name, options.recalibrate_data
+    name, own = prepared.image_set.name, asked.recalibrate_data
     if own is None and ":" in name:
         raise ProbeError(
             f"{name} has one split, and statistics are never re-estimated on the images that are "
-            "tested on: give --recalibrate-data, the training images"
+            "tested on: give recalibrate_data=, the training images"
         )
     found = data.read(
-        own or name, split="train", root=options.data_root, preprocess=prepared.preprocess,
-        limit=options.recalibrate, workers=options.workers,
+        own or name, split="train", root=request.data_root, preprocess=prepared.preprocess,
+        limit=asked.recalibrate, workers=request.workers,
     )  # fmt: skip
     if found.shape[1:] != prepared.image_set.shape[1:]:
         raise ProbeError(
