@@ -82,6 +82,10 @@ class ImageStream:
             dtype=dtype,
         )  # fmt: skip
 
+    def finished(self, finish: Callable[[Tensor], Tensor], *, device: torch.device) -> ImageStream:
+        """The same images, with `finish` done to what is read, on `device`."""
+        return ImageStream(self._read, self._rows, self.shape[1:], device=device, finish=finish)
+
     def split(self, size: int) -> tuple[ImageStream, ...]:
         """Views of at most `size` images each, in order."""
         return tuple(self[start : start + size] for start in range(0, len(self), size))
