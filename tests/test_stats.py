@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from math import comb
 
 import numpy as np
@@ -46,26 +45,6 @@ def test_wilson_refuses_counts_that_cannot_be(correct: int, images: int) -> None
 def test_confidence_must_be_a_share() -> None:
     with pytest.raises(ProbeError, match="between 0 and 1, not at 95"):
         stats.wilson(1, 2, 95)
-
-
-def test_mcnemar_by_summing_the_binomial() -> None:
-    for a, b in itertools.product(range(9), range(9)):
-        n = a + b
-        weights = [comb(n, k) for k in range(n + 1)]
-        as_unlikely = sum(weight for weight in weights if weight <= comb(n, a))
-        assert stats.mcnemar(a, b) == pytest.approx(as_unlikely / 2**n, rel=1e-12)
-
-
-def test_mcnemar_is_vectorised_and_sure_without_differences() -> None:
-    p_values = stats.mcnemar(np.array([0, 5, 300]), np.array([0, 0, 400]))
-    assert p_values[0] == 1.0
-    assert p_values[1] == pytest.approx(2 / 2**5)
-    assert p_values[2] == pytest.approx(scipy_stats.binomtest(300, 700).pvalue, rel=1e-9)
-
-
-def test_mcnemar_refuses_negative_counts() -> None:
-    with pytest.raises(ProbeError, match="not negative"):
-        stats.mcnemar([1, -1], 0)
 
 
 def test_holm_example_by_hand() -> None:

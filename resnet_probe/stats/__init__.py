@@ -5,21 +5,23 @@ from resnet_probe.stats.intervals import (
     Floats,
     holm,
     jackknife,
-    mcnemar,
     mean_interval,
     median_interval,
     t_interval,
     wilson,
 )
+from resnet_probe.stats.paired import equivalent, mcnemar, paired_difference
 
 __all__ = [
     "Estimate",
     "Floats",
+    "equivalent",
     "holm",
     "jackknife",
     "mcnemar",
     "mean_interval",
     "median_interval",
+    "paired_difference",
     "t_interval",
     "wilson",
 ]

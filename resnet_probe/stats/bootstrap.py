@@ -23,22 +23,6 @@ def exact(value: float) -> Estimate:
     return Estimate(float(value), float(value), float(value))
 
 
-def paired_difference(
-    lost: ArrayLike, gained: ArrayLike, images: ArrayLike, confidence: float
-) -> tuple[Floats, Floats]:
-    """The interval of (lost − gained) / images, two error rates on the same images, as shares.
-
-    Half an image is added to each cell of the table of pairs, so that no differing image still
-    leaves an interval. Agresti & Min 2005, "Simple improved confidence intervals for comparing
-    matched proportions", doi 10.1002/sim.1781.
-    """
-    b, c, n = np.broadcast_arrays(*(np.asarray(part, float) for part in (lost, gained, images)))
-    middle = (b - c) / (n + 2)
-    error = np.sqrt((b + c + 1) - (b - c) ** 2 / (n + 2)) / (n + 2)
-    half = _z(confidence) * error
-    return np.clip(middle - half, -1, 1), np.clip(middle + half, -1, 1)
-
-
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """one − other from the intervals of both.
 
@@ -158,7 +142,3 @@ def spearman(values: NDArray[np.float64]) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         found = (rank * place).sum(axis=1) / np.sqrt((rank**2).sum(axis=1) * (place**2).sum())
     return np.asarray(found, dtype=np.float64)
-
-
-def _z(confidence: float) -> float:
-    return float(stats.norm.ppf(0.5 + confidence / 2))

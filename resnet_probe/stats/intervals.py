@@ -1,4 +1,4 @@
-"""Intervals, paired tests and corrections for many of them, in numpy and scipy."""
+"""Intervals of proportions, means and medians, and p-values of many tests, in numpy and scipy."""
 
 from __future__ import annotations
 
@@ -33,25 +33,11 @@ def wilson(
     k, n = np.broadcast_arrays(np.asarray(correct, float), np.asarray(images, float))
     if np.any(n < 1) or np.any(k < 0) or np.any(k > n):
         raise ProbeError("an interval of a proportion needs 0 ≤ correct ≤ images and images ≥ 1")
-    z2 = _quantile(confidence) ** 2
+    z2 = normal_quantile(confidence) ** 2
     middle = (k + z2 / 2) / (n + z2)
     half = np.sqrt(z2 * (k * (n - k) / n + z2 / 4)) / (n + z2)
     # Rounding must not push the end past 1, where it is exact; at 0 the root is exact anyway.
     return middle - half, np.where(k == n, 1.0, middle + half)
-
-
-def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> Floats:
-    """McNemar's exact two-sided p-value for two classifiers on the same images.
-
-    ``only_a`` and ``only_b`` count the images that only the one, or only the other, has right;
-    they broadcast together. Where the two never differ the p-value is 1. McNemar 1947, "Note
-    on the sampling error of the difference between correlated proportions or percentages".
-    """
-    a, b = np.broadcast_arrays(np.asarray(only_a), np.asarray(only_b))
-    if np.any(a < 0) or np.any(b < 0):
-        raise ProbeError("McNemar's test needs counts that are not negative")
-    tail = stats.binom.cdf(np.minimum(a, b), a + b, 0.5)
-    return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -128,7 +114,8 @@ def _sample(values: ArrayLike) -> Floats:
     return x
 
 
-def _quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """The z of a two-sided normal interval; ProbeError for a confidence outside 0 … 1."""
     return float(stats.norm.ppf(0.5 + _checked(confidence) / 2))
 
 
