@@ -55,9 +55,9 @@ def equivalent(
     """Whether the two error rates are shown to differ by less than `margin`, a share: bool.
 
     Two one-sided tests, each at 1 − `confidence`: the interval at 2 · `confidence` − 1 (90 % for
-    95 %) lies inside ± margin. Schuirmann 1987, doi 10.1007/BF01068419. Of differences that lie on
-    the margin 5 % pass, and 6 to 8 % where every image that differs is lost. Raises ProbeError for a
-    margin outside 0 … 1, a confidence of at most one half, and counts that cannot be.
+    95 %) lies inside ± margin. Schuirmann 1987, doi 10.1007/BF01068419. Of differences that lie
+    on the margin 5 % pass, and 6 to 8 % where every image that differs is lost. Raises ProbeError
+    for a margin outside 0 … 1, a confidence of at most one half, and counts that cannot be.
     """
     checked_margin(margin)
     if not confidence > 0.5:
