@@ -11,10 +11,12 @@ from resnet_probe.stats.intervals import (
     wilson,
 )
 from resnet_probe.stats.paired import equivalent, mcnemar, paired_difference
+from resnet_probe.stats.simultaneous import SignFlips
 
 __all__ = [
     "Estimate",
     "Floats",
+    "SignFlips",
     "equivalent",
     "holm",
     "jackknife",

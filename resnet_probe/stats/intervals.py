@@ -61,7 +61,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     mean = float(x.mean())
     if x.size < 2:
         return Estimate(mean, np.nan, np.nan)
-    share = 0.5 + _checked(confidence) / 2
+    share = 0.5 + checked_confidence(confidence) / 2
     half = float(stats.t.ppf(share, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
     return Estimate(mean, mean - half, mean + half)
 
@@ -74,7 +74,7 @@ def t_interval(
     Student's t; NaN where the error is, or where there are fewer than two values. Shapes broadcast.
     """
     x, se, n = np.broadcast_arrays(*(np.asarray(part, float) for part in (mean, error, count)))
-    share = 0.5 + _checked(confidence) / 2
+    share = 0.5 + checked_confidence(confidence) / 2
     half = np.where(n > 1, stats.t.ppf(share, np.maximum(n - 1, 1)) * se, np.nan)
     return x - half, x + half
 
@@ -102,7 +102,7 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     values (five or fewer at 95 %) have none. ProbeError without values.
     """
     x = np.sort(_sample(values))
-    k = int(stats.binom.ppf((1 - _checked(confidence)) / 2, x.size, 0.5))
+    k = int(stats.binom.ppf((1 - checked_confidence(confidence)) / 2, x.size, 0.5))
     low, high = (x[k - 1], x[-k]) if k > 0 else (np.nan, np.nan)
     return Estimate(float(np.median(x)), float(low), float(high))
 
@@ -116,10 +116,10 @@ def _sample(values: ArrayLike) -> Floats:
 
 def normal_quantile(confidence: float) -> float:
     """The z of a two-sided normal interval; ProbeError for a confidence outside 0 … 1."""
-    return float(stats.norm.ppf(0.5 + _checked(confidence) / 2))
+    return float(stats.norm.ppf(0.5 + checked_confidence(confidence) / 2))
 
 
-def _checked(confidence: float) -> float:
+def checked_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ProbeError(f"a confidence lies between 0 and 1, not at {confidence}")
     return confidence
