@@ -84,14 +84,27 @@ def test_too_few_values_have_no_interval() -> None:
 
 
 @pytest.mark.parametrize("n", [6, 7, 20, 60, 101])
-def test_median_interval_is_the_narrowest_that_covers(n: int) -> None:
+def test_median_interval_lies_between_two_that_cover_more_and_less(n: int) -> None:
     def covered(k: int) -> float:  # the median lies between the k-th smallest and largest
         return sum(comb(n, i) for i in range(k, n - k + 1)) / 2**n
 
     values = np.random.default_rng(n).permutation(n) + 1.0  # the k-th smallest is k
     median, low, high = stats.median_interval(values)
-    assert median == (n + 1) / 2 and low + high == n + 1
+    assert median == (n + 1) / 2 and low + high == pytest.approx(n + 1)
     assert covered(int(low)) >= 0.95 > covered(int(low) + 1)
+    promised = covered(int(low))  # exactly at the level of an order statistic there is no between
+    assert stats.median_interval(values, promised - 1e-12).low == pytest.approx(int(low), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [6, 9, 18, 27, 54])
+@pytest.mark.parametrize("kind", ["normal", "exponential", "cauchy"])
+def test_median_interval_covers_what_it_promises(n: int, kind: str) -> None:
+    random = np.random.default_rng(0)
+    draw = {"normal": random.standard_normal, "exponential": random.standard_exponential,
+            "cauchy": random.standard_cauchy}[kind]  # fmt: skip
+    truth = np.log(2) if kind == "exponential" else 0.0
+    found = [stats.median_interval(sample) for sample in draw((3000, n))]
+    assert 0.935 <= np.mean([e.low <= truth <= e.high for e in found]) <= 0.965
 
 
 def test_intervals_of_many_means_at_once() -> None:

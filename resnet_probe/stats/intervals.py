@@ -95,16 +95,27 @@ def jackknife(
 
 
 def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """The median and the interval between two order statistics, for any distribution.
+    """The median of what these values are a sample of, between interpolated order statistics.
 
-    The k-th smallest and k-th largest value, k the largest with P(Binomial(n, ½) < k) at most
-    (1 − confidence)/2, so the true median is covered at least as often as promised. Too few
-    values (five or fewer at 95 %) have none. ProbeError without values.
+    Of edits of blocks it speaks of blocks like these, not of how sure the blocks' own values are:
+    for that see `bootstrap.median_of_edits`.  The ends lie between the k-th and the (k + 1)-th
+    value from either side, k the largest with P(Binomial(n, ½) < k) at most (1 − confidence)/2,
+    where they cover the promised share for nearly any distribution.  Too few values (five or fewer
+    at 95 %) have none.  ProbeError without values.  Hettmansperger & Sheather 1986, "Confidence
+    intervals based on interpolated order statistics", doi 10.1016/0167-7152(86)90021-0.
     """
     x = np.sort(_sample(values))
-    k = int(stats.binom.ppf((1 - checked_confidence(confidence)) / 2, x.size, 0.5))
-    low, high = (x[k - 1], x[-k]) if k > 0 else (np.nan, np.nan)
-    return Estimate(float(np.median(x)), float(low), float(high))
+    n, tail = x.size, (1 - checked_confidence(confidence)) / 2
+    k = int(stats.binom.ppf(tail, n, 0.5))
+    middle = float(np.median(x))
+    if k == 0:
+        return Estimate(middle, np.nan, np.nan)
+    outer, inner = 1 - 2 * stats.binom.cdf([k - 1, k], n, 0.5)
+    part = (outer - confidence) / (outer - inner)
+    inward = (n - k) * part / (k + (n - 2 * k) * part)
+    low = x[k - 1] + inward * (x[k] - x[k - 1])
+    high = x[n - k] - inward * (x[n - k] - x[n - k - 1])
+    return Estimate(middle, float(min(low, middle)), float(max(high, middle)))
 
 
 def _sample(values: ArrayLike) -> Floats:
