@@ -328,7 +328,6 @@ def _occupied(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
-
 def _how_on(folder: Path, journal: Journal) -> str:
     if not journal.steps:
         return f"nothing was written to {folder}; run it again"

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import ceil
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.errors import ProbeError
+from resnet_probe.training.batches import averaged
 from resnet_probe.training.recipe import Recipe
 from resnet_probe.training.team import Team
 
@@ -41,6 +43,7 @@ def refuse_unsuitable(
                 f"the network tells {classes} classes apart (0–{classes - 1})"
             )
     refuse_other_classes(train_set, test_set)
+    refuse_sizes(model, train_set, normalization, recipe)
     refuse_batch(model, train_set, recipe, team)
 
 
@@ -56,6 +59,22 @@ def refuse_other_classes(train_set: ImageSet, test_set: ImageSet) -> None:
                 f"class {number} is {one!r} in {train_set.name} and {other!r} in {test_set.name}: "
                 "these sets do not have the same classes"
             )
+
+
+def refuse_sizes(
+    model: nn.Module, train_set: ImageSet, normalization: Normalization, recipe: Recipe
+) -> None:
+    """Raise ProbeError for a schedule that does not end at full size, or starts too small."""
+    if recipe.resolution is None:
+        return
+    height = train_set.images.shape[2]
+    if recipe.resolution[-1] != height:
+        raise ProbeError(
+            f"a resolution that ends at {recipe.resolution[-1]} does not fit {train_set.name}: "
+            f"its images are {height} pixels high, and the last epochs are at full size"
+        )
+    first = averaged(train_set.images[:1], recipe.resolution[0])
+    head_size(model, replace(train_set, images=first, labels=train_set.labels[:1]), normalization)
 
 
 def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Team) -> None:

@@ -55,6 +55,10 @@ class Card:
     note : what a reader of its error must know about the images, e.g. ``stored as JPEG``
     test_data : where the test images are not the test split of ``data``, what they are
     effective_paths : how many random blocks each training step kept; None for all
+    precision : of the products in the training's convolutions; the errors are in float32
+    resolution : the heights of the images over the training; None for full size throughout. Where
+        there are some, the batch norms' statistics were estimated anew at full size, on training
+        images, as they were for effective paths
     also : how good it is on other images of the same kind
     """
 
@@ -75,6 +79,8 @@ class Card:
     note: str = ""
     test_data: str = ""
     effective_paths: int | None = None
+    precision: str = "float32"
+    resolution: tuple[int, ...] | None = None
     also: tuple[Evaluation, ...] = ()
 
     @property
@@ -109,6 +115,7 @@ class Card:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             known = {field.name for field in fields(cls)}
             kept = {key: value for key, value in entries.items() if key in known}
+            kept["resolution"] = tuple(kept["resolution"]) if kept.get("resolution") else None
             kept["also"] = tuple(Evaluation(**each) for each in kept.get("also", ()))
             return cls(**kept)
         except (OSError, ValueError, TypeError, AttributeError) as error:
