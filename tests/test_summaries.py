@@ -10,7 +10,7 @@ from resnet_probe.findings import (
     summarize_agreement,
     summarize_attribution,
     summarize_lens,
-    summarize_recalibration,
+    summarize_lesion,
     summarize_responses,
 )
 from resnet_probe.results import Result
@@ -132,7 +132,7 @@ def test_stale_statistics_in_words():
         restored_pct=lambda t: t["error_pct"] / 2,
         restored_p_value=1e-6,
     )
-    text = summarize_recalibration(Result("lesion", table, {"identity": {"recalibrate": 500}}))
+    text = summarize_lesion(Result("lesion", table, {"identity": {"recalibrate": 500}}))
     assert "on 500 training images: baseline 3.00 % instead of 6.00 %" in text
     assert "missing paths cost +0.20 points, paths and stale statistics together +0.40" in text
     assert "54 of 54 edits are significantly better so" in text

@@ -244,7 +244,7 @@ def recalibrated_errors(
     are the two baselines.  Raises ProbeError for a table without re-estimated statistics.
     """
     if "recalibrated_error_pct" not in table:
-        raise ProbeError("the table has no re-estimated statistics: ask for them (--recalibrate)")
+        raise ProbeError("the table has no re-estimated statistics: ask for them (recalibrate=)")
     whole, rows = baseline(table), edited(table)
     single = bool(((rows["kind"] == "delete") & (rows["edits"] == 1)).all())
     with style.theme():

@@ -13,7 +13,6 @@ from resnet_probe.findings.finding import Finding
 from resnet_probe.findings.lens import summarize_lens
 from resnet_probe.findings.lesion import summarize_lesion
 from resnet_probe.findings.paths import summarize_paths
-from resnet_probe.findings.recalibration import summarize_recalibration
 from resnet_probe.findings.residual_size import small_residuals
 from resnet_probe.findings.responses import summarize_responses
 from resnet_probe.findings.sentence import Sentence
@@ -34,6 +33,5 @@ __all__ = [
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",
-    "summarize_recalibration",
     "summarize_responses",
 ]

@@ -32,6 +32,8 @@ def summarize_lesion(result: Result) -> str:
             f"{near:,} of {int(table['images'].sum()):,} predictions are near-ties (two best "
             "logits within 1e-4): rounding may flip those, and no others"
         )
+    if "recalibrated_error_pct" in table:
+        lines += _recalibrated(result)
     return "\n".join(lines)
 
 
@@ -64,3 +66,26 @@ def _grouped(edited: pd.DataFrame, by: str, label: str) -> list[str]:
         spread = f"{low:6.2f} – {high:6.2f} %"
         lines.append(f"{key!s:>12}   {middle:9.2f} %    {spread}   {len(rows):5d}")
     return lines
+
+
+def _recalibrated(result: Result) -> list[str]:
+    """How much of the damage is the missing path, and how much the stale statistics."""
+    base, edited = result.table.iloc[0], result.table.iloc[1:]
+    images = result.identity.get("recalibrate", "")
+    stale, own = (median_interval(edited[c]) for c in ("error_pct", "recalibrated_error_pct"))
+    damage = stale.value - base["error_pct"]
+    left = own.value - base["recalibrated_error_pct"]
+    better = (holm(edited["restored_p_value"]) < LEVEL) & (edited["restored_pct"] > 0)
+    most = edited.nlargest(3, "restored_pct")
+    shown = ", ".join(
+        f"{row.blocks} ({row.error_pct:.2f} to {row.recalibrated_error_pct:.2f} %)"
+        for row in most.itertuples()
+    )
+    return [
+        f"batch-norm statistics re-estimated on {images} training images: baseline "
+        f"{base['recalibrated_error_pct']:.2f} % instead of {base['error_pct']:.2f} %",
+        f"median error of an edit {own.value:.2f} % instead of {stale.value:.2f} %: missing "
+        f"paths cost {left:+.2f} points, paths and stale statistics together {damage:+.2f}",
+        f"{int(better.sum())} of {len(edited)} edits are significantly better so (McNemar, "
+        f"Holm-corrected, p < {LEVEL:g}); most restored: {shown}",
+    ]

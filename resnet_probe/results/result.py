@@ -120,7 +120,7 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
             tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ProbeError(f"{folder} cannot be written: {reason}; choose another (--out)") from error
+        raise ProbeError(f"{folder} cannot be written: {reason}; choose another (out=)") from error
 
 
 def save_figure(figure: Drawn, path: str | Path) -> None:
@@ -146,9 +146,9 @@ def save_figure(figure: Drawn, path: str | Path) -> None:
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
     if folder.is_mount():
-        raise ProbeError(f"{folder} is a mount point: name a folder inside it (--out)")
+        raise ProbeError(f"{folder} is a mount point: name a folder inside it (out=)")
     if folder.exists() and not folder.is_dir():
-        raise ProbeError(f"{folder} is a file: choose another folder (--out)")
+        raise ProbeError(f"{folder} is a file: choose another folder (out=)")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names:
         return
@@ -157,15 +157,15 @@ def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
     except ProbeError as error:
         raise ProbeError(
             f"{folder} is not empty and does not say what made it ({error}): "
-            f"remove it or choose another folder (--out)"
+            f"remove it or choose another folder (out=)"
         ) from error
     ours = {provenance.FILE, *_entry(record, "files")}
     strange = [name for name in names if name not in ours]
     if strange:
-        raise ProbeError(f"{folder} holds {strange[0]}, which no run wrote: choose another (--out)")
+        raise ProbeError(f"{folder} holds {strange[0]}, which no run wrote: choose another (out=)")
     differs = provenance.difference(identity, _entry(record, "identity"))
     if differs:
-        raise ProbeError(f"{folder} holds another study: {differs}; choose another folder (--out)")
+        raise ProbeError(f"{folder} holds another study: {differs}; choose another folder (out=)")
 
 
 def _entry(record: Mapping[str, Any], key: str) -> dict[str, Any]:

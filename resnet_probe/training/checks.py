@@ -83,7 +83,7 @@ def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Te
     if recipe.batch > images:
         raise ProbeError(
             f"a batch of {recipe.batch} does not fit {train_set.name} ({train_set.split}), which "
-            f"holds {images} images: give --batch {images} or less"
+            f"holds {images} images: give batch={images} or less"
         )
     least = images // ceil(images / recipe.batch) // team.size
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
@@ -92,7 +92,7 @@ def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Te
         why = ", and batch norm needs two to have a variance" if normed else ""
         raise ProbeError(
             f"a batch of {recipe.batch} leaves steps of {least} images{among}{why}: "
-            "give a larger --batch"
+            "give a larger batch="
         )
 
 
@@ -128,6 +128,6 @@ def full_memory_said(batch: int, device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise ProbeError(
-                f"steps of {batch} images do not fit the memory of {device}: give a smaller --batch"
+                f"steps of {batch} images do not fit the memory of {device}: give a smaller batch="
             ) from error
         raise

@@ -122,7 +122,7 @@ def own_device(device: torch.device) -> torch.device:
     if place >= there:
         raise ProbeError(
             f"{os.environ['LOCAL_WORLD_SIZE']} processes were started on {there} CUDA devices: "
-            f"give torchrun --nproc-per-node {there}, or --device cpu"
+            f"give torchrun --nproc-per-node {there}, or device=cpu"
         )
     torch.cuda.set_device(place)
     return torch.device("cuda", place)
