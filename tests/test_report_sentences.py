@@ -38,10 +38,18 @@ def holm(p_values: pd.Series) -> np.ndarray:
 
 
 def ends_of_median(values: pd.Series) -> tuple[float, float, float]:
-    """The order statistics whose ranks a fair coin leaves out with probability 5 % at most."""
+    """Between the order statistics whose ranks a fair coin leaves out with probability 5 % or so.
+
+    Hettmansperger & Sheather 1986: λ = (n − k) I / (k + (n − 2k) I).
+    """
     ranked, n = sorted(values), len(values)
     k = max(k for k in range(n) if 2 * reference.binom.cdf(k - 1, n, 0.5) <= 0.05)
-    return float(np.median(ranked)), ranked[k - 1], ranked[n - k]
+    covered = [1 - 2 * reference.binom.cdf(i - 1, n, 0.5) for i in (k, k + 1)]
+    share = (covered[0] - 0.95) / (covered[0] - covered[1])
+    inner = (n - k) * share / (k + (n - 2 * k) * share)
+    low = (1 - inner) * ranked[k - 1] + inner * ranked[k]
+    high = (1 - inner) * ranked[n - k] + inner * ranked[n - k - 1]
+    return float(np.median(ranked)), low, high
 
 
 def said(finding: Finding) -> dict[str, float]:
