@@ -22,6 +22,7 @@ BEYOND = (
         ),
         why=f"{SEEDS}, at least 3 with 23 random blocks a mini-batch and 3 without "
         "(train --effective-paths 23)",
+        lacking=("effective-paths",),
     ),
     Beyond(
         name="veit2016/stochastic-depth",
@@ -32,6 +33,7 @@ BEYOND = (
                    "veit2016/stochastic-depth-110/delete/worst"),
         why="needs networks trained with and without stochastic depth "
         "(train --stochastic-depth 0.5), of which none is bundled",
+        lacking=("stochastic-depth",),
     ),
     Beyond(
         name="veit2016/imagenet",
@@ -42,13 +44,7 @@ BEYOND = (
                    "veit2016/preresnet200/delete/66"),
         why="needs the ImageNet validation images and a network trained on them "
         "(lesion --arch resnet152 --weights pretrained --data imagefolder:DIR)",
-    ),
-    Beyond(
-        name="veit2016/vgg-without-norm",
-        source="arXiv 1605.06431, section 4.1",
-        statement="Plain networks fail for want of shortcuts, not because of batch norm.",
-        wording="VGG without batch norm at chance",
-        why="needs a VGG trained without batch norm, of which none is bundled",
+        lacking=("imagenet",),
     ),
     Beyond(
         name="he2015/errors",
@@ -58,6 +54,7 @@ BEYOND = (
         published=("he2015/resnet20/error", "he2015/resnet56/error", "he2015/resnet110/error/mean",
                    "he2015/resnet110/error/sd"),
         why=f"{SEEDS}, on CIFAR-10",
+        lacking=(r"resnet20.*seed1",),
     ),
     Beyond(
         name="he2015/degradation",
@@ -67,6 +64,7 @@ BEYOND = (
         published=("he2015/plain18/imagenet-error", "he2015/plain34/imagenet-error",
                    "he2015/resnet18/imagenet-error", "he2015/resnet34/imagenet-error"),
         why=f"{SEEDS} and depth",
+        lacking=(r"plain\d+.*seed1",),
     ),
     Beyond(
         name="he2015/shortcut-options",
@@ -75,15 +73,7 @@ BEYOND = (
         wording="{:.2f}, {:.2f}, {:.2f} % for options A, B, C",
         published=tuple(f"he2015/resnet34/option-{kind}" for kind in "ABC"),
         why=f"{SEEDS}, on ImageNet",
-    ),
-    Beyond(
-        name="he2015/flops",
-        source="arXiv 1512.03385, table 1",
-        statement="Multiply-adds of the ImageNet networks.",
-        wording="{:.1f}, {:.1f}, {:.1f} billion at 50, 101, 152 layers",
-        published=tuple(f"he2015/resnet{depth}/flops" for depth in (50, 101, 152)),
-        why="needs the original stride in the first 1×1 layers; torchvision's networks have it in "
-        "the 3×3 layers",
+        lacking=("imagenet",),
     ),
     Beyond(
         name="he2016/shortcuts",
@@ -92,6 +82,7 @@ BEYOND = (
         wording="identity {:.2f} %, scaled {:.2f} %, 1×1 convolution {:.2f} %",
         published=("he2016/shortcut/identity", "he2016/shortcut/scaled", "he2016/shortcut/conv"),
         why=SEEDS,
+        lacking=("shortcut",),
     ),
     Beyond(
         name="he2016/orders",
@@ -100,6 +91,7 @@ BEYOND = (
         wording="{:.2f} against {:.2f} % at 110 layers",
         published=("he2016/order/full/110", "he2016/order/original/110"),
         why=f"{SEEDS}; at 110 layers the published difference is inside the noise between seeds",
+        lacking=("order", r"preresnet.*seed1"),
     ),
     Beyond(
         name="he2016/1001-layers",
@@ -108,6 +100,7 @@ BEYOND = (
         wording="{:.2f} instead of {:.2f} %",
         published=("he2016/1001/full", "he2016/1001/original"),
         why=SEEDS,
+        lacking=("resnet1001",),
     ),
     Beyond(
         name="torchvision/accuracy",
@@ -116,6 +109,7 @@ BEYOND = (
         wording="{:.2f} % (ResNet-18) to {:.2f} % (ResNet-152)",
         published=("torchvision/resnet18/v1", "torchvision/resnet152/v1"),
         why="needs the ImageNet validation images, and those weights",
+        lacking=("imagenet",),
     ),
     Beyond(
         name="balduzzi2017/shattered-gradients",
@@ -125,6 +119,7 @@ BEYOND = (
         wording="plain: white noise; residual: between white and brown noise",
         why="needs gradients along a line of images, which no study keeps: measured, with its "
         "interval, by analyses/balduzzi2017_gradient_autocorrelation.py",
+        lacking=(),
     ),
     Beyond(
         name="huang2016/error",
@@ -133,6 +128,7 @@ BEYOND = (
         wording="{:.2f} to {:.2f} %",
         published=("huang2016/constant-depth/error", "huang2016/stochastic-depth/error"),
         why=f"{SEEDS}, and long ones",
+        lacking=("stochastic-depth",),
     ),
     Beyond(
         name="srivastava2015/idle-layers",
@@ -140,6 +136,7 @@ BEYOND = (
         statement="Most layers of a highway network are idle on MNIST.",
         wording="deleting most layers changes nothing",
         why="needs a trained highway network, of which none is bundled, and MNIST",
+        lacking=("highway",),
     ),
     Beyond(
         name="lad2024/transformers",
@@ -148,5 +145,6 @@ BEYOND = (
         wording="{:.0f} to {:.0f} % of predictions kept, first and last layers worst",
         published=("lad2024/kept/least", "lad2024/kept/most"),
         why="needs a trained transformer, of which none is bundled (lesion --model takes one)",
+        lacking=("vit", "swin", "deit"),
     ),
 )  # fmt: skip

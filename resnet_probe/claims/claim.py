@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
+from resnet_probe import published
 from resnet_probe.claims.evidence import Chosen, Evidence
 from resnet_probe.errors import ProbeError
 from resnet_probe.findings.verdict import FAILS, HOLDS, UNDECIDED
 from resnet_probe.stats import Estimate
 
 KINDS = {
-    "exact": "arithmetic or a count: the same on any images",
+    "exact": "an identity, arithmetic or a count: it cannot fail, and is checked but no evidence",
     "shape": "an order, a sign or a form: any trained network of the right kind can test it",
     "number": "a number of one data set: only its own images can test it",
 }
@@ -83,15 +85,32 @@ def equal_to(value: float, *, rounding: float = 0.0) -> Bound:
     return Bound(value - rounding, value + rounding, rounding=rounding)
 
 
+@dataclass(frozen=True)
+class Passes:
+    """How often a rule passes, in percent of simulated studies in which the truth is `case`."""
+
+    pct: float
+    case: str
+
+
+@cache
+def _operating() -> dict[tuple[str, str], Passes]:
+    table = published.load("operating")
+    keys = zip(table["claim"], table["truth"], strict=True)
+    values = (Passes(*row) for row in zip(table["passes_pct"], table["case"], strict=True))
+    return dict(zip(keys, values, strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One published claim that some network can test.
 
     `published` names rows of the published table `claims`, `wording` shows them with `{}` for each
-    value, or says in words what the source shows; `rule` says what is measured, `bound` what the
-    claim asks of it. `choose` picks the tables that it needs from the evidence and raises
-    `NotHere` where they are not there; `measure` turns them into an estimate at a confidence.
-    `network` and `data` are the source's own, so that a ledger can say where ours differ.
+    value, or says in words what the source shows; `rule` says what is measured, and over what its
+    interval is, `bound` what the claim asks of it.  `choose` picks what it is judged on from the
+    evidence, once for each network or set of networks, and raises `NotHere` where there is none;
+    `measure` turns that into an estimate at a confidence.  `network` and `data` are the source's
+    own, so that a ledger can say where ours differ.
     """
 
     name: str
@@ -103,7 +122,7 @@ class Claim:
     rule: str
     unit: str
     bound: Bound
-    choose: Callable[[Evidence], Chosen] = field(repr=False)
+    choose: Callable[[Evidence], list[Chosen]] = field(repr=False)
     measure: Callable[[Chosen, float], Estimate] = field(repr=False)
     network: str = ""
     data: str = "cifar10"
@@ -112,10 +131,35 @@ class Claim:
         if self.kind not in KINDS:
             raise ProbeError(f"claim {self.name}: no kind {self.kind!r}: there are {list(KINDS)}")
 
+    @property
+    def passes_true(self) -> Passes | None:
+        """How often the rule passes where the claim is true; None for an identity."""
+        return _operating().get((self.name, "true"))
+
+    @property
+    def passes_false(self) -> Passes | None:
+        """How often it passes where the claim is false."""
+        return _operating().get((self.name, "false"))
+
+    @property
+    def rule_in_full(self) -> str:
+        """The rule, and how often it passes where it should and where it should not."""
+        right, wrong = self.passes_true, self.passes_false
+        if right is None or wrong is None:
+            return self.rule
+        return (
+            f"{self.rule} Of simulated studies it passes {right.pct:g} % where the claim is true "
+            f"({right.case}), {wrong.pct:g} % where it is false ({wrong.case})."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Beyond:
-    """A published claim that nothing which comes with this package can test; `why` says so."""
+    """A published claim that nothing which comes with this package can test; `why` says so.
+
+    `lacking` is what would make it testable: patterns of which none is found in the name or the
+    training command of any bundled network.
+    """
 
     name: str
     source: str
@@ -123,3 +167,4 @@ class Beyond:
     wording: str
     published: tuple[str, ...] = ()
     why: str
+    lacking: tuple[str, ...]

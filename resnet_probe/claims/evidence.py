@@ -1,33 +1,39 @@
-"""The tables that claims are judged on, and how a claim finds those that it needs.
+"""The tables that claims are judged on, and how a claim finds those that it is about.
 
 A study's result says in its provenance which network and images it is of; here results of several
-networks are taken apart, so that every piece of evidence is one study of one network.
+networks are taken apart, so that every exhibit is one study of one network.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from resnet_probe.results import Result
 
-CLASSES = {"digits": 10, "cifar10": 10, "fashion_mnist": 10, "cifar100": 100}
-
-
 INITIAL = "responses-init"
+BUNDLED = ("", "bundled ", "initial, ")
+"""How the name of weights begins that a network's own name is enough for."""
 
 
 class NotHere(Exception):
     """The evidence for a claim is missing; the message says what would be needed."""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One study of one network: its table and what the provenance says of both."""
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """One study of one network: its table, and what the provenance says of both.
+
+    `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image.
+    """
 
     study: str
     arch: str
@@ -37,6 +43,8 @@ class Piece:
     data: str
     note: str = ""
     classes: int | None = None
+    weights: str = ""
+    outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def family(self) -> str:
@@ -51,119 +59,187 @@ class Piece:
         return int(found.group(1)) if found else 0
 
     @property
+    def base(self) -> str:
+        """The name without options."""
+        return self.arch.partition(":")[0]
+
+    @property
     def images(self) -> int:
         """How many images the table is about; 0 where it is about none."""
         return int(self.table["images"].max()) if "images" in self.table else 0
 
+    @property
+    def network(self) -> str:
+        """The architecture, and whose weights it has where they are not the bundled ones."""
+        known = any(self.weights.startswith(word) for word in BUNDLED if word) or not self.weights
+        return self.arch if known else f"{self.arch} ({self.weights})"
+
+    @property
+    def images_called(self) -> str:
+        """The data in words: of a file or folder, its own name and its parent's are enough."""
+        name = self.data
+        if ":" in name:
+            name = "/".join(PurePath(name.partition(":")[2]).parts[-2:])
+        return name + (f" ({self.note})" if self.note else "")
+
+    @property
+    def on(self) -> str:
+        """Which network on which images."""
+        return f"{self.network} on {self.images_called}"
+
+    @cached_property
+    def differences(self) -> NDArray[np.int8]:
+        """int8 `[edits, images]`, a row a row of the table but the baseline.
+
+        1 where only the whole network is right, −1 where only the edited one is.
+        """
+        if "answer" not in self.outcomes:
+            raise NotHere(
+                f"needs what every edit does to every image: the {self.study} of {self.network} "
+                "did not keep it"
+            )
+        right = (self.outcomes["answer"] == self.outcomes["labels"]).astype(np.int8)
+        return right[:1] - right[1:]
+
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pieces that one claim is judged on, in the order in which its rule takes them."""
+    """The exhibits that one verdict is about, in the order in which the claim's rule takes them."""
 
-    pieces: tuple[Piece, ...]
+    exhibits: tuple[Exhibit, ...]
     note: str = ""
 
     @property
-    def first(self) -> Piece:
-        return self.pieces[0]
+    def first(self) -> Exhibit:
+        return self.exhibits[0]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network on its images, once."""
+        return tuple(dict.fromkeys(exhibit.on for exhibit in self.exhibits))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All pieces that there are."""
+    """All exhibits that there are."""
 
-    pieces: tuple[Piece, ...]
+    exhibits: tuple[Exhibit, ...]
 
     @classmethod
     def of(cls, results: Iterable[Result]) -> Evidence:
-        """From the results of studies; one of several networks gives several pieces.
+        """From the results of studies; one of several networks gives several exhibits.
 
-        Responses of one network at several initial weights are one piece, a `seed` each.
+        Responses of one network at several initial weights are one exhibit, a `seed` each.
         """
-        found: dict[tuple[str, str], list[Piece]] = {}
-        for place, piece in enumerate(piece for result in results for piece in _pieces(result)):
-            initial = piece.study == INITIAL
-            found.setdefault((piece.study, piece.arch if initial else str(place)), []).append(piece)
-        return cls(tuple(_one_piece(pieces) for pieces in found.values()))
+        found: dict[tuple[str, ...], list[Exhibit]] = {}
+        for place, each in enumerate(each for result in results for each in _exhibits(result)):
+            initial = each.study == INITIAL
+            key = (each.arch, each.data) if initial else (str(place),)
+            found.setdefault((each.study, *key), []).append(each)
+        return cls(tuple(_as_one(same) for same in found.values()))
 
-    def all(self, study: str) -> list[Piece]:
-        return [piece for piece in self.pieces if piece.study == study]
-
-
-Chooser = Callable[[Evidence], Chosen]
+    def all(self, study: str) -> list[Exhibit]:
+        return [exhibit for exhibit in self.exhibits if exhibit.study == study]
 
 
-def one(
+Chooser = Callable[[Evidence], list[Chosen]]
+"""What a claim is judged on: one `Chosen` a verdict; raises `NotHere` where there is none."""
+
+
+def each(
     study: str,
-    *names: str,
+    *,
     least: int = 1,
     most: int | None = None,
     residual: bool = True,
     family: str = "",
+    arch: str = "",
 ) -> Chooser:
-    """The first of `names` that was studied, else any network of that kind.
+    """Every network of a kind that was studied.
 
     A network is of the kind if it is residual (or plain), has `least` to `most` blocks, and is of
-    that family, where one is named.
+    that family, and that architecture but for its options, where one is named.
     """
 
-    def fits(piece: Piece) -> bool:
-        right = piece.residual == residual and family in ("", piece.family)
-        return right and least <= piece.blocks and (most is None or piece.blocks <= most)
+    def fits(found: Exhibit) -> bool:
+        right = found.residual == residual and family in ("", found.family)
+        named = arch in ("", found.base)
+        return right and named and least <= found.blocks and (most is None or found.blocks <= most)
 
-    def choose(evidence: Evidence) -> Chosen:
-        found = [piece for piece in evidence.all(study) if fits(piece)]
+    def choose(evidence: Evidence) -> list[Chosen]:
+        found = [exhibit for exhibit in evidence.all(study) if fits(exhibit)]
         if not found:
-            there = ", ".join(f"{p.arch} ({p.blocks})" for p in evidence.all(study))
-            kind = _kind(residual, least, most, family)
+            there = ", ".join(f"{e.arch} ({e.blocks})" for e in evidence.all(study))
+            kind = arch and f"a {arch}" or _kind(residual, least, most, family)
             raise NotHere(f"needs {study} of {kind}" + (f"; there is {there}" if there else ""))
-        named = [piece for name in names for piece in found if _base(piece) == name]
-        return Chosen(((named or found)[0],))
+        return [Chosen((exhibit,)) for exhibit in found]
 
     return choose
 
 
-def series(study: str, *families: str, least: int = 2) -> Chooser:
-    """All depths of a residual family, the shallow first; the first family with enough depths."""
+def series(study: str, *, least: int = 2) -> Chooser:
+    """The depths of each residual family on the same images, the shallow first.
 
-    def choose(evidence: Evidence) -> Chosen:
-        for family in families:
-            found = [p for p in evidence.all(study) if p.family == family and p.residual]
-            depths = sorted({p.depth: p for p in found}.values(), key=lambda piece: piece.depth)
-            if len(depths) >= least:
-                return Chosen(tuple(depths))
-        name = families[-1]
-        raise NotHere(f"needs {study} of {least} depths, such as {name}20 and {name}56")
+    Of several networks of one depth it takes the last that was given.
+    """
 
-    return choose
-
-
-def pair(study: str) -> Chooser:
-    """A residual network and the plain one of the same depth."""
-
-    def choose(evidence: Evidence) -> Chosen:
-        found = evidence.all(study)
-        for residual in (p for p in found if p.residual and p.family == "resnet"):
-            for plain in (p for p in found if p.family == "plain"):
-                if plain.depth == residual.depth:
-                    return Chosen((residual, plain))
-        raise NotHere(f"needs {study} of a residual and a plain network of one depth")
+    def choose(evidence: Evidence) -> list[Chosen]:
+        groups: dict[tuple[str, str], dict[int, Exhibit]] = {}
+        for exhibit in evidence.all(study):
+            if exhibit.residual and exhibit.depth:
+                group = groups.setdefault((exhibit.family, exhibit.images_called), {})
+                group[exhibit.depth] = exhibit
+        found = [
+            Chosen(tuple(group[depth] for depth in sorted(group)))
+            for group in groups.values()
+            if len(group) >= least
+        ]
+        if not found:
+            raise NotHere(f"needs {study} of {least} depths of one family, on the same images")
+        return found
 
     return choose
 
 
-def together(*choosers: Chooser) -> Chooser:
-    """What each of the choosers picks, one after the other."""
+def pairs(study: str) -> Chooser:
+    """Each residual network with each plain one of the same depth, on the same images."""
 
-    def choose(evidence: Evidence) -> Chosen:
-        chosen = [chooser(evidence) for chooser in choosers]
-        return Chosen(tuple(piece for part in chosen for piece in part.pieces))
+    def choose(evidence: Evidence) -> list[Chosen]:
+        found = [
+            Chosen((residual, plain))
+            for residual in evidence.all(study)
+            for plain in evidence.all(study)
+            if residual.residual
+            and plain.family == "plain"
+            and plain.depth == residual.depth
+            and plain.images_called == residual.images_called
+        ]
+        if not found:
+            raise NotHere(f"needs {study} of a residual and a plain network of one depth")
+        return found
 
     return choose
 
 
-def _base(piece: Piece) -> str:
-    return piece.arch.partition(":")[0]
+def both(one: Chooser, other: Chooser) -> Chooser:
+    """For each network that both find, what the one and then the other finds of it."""
+
+    def choose(evidence: Evidence) -> list[Chosen]:
+        second = {chosen.first.on: chosen.exhibits for chosen in other(evidence)}
+        found = [
+            Chosen((*chosen.exhibits, *second[chosen.first.on]))
+            for chosen in one(evidence)
+            if chosen.first.on in second
+        ]
+        if not found:
+            raise NotHere("needs both studies of one network")
+        return found
+
+    return choose
+
+
+def same_images(exhibit: Exhibit, data: str) -> bool:
+    return exhibit.data == data and "JPEG" not in exhibit.note
 
 
 def _kind(residual: bool, least: int, most: int | None, family: str) -> str:
@@ -175,38 +251,46 @@ def _kind(residual: bool, least: int, most: int | None, family: str) -> str:
     return f"{what} of at least {least} blocks" if least > 1 else what
 
 
-def _pieces(result: Result) -> list[Piece]:
+def _exhibits(result: Result) -> list[Exhibit]:
     record, identity = result.provenance, result.identity
     table = result.table
     archs = [str(identity.get("arch", ""))]
     if "arch" in table and table["arch"].nunique() > 1:
         archs = [str(arch) for arch in dict.fromkeys(table["arch"])]
-    data = str(identity.get("data", ""))
+    weights = str(identity.get("weights") or "")
     return [
-        Piece(
+        Exhibit(
             study=_study(result),
             arch=arch,
             table=table[table["arch"] == arch].reset_index(drop=True) if len(archs) > 1 else table,
             blocks=int(_nth(record.get("blocks"), place) or 0),
             residual=bool(_nth(record.get("residual", True), place)),
-            data=data,
+            data=str(identity.get("data", "")),
             note=str(identity.get("data_note") or ""),
-            classes=record.get("classes") or CLASSES.get(data),
+            classes=record.get("classes"),
+            weights=_of_one(weights, place, len(archs)),
+            outcomes=result.outcomes if len(archs) == 1 else {},
         )
         for place, arch in enumerate(archs)
     ]
 
 
-def _one_piece(pieces: list[Piece]) -> Piece:
-    if len(pieces) == 1 and (pieces[0].study != INITIAL or "seed" in pieces[0].table):
-        return pieces[0]
-    tables = [piece.table.assign(seed=place) for place, piece in enumerate(pieces)]
-    return replace(pieces[0], table=pd.concat(tables, ignore_index=True))
+def _as_one(same: list[Exhibit]) -> Exhibit:
+    if len(same) == 1 and (same[0].study != INITIAL or "seed" in same[0].table):
+        return same[0]
+    tables = [exhibit.table.assign(seed=place) for place, exhibit in enumerate(same)]
+    return replace(same[0], table=pd.concat(tables, ignore_index=True))
 
 
 def _study(result: Result) -> str:
     """The study's name; responses of fresh networks are evidence of another kind."""
     return INITIAL if result.identity.get("init") else result.study
+
+
+def _of_one(weights: str, place: int, count: int) -> str:
+    """Of the weights of several networks, which an identity lists, those of one."""
+    listed = weights.split(", ")
+    return listed[place] if count > 1 and len(listed) == count else weights
 
 
 def _nth(value: Any, place: int) -> Any:

@@ -6,41 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
-from resnet_probe.claims.evidence import Chosen, NotHere, Piece
+from resnet_probe.claims.evidence import Chosen, Exhibit, NotHere
 from resnet_probe.stats import Estimate, Floats, path_lengths, wilson
 from resnet_probe.stats import bootstrap as intervals
 
 MASS = 0.9
 """Of count × norm: what the effective paths carry."""
-
-
-def path_mean(chosen: Chosen, confidence: float) -> Estimate:
-    """Mean length of all paths, in blocks: exact."""
-    share = path_lengths.share_of_paths(chosen.first.blocks)
-    return intervals.exact(round(float(share @ np.arange(len(share))), 9))
-
-
-def path_sd(chosen: Chosen, confidence: float) -> Estimate:
-    """Standard deviation of the length of all paths, in blocks: exact."""
-    share = path_lengths.share_of_paths(chosen.first.blocks)
-    places = np.arange(len(share))
-    mean = float(share @ places)
-    return intervals.exact(float(np.sqrt(share @ (places - mean) ** 2)))
-
-
-def share_of_lengths(first: int, last: int) -> Callable[[Chosen, float], Estimate]:
-    """A measure: percent of all paths with `first` to `last` blocks, exact."""
-
-    def measure(chosen: Chosen, confidence: float) -> Estimate:
-        rows = path_lengths.by_length(chosen.first.table, "exact", "norm_of_sum")
-        if rows.empty:
-            raise NotHere("needs paths --method exact")
-        found = rows.loc[rows["length"].between(first, last), "paths_share"]
-        return intervals.exact(100 * float(found.sum()))
-
-    return measure
 
 
 def decay_factor(chosen: Chosen, confidence: float) -> Estimate:
@@ -71,36 +45,37 @@ def carried_between(first: int, last: int) -> Callable[[Chosen, float], Estimate
 
 def carried_below_average(chosen: Chosen, confidence: float) -> Estimate:
     """Percent of count × norm in paths shorter than the average path, N/2 blocks."""
-    piece = chosen.first
-    short = np.arange(piece.blocks + 1) < piece.blocks / 2
-    return _of_carried(piece, lambda w: 100 * w[:, short].sum(axis=1), confidence)
+    exhibit = chosen.first
+    short = np.arange(exhibit.blocks + 1) < exhibit.blocks / 2
+    return _of_carried(exhibit, lambda w: 100 * w[:, short].sum(axis=1), confidence)
 
 
 def effective_share(chosen: Chosen, confidence: float) -> Estimate:
     """Percent of all paths inside the narrowest lengths that hold `MASS` of count × norm."""
-    piece = chosen.first
-    share = path_lengths.share_of_paths(piece.blocks)
+    exhibit = chosen.first
+    share = np.concatenate([[0.0], np.cumsum(path_lengths.share_of_paths(exhibit.blocks))])
 
     def of(weights: Floats) -> Floats:
-        found = [path_lengths.window(row, MASS) for row in weights[:1000]]
-        return np.array([100 * share[w.first : w.last + 1].sum() for w in found])
+        first, width = windows(weights, MASS)
+        return np.asarray(100 * (share[first + width] - share[first]), dtype=np.float64)
 
-    return _of_carried(piece, of, confidence)
+    return _of_carried(exhibit, of, confidence)
 
 
-def identity_term(chosen: Chosen, confidence: float) -> Estimate:
-    """‖identity term‖ / ‖gradient‖ at the block where it is smallest, mean over images."""
-    table = chosen.first.table
-    rows = table[(table["quantity"] == "norm_of_sum") & (table["length"] == 0)]
-    if rows.empty:
-        raise NotHere("needs paths --method exact")
-    if (rows["relative"] == 0).any():
-        return intervals.exact(0.0)
-    if rows["relative"].isna().any():  # a block that no gradient reaches
-        return Estimate(np.nan, np.nan, np.nan)
-    freedom = float(rows["images"].max()) - 1
-    logs, errors = _logs(rows, freedom)
-    return Estimate(*np.exp(intervals.least(logs, errors, freedom, confidence)))
+def windows(weights: Floats, share: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(first length, how many) of `path_lengths.window`, for each row of `[times, lengths]`."""
+    rows = np.arange(len(weights))
+    sums = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
+    sums = np.concatenate([np.zeros((len(sums), 1)), sums], axis=1)
+    first, width = np.zeros(len(sums), dtype=np.intp), np.zeros(len(sums), dtype=np.intp)
+    for size in range(1, sums.shape[1]):
+        held = sums[:, size:] - sums[:, :-size]
+        best = held.argmax(axis=1)
+        new = (width == 0) & (held[rows, best] >= share - 1e-12)
+        first[new], width[new] = best[new], size
+        if width.all():
+            break
+    return first, width
 
 
 def not_cancelled(chosen: Chosen, confidence: float) -> Estimate:
@@ -118,9 +93,9 @@ def not_cancelled(chosen: Chosen, confidence: float) -> Estimate:
     )
 
 
-def _of_norms(piece: Piece, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
+def _of_norms(exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
     """A statistic `[times, lengths] -> [times]` of the log norms of sampled paths."""
-    rows = path_lengths.by_length(piece.table, "sample", "mean_norm")
+    rows = path_lengths.by_length(exhibit.table, "sample", "mean_norm")
     rows = rows[rows["relative"] > 0]
     if len(rows) < 3:
         raise NotHere("needs paths --method sample")
@@ -128,16 +103,16 @@ def _of_norms(piece: Piece, statistic: Callable[[Floats], Floats], confidence: f
     return intervals.perturbed(logs, errors, statistic, confidence)
 
 
-def _of_carried(piece: Piece, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
+def _of_carried(exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
     """The same of the share that each length has in count × norm."""
-    counts = np.log(10) * path_lengths.log10_paths(piece.blocks)
+    counts = np.log(10) * path_lengths.log10_paths(exhibit.blocks)
 
     def of(logs: Floats) -> Floats:
         total = logs + counts[: logs.shape[1]]
         weights = np.exp(total - total.max(axis=1, keepdims=True))
         return statistic(weights / weights.sum(axis=1, keepdims=True))
 
-    return _of_norms(piece, of, confidence)
+    return _of_norms(exhibit, of, confidence)
 
 
 def _fit(logs: Floats) -> tuple[Floats, Floats]:

@@ -1,27 +1,71 @@
-"""The claims of later papers on how residual networks work, and the rules that judge them."""
+"""The claims of He et al. and of later papers on how residual networks work, and their rules."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from resnet_probe.claims import sizes
-from resnet_probe.claims.claim import Claim, above, at_most, below, between
-from resnet_probe.claims.evidence import one, series
+from resnet_probe.claims import gradients, sizes
+from resnet_probe.claims.claim import Claim, above, at_least, at_most, below, between
+from resnet_probe.claims.evidence import each, pairs, series
+from resnet_probe.findings.verdict import SMALL
 
+FIRST = "arXiv 1512.03385"
+SECOND = "arXiv 1603.05027"
 JASTRZEBSKI = "arXiv 1710.04773"
 CHANG = "arXiv 1710.10348"
 GREFF = "arXiv 1612.07771"
 DE_SMITH = "arXiv 2002.10444"
-MEANS = (
-    "Interval: parametric bootstrap over the means of the blocks, from images; one training each."
-)
+MEANS = "Interval: over images, these blocks, parametric bootstrap over the means of the blocks."
+JACKKNIFE = "Interval: over images, a jackknife."
+DEPTHS = 5
+"""Networks from which on the scatter about a line says how straight it is."""
 
 shape = partial(Claim, kind="shape")
 number = partial(Claim, kind="number")
-deepest = one("responses", "resnet110", "preresnet110", "resnet56", least=12)
-fresh = one("responses-init", "preresnet110", least=12)
+blocks = each("responses")
+fresh = each("responses-init", least=12)
 
 CLAIMS = (
+    shape(
+        name="he2015/responses/plain",
+        source=f"{FIRST}, section 4.2, figure 7",
+        statement="Residual networks have smaller responses than plain ones.",
+        wording="residual below plain",
+        rule="Standard deviation behind batch norm, mean over the layers: that of the plain "
+        f"network less that of the residual one of the same depth, above 0. {JACKKNIFE}",
+        unit="std",
+        bound=above(0),
+        choose=pairs("responses"),
+        measure=sizes.std_below_plain,
+        network="resnet20 and plain20, resnet56 and plain56",
+    ),
+    shape(
+        name="he2015/responses/depth",
+        source=f"{FIRST}, section 4.2, figure 7",
+        statement="The deeper a residual network, the smaller its responses.",
+        wording="20 > 56 > 110 layers",
+        rule="The same mean falls from each depth to the next: the smallest fall is above 0. "
+        + JACKKNIFE,
+        unit="std",
+        bound=above(0),
+        choose=series("responses"),
+        measure=sizes.std_falls,
+        network="resnet20, resnet56, resnet110",
+    ),
+    shape(
+        name="he2016/no-cancellation",
+        source=f"{SECOND}, section 2",
+        statement="The rest of the gradient does not cancel its identity term for a whole "
+        "mini-batch.",
+        wording="∂/∂x_l Σ F is not always −1",
+        rule="The share of images for which the rest is not within 0.5 of −1 times the identity "
+        "term, at the block where it is smallest: at least half. Wilson interval over images.",
+        unit="% of images",
+        bound=at_least(50),
+        choose=each("paths"),
+        measure=gradients.not_cancelled,
+        network="preresnet110",
+    ),
     shape(
         name="jastrzebski2018/cosine",
         source=f"{JASTRZEBSKI}, section 4",
@@ -31,7 +75,7 @@ CLAIMS = (
         "below 0. Interval of that maximum over images, joint over blocks at its lower end.",
         unit="cosine",
         bound=below(0),
-        choose=deepest,
+        choose=blocks,
         measure=sizes.largest_cosine,
         network="resnet110",
     ),
@@ -44,7 +88,7 @@ CLAIMS = (
         rule="The same cosine at the last block, −0.15 to −0.05. Interval over images.",
         unit="cosine",
         bound=between(-0.15, -0.05),
-        choose=deepest,
+        choose=blocks,
         measure=sizes.last_cosine,
         network="resnet110",
     ),
@@ -57,7 +101,7 @@ CLAIMS = (
         f"stages: below 0. {MEANS}",
         unit="ρ",
         bound=below(0),
-        choose=deepest,
+        choose=blocks,
         measure=sizes.ratio_trend,
         network="resnet110",
     ),
@@ -66,34 +110,36 @@ CLAIMS = (
         source=f"{CHANG}, section 3",
         statement="The more blocks, the smaller each residual.",
         wording="mean ‖F‖ falls with N",
-        rule="p in mean ‖F‖/‖shortcut‖ ∝ N^p over networks of N blocks, a line through the logs: "
-        f"below 0. {MEANS}",
-        unit="exponent",
-        bound=below(0),
-        choose=series("responses", "resnet"),
-        measure=sizes.ratio_exponent,
+        rule="The mean of ‖F‖/‖shortcut‖ falls from each depth to the next: the smallest fall of "
+        f"its logarithm is above 0. {MEANS}",
+        unit="log ratio",
+        bound=above(0),
+        choose=series("responses"),
+        measure=sizes.ratio_falls,
     ),
     shape(
         name="chang2018/inverse",
         source=f"{CHANG}, section 3",
         statement="…in proportion to 1/N.",
         wording="mean ‖F‖ ∝ 1/N",
-        rule="The same p nearer to −1 than to 0 or −2: −1.5 to −0.5. " + MEANS,
+        rule="p in mean ‖F‖/‖shortcut‖ ∝ N^p over networks of N blocks, a line through the logs: "
+        "−1 to within a quarter. Interval: Student's t over networks, from their scatter about the "
+        f"line; with fewer than {DEPTHS} of them it decides nothing.",
         unit="exponent",
-        bound=between(-1.5, -0.5),
-        choose=series("responses", "resnet", least=3),
+        bound=between(-1.25, -0.75),
+        choose=series("responses", least=DEPTHS),
         measure=sizes.ratio_exponent,
     ),
     shape(
         name="chang2018/tiny",
         source=f"{CHANG}, section 3",
-        statement="Residuals are tiny beside their input, except in the first block of a stage.",
+        statement="Residuals are small beside their input, except in the first block of a stage.",
         wording="‖F‖ ≪ ‖h‖",
         rule="Median ‖F‖/‖shortcut‖ of the blocks that are not the first of their stage, at most "
-        f"0.1. {MEANS}",
+        f"{SMALL:g}. {MEANS}",
         unit="ratio",
-        bound=at_most(0.1),
-        choose=deepest,
+        bound=at_most(SMALL),
+        choose=blocks,
         measure=sizes.median_ratio_inside,
     ),
     shape(
@@ -105,7 +151,7 @@ CLAIMS = (
         f"over the stages: above 0. {MEANS}",
         unit="ratio",
         bound=above(0),
-        choose=deepest,
+        choose=blocks,
         measure=sizes.first_above_rest,
     ),
     shape(
@@ -117,7 +163,7 @@ CLAIMS = (
         f"left out, the largest over the stages: below 0. {MEANS}",
         unit="ρ",
         bound=below(0),
-        choose=deepest,
+        choose=blocks,
         measure=sizes.deviation_trend,
     ),
     shape(

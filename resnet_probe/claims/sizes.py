@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from resnet_probe.claims.evidence import Chosen, NotHere, Piece
+from resnet_probe.claims.evidence import Chosen, Exhibit, NotHere
+from resnet_probe.claims.lesions import smallest
 from resnet_probe.stats import Estimate, Floats, mean_interval
 from resnet_probe.stats import bootstrap as intervals
 
@@ -22,14 +23,17 @@ ENOUGH = 4
 
 def std_falls(chosen: Chosen, confidence: float) -> Estimate:
     """The smallest fall of the mean response from one depth to the next deeper."""
-    level = intervals.joint(confidence, len(chosen.pieces) - 1)
-    found = [_response(piece, level) for piece in chosen.pieces]
-    return intervals.least_of([intervals.difference(a, b) for a, b in pairwise(found)])
+
+    def falls(level: float) -> list[Estimate]:
+        found = [_response(exhibit, level) for exhibit in chosen.exhibits]
+        return [intervals.difference(one, other) for one, other in pairwise(found)]
+
+    return smallest(falls, len(chosen.exhibits) - 1, confidence)
 
 
 def std_below_plain(chosen: Chosen, confidence: float) -> Estimate:
     """Mean response of the plain network less that of the residual one of the same depth."""
-    residual, plain = (_response(piece, confidence) for piece in chosen.pieces)
+    residual, plain = (_response(exhibit, confidence) for exhibit in chosen.exhibits)
     return intervals.difference(plain, residual)
 
 
@@ -58,21 +62,26 @@ def deviation_trend(chosen: Chosen, confidence: float) -> Estimate:
     return _largest_trend(chosen.first, "stage_deviation", confidence, without_last=True)
 
 
+def ratio_falls(chosen: Chosen, confidence: float) -> Estimate:
+    """By what the mean ‖F‖/‖shortcut‖ shrinks from one depth to the next, the least log factor."""
+
+    def falls(level: float) -> list[Estimate]:
+        found = [_log_mean_ratio(exhibit, level) for exhibit in chosen.exhibits]
+        return [intervals.difference(one, other) for one, other in pairwise(found)]
+
+    return smallest(falls, len(chosen.exhibits) - 1, confidence)
+
+
 def ratio_exponent(chosen: Chosen, confidence: float) -> Estimate:
-    """p in mean ‖F‖/‖shortcut‖ ∝ N^p, N the number of blocks, over several depths."""
-    parts = [_of(piece, "ratio") for piece in chosen.pieces]
-    sizes = [len(rows) for rows, _, _ in parts]
-    places = np.log([piece.blocks for piece in chosen.pieces])
-    ends = np.cumsum([0, *sizes])
+    """p in mean ‖F‖/‖shortcut‖ ∝ N^p, N the number of blocks, over several depths.
 
-    def slope(drawn: NDArray[np.float64]) -> Floats:
-        means = [drawn[:, a:b].mean(axis=1) for a, b in pairwise(ends)]
-        logs = np.log(np.maximum(np.stack(means, axis=1), 1e-12))
-        return _slope(logs, places)
-
-    values = np.concatenate([rows["value"] for rows, _, _ in parts])
-    errors = np.concatenate([found for _, found, _ in parts])
-    return intervals.perturbed(values, errors, slope, confidence)
+    The interval is over networks: Student's, from how far they lie off the line.
+    """
+    places = np.log([exhibit.blocks for exhibit in chosen.exhibits])
+    logs = np.array([_log_mean_ratio(exhibit, confidence).value for exhibit in chosen.exhibits])
+    line = stats.linregress(places, logs)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(logs) - 2) * line.stderr)
+    return Estimate(float(line.slope), float(line.slope) - half, float(line.slope) + half)
 
 
 def median_ratio_inside(chosen: Chosen, confidence: float) -> Estimate:
@@ -121,10 +130,20 @@ def variance_resets(chosen: Chosen, confidence: float) -> Estimate:
     return _over_seeds(chosen.first, smallest, confidence)
 
 
+def _log_mean_ratio(exhibit: Exhibit, confidence: float) -> Estimate:
+    """log of the mean of ‖F‖/‖shortcut‖ over the blocks, with its interval over images."""
+    rows, errors, _ = _of(exhibit, "ratio")
+
+    def log_mean(drawn: NDArray[np.float64]) -> Floats:
+        return np.asarray(np.log(np.maximum(drawn.mean(axis=1), 1e-12)), dtype=np.float64)
+
+    return intervals.perturbed(rows["value"], errors, log_mean, confidence)
+
+
 def _largest_trend(
-    piece: Piece, quantity: str, confidence: float, *, without_last: bool = False
+    exhibit: Exhibit, quantity: str, confidence: float, *, without_last: bool = False
 ) -> Estimate:
-    rows, errors, _ = _of(piece, quantity)
+    rows, errors, _ = _of(exhibit, quantity)
     stages = [places[: len(places) - without_last] for places in _stages(rows, ENOUGH)]
 
     def largest(drawn: NDArray[np.float64]) -> Floats:
@@ -141,23 +160,23 @@ def _stages(rows: pd.DataFrame, enough: int) -> list[NDArray[np.intp]]:
     return found
 
 
-def _of(piece: Piece, quantity: str) -> tuple[pd.DataFrame, Floats, float]:
+def _of(exhibit: Exhibit, quantity: str) -> tuple[pd.DataFrame, Floats, float]:
     """(rows of a quantity that every image has, standard errors, degrees of freedom)."""
-    table = piece.table
+    table = exhibit.table
     rows = table[(table["quantity"] == quantity) & table["value"].notna()].reset_index(drop=True)
     if rows.empty:
-        raise NotHere(f"needs {quantity} of a residual network: {piece.arch} has none")
-    freedom = float(piece.images - 1)
+        raise NotHere(f"needs {quantity} of a residual network: {exhibit.arch} has none")
+    freedom = float(exhibit.images - 1)
     return rows, _errors(rows, freedom), freedom
 
 
-def _response(piece: Piece, confidence: float) -> Estimate:
-    table = piece.table
+def _response(exhibit: Exhibit, confidence: float) -> Estimate:
+    table = exhibit.table
     layers = table[table["place"] == "layer"]
     if not (layers["taken"] == "norm").all():
-        raise NotHere(f"needs a batch norm behind every layer: {piece.arch} has not")
+        raise NotHere(f"needs a batch norm behind every layer: {exhibit.arch} has not")
     row = table[table["place"] == "network"].reset_index(drop=True)
-    freedom = float(min(GROUPS, piece.images) - 1)
+    freedom = float(min(GROUPS, exhibit.images) - 1)
     return intervals.greatest(row["value"], _errors(row, freedom), freedom, confidence)
 
 
@@ -168,9 +187,9 @@ def _errors(rows: pd.DataFrame, freedom: float) -> Floats:
 
 
 def _over_seeds(
-    piece: Piece, statistic: Callable[[pd.DataFrame], float], confidence: float
+    exhibit: Exhibit, statistic: Callable[[pd.DataFrame], float], confidence: float
 ) -> Estimate:
-    rows = piece.table[piece.table["quantity"] == "variance_ratio"]
+    rows = exhibit.table[exhibit.table["quantity"] == "variance_ratio"]
     if "seed" not in rows:
         rows = rows.assign(seed=0)
     found = [statistic(part.reset_index(drop=True)) for _, part in rows.groupby("seed")]
