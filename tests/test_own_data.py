@@ -135,7 +135,7 @@ def test_a_named_network_on_images_of_another_size(val: str) -> None:
         (["--data", "digits", "--input", "3x16x16", "--preprocess", "resize=9"],
          "the images of digits lie ready; it is for imagefolder:DIR and parquet:FILE"),
         (["--data", "digits", "--input", "3x16x16", "--stream"], "only an imagefolder is streamed"),
-        (["--data", "digits", "--input", "3x16x16", "--workers", "-1"], "--workers -1: give 0"),
+        (["--data", "digits", "--input", "3x16x16", "--workers", "-1"], "--workers -1: at least 0 is needed"),
         (["--data", "imagefolder:val", "--input", "3x8x8", "--preprocess", "x"], "no preproc"),
         (["--data", "imagefolder:val", "--input", "3x8x8", "--class-map", "no.csv"],
          "no.csv cannot be read as a class map"),

@@ -178,10 +178,10 @@ def test_a_changed_table_changes_the_page(tmp_path, monkeypatch):
         table = lesion(error=np.full(9, error))
         write_report({"lesion": result("lesion", table)}, tmp_path, made=Made("x"))
         text = (tmp_path / "report.html").read_text(encoding="utf-8")
-        shown[error] = Page(text).numbers["lesion", "answer"]["median"]
+        shown[error] = Page(text).numbers["lesion", "answer"]["delta"]
         verdict = 'data-verdict="holds"' if error < 10 else 'data-verdict="fails"'
         assert verdict in text
-    assert shown == pytest.approx({6.1: 6.125, 40.0: 40.0})
+    assert shown == pytest.approx({6.1: 0.125, 40.0: 34.0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.html", "tables"]
 
 

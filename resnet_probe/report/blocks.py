@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.findings.block_shares import shares
-from resnet_probe.findings.residual_size import ratios
+from resnet_probe.findings.attribution import shares
+from resnet_probe.findings.responses import ratios
 from resnet_probe.results import Result
 from resnet_probe.stats import holm
 

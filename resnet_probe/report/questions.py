@@ -52,7 +52,8 @@ QUESTIONS = (
         summaries.single_deletions,
         {
             "figure": "Error with each block deleted, with its interval, beside the whole network "
-            "and the published curve. Hollow markers: no significant difference."
+            "and the published curve. Hollow markers: shown harmless, all blocks together; pale "
+            "ones: neither harm nor harmlessness is shown."
         },
         (STALE, SHARED_WEIGHTS),
         by_block=frozenset({"figure"}),
