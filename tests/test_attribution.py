@@ -216,6 +216,43 @@ def test_a_rehearsal_knows_what_will_be_asked():
     )
 
 
+def test_what_is_relied_on_in_captum():
+    """One tensor of gates is one feature a number; answers of several numbers stay apart.
+
+    Over several tensors captum 0.9 shuts what has one number in the masks together, earlier ones
+    tensor by tensor: gates in one tensor, each a feature of its own, mean the same in all of them.
+    """
+    from captum.attr import FeatureAblation, ShapleyValueSampling
+
+    seen: list[list[float]] = []
+
+    def forward(*gates):
+        rows = torch.cat(gates, dim=1)
+        seen.extend(rows.tolist())
+        total = rows @ torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+        return torch.stack([total, total + 3 * rows.prod(dim=1)], dim=1)
+
+    ones = torch.ones(1, 3, dtype=torch.float64)
+    found = FeatureAblation(forward).attribute(ones, perturbations_per_eval=3)
+    assert found.tolist() == [[1, 2, 4], [4, 5, 7]]
+    assert seen == [[1, 1, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    seen.clear()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(4)
+        order = torch.randperm(3).tolist()
+        torch.manual_seed(4)
+        found = ShapleyValueSampling(forward).attribute(ones, n_samples=1, perturbations_per_eval=3)
+    opened = [[float(b in order[:count]) for b in range(3)] for count in range(4)]
+    assert seen[:1] == opened[:1] and [row for row in seen if row in opened[1:]] == opened[1:]
+    assert found.reshape(2, 3)[0].tolist() == [1, 2, 4]
+    assert found.reshape(2, 3)[1].tolist() == [
+        w + 3 * (b == order[2]) for b, w in enumerate((1, 2, 4))
+    ]
+    # Features of several tensors, each of its own number: the same again.
+    apart = FeatureAblation(forward).attribute((ones[:, :1], ones[:, 1:]))
+    assert torch.cat(apart, dim=1).tolist() == [[1, 2, 4], [4, 5, 7]]
+
+
 def test_interactions_are_double_deletions(chain, some):
     x, y = some
     table = attribute(chain, x, y, methods=["interactions"]).table
