@@ -13,7 +13,7 @@ from report_results import Page, all_results, attribution, lesion, responses, re
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.report import Made, block_cards, drawings, sections, write_report
-from resnet_probe.report.svg import inline
+from resnet_probe.report.drawings import inline
 
 RESULTS = all_results()
 COMMANDS = {study: f"python -m resnet_probe {study}" for study in RESULTS}
