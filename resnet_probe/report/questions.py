@@ -32,6 +32,7 @@ FROZEN = (
 
 OPENING = ("lesion", "paths", "responses")
 """The studies whose answers open a report."""
+NOT_ASKED = "Not measured for this page."
 SMALL_DIGITS = (
     "These are small images of handwritten digits, an easy task: what holds here need not hold on "
     "photographs."
@@ -171,7 +172,8 @@ def sections(
 ) -> list[Section]:
     """The sections of a report, in its order, by study: its result, or why there is none.
 
-    `commands` reproduce a study each, `absent` says in a sentence why one does not apply.  Raises
+    `commands` reproduce a study each, or measure one that has no result here; `absent` says in a
+    sentence why one does not apply.  Raises
     `ProbeError` for a study that a report does not ask, and for no results at all.
     """
     commands, absent = commands or {}, absent or {}
@@ -188,8 +190,9 @@ def sections(
         if result is not None:
             caveats = (*asked.caveats, *_of_the_images(result))
             found.append(Section(asked, result, asked.find(result), "", command, caveats))
-        elif asked.study in absent:
-            found.append(Section(asked, None, None, absent[asked.study], command))
+        elif asked.study in absent or command:
+            why = absent.get(asked.study, NOT_ASKED)
+            found.append(Section(asked, None, None, why, command))
     return found
 
 
