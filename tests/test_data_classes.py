@@ -124,7 +124,7 @@ def test_a_file_may_give_folders_one_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("absent.csv", None, "absent.csv cannot be read as a class map"),
+        ("absent.csv", None, "there is no file .*absent.csv to read a class map from"),
         ("map.json", "{", "map.json cannot be read as a class map"),
         ("map.json", '{"cat": 1.5}', "map.json cannot be read"),
         ("map.json", "3", "neither an object nor a list"),
