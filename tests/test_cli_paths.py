@@ -106,7 +106,7 @@ def test_bench_paths_gives_equal_results(capsys):
     assert "exact spectrum, 10 lengths" in said and "10 sampled paths, one by one" in said
     for line in ("exact spectrum over one ordinary pass:", "sampled at once against one by one:"):
         assert float(said.split(line)[1].split("x")[0]) > 0
-    assert "budget 2GiB" in said
+    assert "budget 2.0 GiB" in said
     message = refused(capsys, ["bench", "paths", *arguments, "--samples", "0"])
     assert "--samples 0: at least one path of each length is needed" in message
 

@@ -82,7 +82,7 @@ def test_take_gives_the_first_images() -> None:
     "changes",
     [
         {"images": torch.zeros(2, 3, 4, 5)},
-        {"images": torch.zeros(2, 1, 4, 5, dtype=torch.uint8)},
+        {"images": torch.zeros(2, 4, 5, dtype=torch.uint8)},
         {"labels": torch.tensor([1])},
         {"labels": torch.tensor([1, 0], dtype=torch.int32)},
     ],
@@ -417,7 +417,7 @@ def test_other_normalizations_are_refused(spec: str) -> None:
 
 
 def test_measure_is_the_mean_over_all_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_probe.data.normalize.CHUNK", 3)
+    monkeypatch.setattr("resnet_probe.data.image_set.PIECE", 3)
     images = torch.from_numpy(np.stack([noise(seed) for seed in range(7)])).permute(0, 3, 1, 2)
     images[:, 2] = 51
     found = data.measure(small_set(images=images, labels=torch.zeros(7, dtype=torch.int64)))

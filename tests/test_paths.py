@@ -18,7 +18,7 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar
 from resnet_probe import ProbeError, Result, chain_of, layers_of, models
 from resnet_probe.engine.memory import parse_bytes
 from resnet_probe.engine.pullback.chain import ChainLinearizer
-from resnet_probe.stats.path_lengths import spectrum
+from resnet_probe.stats.path_lengths import by_length as spectrum
 from resnet_probe.studies.paths import path_gradients, paths
 from resnet_probe.studies.paths.exact import two_terms
 from resnet_probe.studies.paths.table import COLUMNS

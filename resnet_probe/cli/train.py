@@ -95,10 +95,10 @@ def run(options: Namespace) -> int:
 
 def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
     from resnet_probe import data, models, training
-    from resnet_probe.cli.progress import progress_bar
     from resnet_probe.cli.train_card import facts_of
     from resnet_probe.cli.train_progress import TrainProgress
     from resnet_probe.results import refuse_other
+    from resnet_probe.runs.progress import progress_bar
 
     options.arch = with_regime(options)
     arch = models.architecture(options.arch)

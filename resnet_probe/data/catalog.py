@@ -11,7 +11,6 @@ from resnet_probe.data.folder import load_folder
 from resnet_probe.data.image_set import ImageSet, check_limit
 from resnet_probe.data.parquet import load_parquet
 from resnet_probe.data.preprocess import Preprocess
-from resnet_probe.data.streamed_set import StreamedSet
 from resnet_probe.data.torchvision_sets import SETS, load_torchvision
 from resnet_probe.errors import ProbeError
 
@@ -39,9 +38,7 @@ def load(
     as ImageNet is usually evaluated. The rest is as in `read`.
     """
     usual = Preprocess.usual(size) if size and parsed(spec)[0] == "imagefolder" else None
-    found = read(spec, split=split, root=root, preprocess=usual, limit=limit, stream=False)
-    assert isinstance(found, ImageSet)
-    return found
+    return read(spec, split=split, root=root, preprocess=usual, limit=limit, stream=False)
 
 
 def read(
@@ -53,7 +50,7 @@ def read(
     limit: int | None = None,
     stream: bool | None = None,
     workers: int | None = None,
-) -> ImageSet | StreamedSet:
+) -> ImageSet:
     """The images and labels of a data set, in memory or, for a large ``imagefolder``, on disk.
 
     ``root`` is where downloaded sets lie (default: the platform's cache folder), ``preprocess``

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from resnet_probe.data.image_set import ImageSet
-from resnet_probe.data.pictures import Pictures, Survey, survey
+from resnet_probe.data.image_set import PIECE, ImageSet, on_demand
+from resnet_probe.data.pictures import Pictures, survey
 from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.data.read_ahead import ReadAhead
-from resnet_probe.data.streamed_set import StreamedSet
+from resnet_probe.engine.images import ImageStream
 from resnet_probe.errors import ProbeError
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -28,7 +28,7 @@ def load_folder(
     *,
     stream: bool | None = False,
     workers: int | None = None,
-) -> ImageSet | StreamedSet:
+) -> ImageSet:
     """The images of one folder, ``[n, 3, height, width]``; the folder is the set for any split.
 
     Classes are the subfolders in alphabetical order. Images come one of each class in turn, so
@@ -43,25 +43,21 @@ def load_folder(
     pictures = Pictures(tuple(file for file, _ in files), preprocess)
     known = survey(pictures, name=name)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
-    read = ReadAhead(pictures, workers=workers)
-    names = tuple(each.name for each in classes)
-    shape = (len(files), *known.shape)
+    images = on_demand(ReadAhead(pictures, workers=workers), (len(files), *known.shape))
     if stream is None:
-        stream = torch.Size(shape).numel() > IN_MEMORY
-    if stream:
-        return StreamedSet(name, split, shape, read, labels, names, known.sha256, known.note)
-    return in_memory(name, split, read, labels, names, known)
+        stream = images.shape.numel() > IN_MEMORY
+    return ImageSet(
+        name, split, images if stream else _decoded(images), labels,
+        tuple(each.name for each in classes), known.note, known.files, known.treatment,
+    )  # fmt: skip
 
 
-def in_memory(
-    name: str, split: str, read: ReadAhead, labels: Tensor, names: tuple[str, ...], known: Survey
-) -> ImageSet:
-    """All images decoded into one tensor, filled a piece at a time."""
-    images = torch.empty(len(labels), *known.shape, dtype=torch.uint8)
-    for start in range(0, len(labels), 256):
-        stop = min(start + 256, len(labels))
-        images[start:stop] = read(start, stop)
-    return ImageSet(name, split, images, labels, names, known.note, known.sha256)
+def _decoded(images: ImageStream) -> Tensor:
+    """All images in one tensor, filled a piece at a time."""
+    found = torch.empty(images.shape, dtype=torch.uint8)
+    for piece, place in zip(images.split(PIECE), found.split(PIECE), strict=True):
+        place.copy_(piece.to())
+    return found
 
 
 def class_folders(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from resnet_probe.data.decode import encodings_note, picture, pixels
 from resnet_probe.data.image_set import ImageSet, of_one_size
+from resnet_probe.data.pictures import encodings_note, picture, pixels
 from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.errors import ProbeError
 

@@ -1,31 +1,35 @@
-"""Image files: what can be said of them before they are decoded, and their pixels one by one."""
+"""Image files: what can be said of them before they are decoded, and their pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from resnet_probe.data.decode import encodings_note, picture, pixels
 from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.errors import ProbeError
 
 ORIENTATION = 0x0112
 """The EXIF tag that says which side of a photograph is up; 1 is upright."""
 READERS = 8
+WIDE = 257
+"""16-bit values over 8-bit ones: 65,535 / 255."""
 
 
 class Facts(NamedTuple):
     """What the head of one image file says; the hash is of all its bytes."""
 
-    sha256: str
+    sha256: bytes
     encoding: str
     size: tuple[int, int]
     turned: bool
@@ -51,11 +55,13 @@ class Pictures(Dataset[Tensor]):
 class Survey:
     """What is known of all files together, before any is decoded.
 
-    ``sha256`` stands for the pixels that come out: it is of the files' bytes and the preprocessing.
-    ``shape`` is that of one image, ``note`` what a reader of results must know.
+    `files` are the SHA-256 of their bytes, `treatment` what is done to their pixels: together they
+    stand for what comes out.  `shape` is that of one image, `note` what a reader of results must
+    know.
     """
 
-    sha256: str
+    files: tuple[bytes, ...]
+    treatment: str
     shape: tuple[int, int, int]
     note: str
 
@@ -69,9 +75,6 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     with ThreadPoolExecutor(READERS) as readers:
         facts = list(readers.map(_facts, pictures.files))
     ready = pictures.preprocess
-    digest = hashlib.sha256((ready.spec + str(ready.spare) if ready else "as they are").encode())
-    for fact in facts:
-        digest.update(bytes.fromhex(fact.sha256))
     width, height = facts[0].size if ready is None else ready.crop[::-1]
     if ready is None:
         _same_size(pictures, facts, name)
@@ -81,7 +84,8 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     turned = sum(fact.turned for fact in facts)
     if turned:
         note += f", {turned:,} with an EXIF orientation that is left aside"
-    return Survey(digest.hexdigest(), (3, height, width), note)
+    treatment = ready.spec + str(ready.spare) if ready else "as they are"
+    return Survey(tuple(fact.sha256 for fact in facts), treatment, (3, height, width), note)
 
 
 def _facts(file: Path) -> Facts:
@@ -91,7 +95,7 @@ def _facts(file: Path) -> Facts:
             # Asked for what is not in its head, a PNG would be decoded to look behind its pixels.
             turned = "exif" in opened.info and opened.getexif().get(ORIENTATION, 1) != 1
             encoding = opened.format or "unknown"
-            return Facts(hashlib.sha256(content).hexdigest(), encoding, opened.size, turned)
+            return Facts(hashlib.sha256(content).digest(), encoding, opened.size, turned)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ProbeError(f"{file} cannot be decoded as an image ({error})") from error
 
@@ -104,3 +108,45 @@ def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
                 f"{name} holds images of different sizes: image {number} ({file.name}) is {here} "
                 f"(height×width) where the first is {first}: give a size to resize them"
             )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An opened image in RGB and the encoding it was stored in (``JPEG``, ``PNG``, …)."""
+
+    image: Image.Image
+    encoding: str
+
+
+def picture(source: Path | bytes, *, where: str) -> Picture:
+    """Decode an image file, or its bytes, to RGB.
+
+    Gray values become three equal channels, CMYK and palettes are converted, transparency is
+    dropped. The orientation that a camera notes in EXIF is left aside, as the loaders of
+    torchvision and timm do, with which published weights were trained and measured.
+
+    Raises ProbeError, beginning with ``where``, if that is no image, or not all of one.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            return Picture(_rgb(opened), opened.format or "unknown")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ProbeError(f"{where} cannot be decoded as an image ({error})") from error
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 ``[3, height, width]``."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def encodings_note(encodings: Iterable[str]) -> str:
+    """``stored as PNG``, ``stored as JPEG and PNG``: a lossy encoding changes what is measured."""
+    return "stored as " + " and ".join(sorted(set(encodings)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit gray, which PIL would clip to white at 255
+        image = Image.fromarray((np.asarray(image) // WIDE).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info:  # a palette with transparent entries: PIL asks for this way
+        image = image.convert("RGBA")
+    return image.convert("RGB")

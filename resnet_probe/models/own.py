@@ -13,7 +13,6 @@ from torch import nn
 from resnet_probe.errors import ProbeError
 from resnet_probe.models import registry
 from resnet_probe.models.architecture import Architecture
-from resnet_probe.models.library import LIBRARIES
 
 SPEC = re.compile(
     r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)"
@@ -24,7 +23,7 @@ SPEC = re.compile(
 def is_own(spec: str) -> bool:
     """Whether `spec` names a callable in a module rather than an architecture of the table."""
     match = SPEC.fullmatch(spec)
-    known = (*registry.names(), *LIBRARIES)
+    known = (*registry.names(), *registry.LIBRARIES)
     return match is not None and match["module"] not in known
 
 
