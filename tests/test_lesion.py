@@ -65,7 +65,11 @@ def test_the_table_of_single_deletions(chain, some):
 )
 def test_the_table_does_not_depend_on_the_batch(chain, some, options):
     tables = [lesion(chain, *some, **options, seed=3, batch=batch).table for batch in (1, 7, 40)]
-    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
+    rounded = ["loss", "delta_loss", "delta_loss_low", "delta_loss_high", "kl_from_whole",
+               "margin_drop"]  # fmt: skip
+    for other in tables[1:]:
+        assert tables[0].drop(columns=rounded).equals(other.drop(columns=rounded))
+        np.testing.assert_allclose(tables[0][rounded], other[rounded], atol=1e-5)
     other = lesion(chain, *some, **options, seed=4).table
     assert options == {} or not other["blocks"].equals(tables[0]["blocks"])
 

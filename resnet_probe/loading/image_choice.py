@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.data import AnySet, Normalization, Preprocess
     from resnet_probe.loading.networks import Network
 
-RESIZED = ("imagefolder", "parquet")
+RESIZED = ("imagefolder", "csv", "parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,14 @@ def _preprocess(network: Network, asked: Asked) -> Preprocess | None:
     if asked.preprocess is not None and kind not in RESIZED:
         raise ProbeError(
             f"preprocess={asked.preprocess}: the images of {asked.source} lie ready; it is for "
-            "imagefolder:DIR and parquet:FILE"
+            "imagefolder:DIR, csv:FILE and parquet:FILE"
         )
     if kind not in RESIZED:
         return None
     spec = asked.preprocess or (None if asked.sized else network.preprocess)
     if spec is not None:
         return data.preprocess(spec, (height, width))
-    return data.Preprocess.usual((height, width)) if kind == "imagefolder" or asked.sized else None
+    return data.Preprocess.usual((height, width)) if kind != "parquet" or asked.sized else None
 
 
 def _check_shape(network: Network, asked: Asked, images: AnySet) -> None:

@@ -181,10 +181,13 @@ def _network(
 def _numbered(
     images: AnySet, chain: ResidualChain, network: Network, class_map: str | Path | None
 ) -> AnySet:
-    """With the network's class numbers as labels; only folders have to be told which they are."""
+    """With the network's class numbers as labels; only classes by name need to be told apart."""
     from resnet_probe.data import in_order_of
 
-    if not images.name.startswith("imagefolder:") and class_map is None:
+    by_name = images.name.startswith("imagefolder:") or (
+        images.name.startswith("csv:") and not all(map(str.isdecimal, images.class_names))
+    )
+    if not by_name and class_map is None:
         return images
     return in_order_of(
         images,

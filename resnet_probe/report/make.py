@@ -12,7 +12,7 @@ from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.report.folder import Made, write_report
 from resnet_probe.report.occupied import ReportFolder, identity_at, is_anothers, say
-from resnet_probe.report.sections import Section
+from resnet_probe.report.questions import Section
 from resnet_probe.results import Result
 from resnet_probe.runs.evidence import Ask, fitting_jobs, report_asks
 from resnet_probe.runs.job import RUNS, Job, device_name, place_apart, slug_of, versions

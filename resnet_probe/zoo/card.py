@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from resnet_probe import data
 from resnet_probe.errors import ProbeError
 
 DERIVED = "error_pct"
+NUMBERS = r"\[[\d\s,.e+-]+\]"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Card:
         there are some, the batch norms' statistics were estimated anew at full size, on training
         images, as they were for effective paths
     also : how good it is on other images of the same kind
+    history : of the training, by the columns of `training.TrainingRun`, a number an epoch
     """
 
     arch: str
@@ -82,6 +84,7 @@ class Card:
     precision: str = "float32"
     resolution: tuple[int, ...] | None = None
     also: tuple[Evaluation, ...] = ()
+    history: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def error_pct(self) -> float:
@@ -105,8 +108,9 @@ class Card:
         return f"{self.data} ({self.note})" if self.note else self.data
 
     def to_json(self) -> str:
-        """The card as indented JSON, with the error it implies."""
-        return json.dumps({**asdict(self), DERIVED: round(self.error_pct, 4)}, indent=2) + "\n"
+        """The card as indented JSON, a list of numbers on one line, with the error it implies."""
+        text = json.dumps({**asdict(self), DERIVED: round(self.error_pct, 4)}, indent=2)
+        return re.sub(NUMBERS, lambda found: json.dumps(json.loads(found[0])), text) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Card:
