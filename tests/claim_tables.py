@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ def lesion(
     """Single deletions; the images that change are those that the errors need, and no others."""
     error = np.array([base, *errors])
     wrong = np.round(error * images / 100).astype(int)
+    answer = (np.arange(images) < wrong[:, None]).astype(np.uint8)
+    outcomes = {"answer": answer, "labels": np.zeros(images, dtype=np.int64)}
     stage = np.repeat(range(1, STAGES + 1), len(errors) // STAGES).astype(str)
     table = pd.DataFrame(
         {
@@ -46,17 +49,18 @@ def lesion(
             "gained": np.maximum(wrong[0] - wrong, 0),
         }
     )
-    return result("lesion", arch, table, blocks=len(errors), residual=residual, classes=10, **facts)
+    facts = {"blocks": len(errors), "residual": residual, "classes": 10, **facts}
+    return replace(result("lesion", arch, table, **facts), outcomes=outcomes)
 
 
 def draws(
     study: str, by: str, medians: dict[float, float], *, spread: float = 0.5, **facts: Any
 ) -> Result:
-    """Twenty draws at each number of edits or each τ, evenly spread around its median."""
+    """Forty draws at each number of edits or each τ, evenly spread around its median."""
     rows = [
         {"kind": "edit", by: key, "error_pct": middle + offset}
         for key, middle in medians.items()
-        for offset in np.linspace(-spread, spread, 20)
+        for offset in np.linspace(-spread, spread, 40)
     ]
     table = pd.DataFrame([{"kind": "baseline", by: np.nan, "error_pct": 6.0}, *rows])
     arch = facts.pop("arch", "preresnet110")

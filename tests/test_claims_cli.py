@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 from claim_tables import lesion, paths, straight
 
-from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, judge
-from resnet_probe.claims.words import ledger_text, measured, number, rules_text
-from resnet_probe.cli import main
-from resnet_probe.figures.claims import claim_intervals, margins
+from resnet_probe import zoo
+from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, judge, lesions
+from resnet_probe.claims.words import ledger_text, matrix_text, measured, number, rules_text
+from resnet_probe.cli import claims, main, parser
+from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
 from resnet_probe.results import Result
 from resnet_probe.stats import bootstrap as intervals
 
-SMALL = ["claims", "--arch", "resnet20", "--limit", "6"]
+SMALL = ["claims", "--only", "--arch", "resnet20", "--limit", "6"]
 
 
 @pytest.fixture(autouse=True)
 def _small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(intervals, "TIMES", 500)
+    monkeypatch.setattr(lesions, "MOST", 400)
 
 
 @pytest.fixture
@@ -32,9 +34,10 @@ def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
     first = capsys.readouterr()
     folder = tmp_path / "runs" / "claims-resnet20-digits"
     result = Result.load(folder)
-    assert result.study == "claims" and len(result.table) > len(CLAIMS)
+    assert result.study == "claims" and len(result.table) >= len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
-    assert "[1 of 2] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
+    assert {"figure.png", "intervals.svg"} <= {path.name for path in folder.iterdir()}
+    assert "[1 of 3] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
     assert str(folder) in first.out and first.err == ""
     verdicts = result.table.set_index("claim")["verdict"]
     assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
@@ -55,6 +58,23 @@ def test_the_rules_are_there_before_anything_is_run(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def asked(*words: str) -> list[tuple[str | None, str | None, str | None]]:
+    requests = claims._requests(parser("claims").parse_args(["claims", *words]))
+    return [(one.arch, one.zoo, one.weights) for one in requests]
+
+
+def test_the_bundled_networks_stand_beside_ones_own(capsys):
+    digits = [(card.arch, None, None) for card in zoo.cards() if card.data == "digits"]
+    assert asked() == digits
+    assert "Without the networks of cifar10-jpeg" in capsys.readouterr().out
+    assert asked("--arch", "resnet56", "--weights", "a.th") == [("resnet56", None, "a.th"), *digits]
+    assert asked("--only", "--arch", "resnet20") == [("resnet20", None, None)]
+    first, *others = asked("--arch", "resnet20")
+    assert first not in others and {first, *others} == set(digits)
+    photographs = asked("--zoo", "cifar10-jpeg", "--data", "parquet:x")
+    assert len(photographs) >= 5 and all("cifar10-jpeg" in str(z) for _, z, _ in photographs)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -63,6 +83,7 @@ def test_the_rules_are_there_before_anything_is_run(tmp_path, capsys):
         (["--arch", "resnet20", "plain20", "--weights", "a.th"], "2 architectures and 1 weights"),
         (["--data", "cifar100"], "no bundled weights for cifar100"),
         (["--arch", "resnet21"], "unknown architecture"),
+        (["--only"], "--only leaves the bundled networks out: give --arch"),
     ],
 )
 def test_what_cannot_be_met_is_said(tmp_path, capsys, arguments, words):
@@ -73,13 +94,30 @@ def test_what_cannot_be_met_is_said(tmp_path, capsys, arguments, words):
 
 def test_the_text_fits_its_width_and_names_every_claim(ledger):
     for width in (72, 100, 140):
-        text = ledger_text(ledger, width=width)
-        assert max(map(len, text.splitlines())) <= width
+        for shown in (ledger_text, matrix_text):
+            assert max(map(len, shown(ledger, width=width).splitlines())) <= width
     text = ledger_text(ledger, width=140)
     for name in ledger["claim"]:
         assert name in text
-    counts = ledger["verdict"].value_counts()
-    assert f"{len(ledger)} claims: {counts[HOLDS]} holding" in text
+    sampled = ledger[ledger["kind"] != "exact"]
+    counts = sampled["verdict"].value_counts()
+    assert f"{counts[HOLDS]} holding, {counts[FAILS]} failing" in text
+    identities = text.partition("IDENTITIES")[2]
+    assert "path-lengths/mean" in identities and "gradient/decays" not in identities
+
+
+def test_the_matrix_has_a_line_a_claim_and_a_column_a_network(ledger):
+    text = matrix_text(ledger, width=140)
+    lines = text.splitlines()
+    assert lines[:2] == ["  1  preresnet110 on digits", "  2  resnet20 on digits"]
+    (line,) = (line for line in lines if line.startswith("veit2016/delete-one/relative"))
+    assert line.split()[1:] == ["+", "−", "holds", "in", "1", "of", "2,", "fails", "in", "1"]
+    (line,) = (line for line in lines if line.startswith("veit2016/gradient/decays"))
+    assert line.split()[1:] == ["+", "holds", "in", "1", "of", "1"]
+    for name in ledger["claim"]:
+        assert name in text
+    identities = text.partition("IDENTITIES")[2].partition("NOT TESTABLE")[0]
+    assert "veit2016/path-lengths/sd: holds in 1 of 1" in identities
 
 
 def test_the_rules_fit_too():
@@ -106,7 +144,14 @@ def test_the_figure_has_a_row_for_each_sampled_verdict(ledger):
     figure = claim_intervals(ledger)
     judged = ledger[ledger["verdict"].isin([HOLDS, FAILS, UNDECIDED]) & (ledger["kind"] != "exact")]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == list(judged["claim"])
+    assert [label.partition(":")[0] for label in labels] == list(judged["claim"])
+    assert len(set(labels)) == len(labels)
+    drawn = claim_matrix(ledger).axes[0]
+    ticks = [label.get_text() for label in drawn.get_yticklabels()]
+    assert ticks == list(dict.fromkeys(judged["claim"]))
+    assert len(drawn.get_xticks()) == 2
+    marks = sum(len(line.get_xdata()) for line in drawn.get_lines() if line.get_marker() != "None")
+    assert marks == len(judged)
     place = margins(judged)
     held = (judged["verdict"] == HOLDS).to_numpy()
     undecided = (judged["verdict"] == UNDECIDED).to_numpy()

@@ -18,10 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resnet_probe.results import Result
+from resnet_probe.stats import Estimate
 
 INITIAL = "responses-init"
-BUNDLED = ("", "bundled ", "initial, ")
-"""How the name of weights begins that a network's own name is enough for."""
+BUNDLED, FRESH = "bundled ", "initial, "
+"""How the name of weights begins that come with the package, or are not trained."""
 
 
 class NotHere(Exception):
@@ -32,7 +33,8 @@ class NotHere(Exception):
 class Exhibit:
     """One study of one network: its table, and what the provenance says of both.
 
-    `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image.
+    `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image;
+    `medians` keeps the median change over its edits by confidence, which several claims ask for.
     """
 
     study: str
@@ -45,6 +47,7 @@ class Exhibit:
     classes: int | None = None
     weights: str = ""
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    medians: dict[float, Estimate] = field(default_factory=dict, repr=False)
 
     @property
     def family(self) -> str:
@@ -70,9 +73,13 @@ class Exhibit:
 
     @property
     def network(self) -> str:
-        """The architecture, and whose weights it has where they are not the bundled ones."""
-        known = any(self.weights.startswith(word) for word in BUNDLED if word) or not self.weights
-        return self.arch if known else f"{self.arch} ({self.weights})"
+        """The architecture, and which weights it has where they are not the usual bundled ones."""
+        which = self.weights
+        if which.startswith(BUNDLED):
+            which = " ".join(re.findall(r"effective-paths-\d+|seed\d+", which))
+        elif which.startswith(FRESH):
+            which = ""
+        return f"{self.arch} ({which})" if which else self.arch
 
     @property
     def images_called(self) -> str:
@@ -170,7 +177,7 @@ def each(
         found = [exhibit for exhibit in evidence.all(study) if fits(exhibit)]
         if not found:
             there = ", ".join(f"{e.arch} ({e.blocks})" for e in evidence.all(study))
-            kind = arch and f"a {arch}" or _kind(residual, least, most, family)
+            kind = (arch and f"a {arch}") or _kind(residual, least, most, family)
             raise NotHere(f"needs {study} of {kind}" + (f"; there is {there}" if there else ""))
         return [Chosen((exhibit,)) for exhibit in found]
 
@@ -180,7 +187,7 @@ def each(
 def series(study: str, *, least: int = 2) -> Chooser:
     """The depths of each residual family on the same images, the shallow first.
 
-    Of several networks of one depth it takes the last that was given.
+    Of several networks of one depth it takes the first that was given.
     """
 
     def choose(evidence: Evidence) -> list[Chosen]:
@@ -188,7 +195,7 @@ def series(study: str, *, least: int = 2) -> Chooser:
         for exhibit in evidence.all(study):
             if exhibit.residual and exhibit.depth:
                 group = groups.setdefault((exhibit.family, exhibit.images_called), {})
-                group[exhibit.depth] = exhibit
+                group.setdefault(exhibit.depth, exhibit)
         found = [
             Chosen(tuple(group[depth] for depth in sorted(group)))
             for group in groups.values()

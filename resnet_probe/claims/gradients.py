@@ -93,7 +93,9 @@ def not_cancelled(chosen: Chosen, confidence: float) -> Estimate:
     )
 
 
-def _of_norms(exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
+def _of_norms(
+    exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float
+) -> Estimate:
     """A statistic `[times, lengths] -> [times]` of the log norms of sampled paths."""
     rows = path_lengths.by_length(exhibit.table, "sample", "mean_norm")
     rows = rows[rows["relative"] > 0]
@@ -103,7 +105,9 @@ def _of_norms(exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidenc
     return intervals.perturbed(logs, errors, statistic, confidence)
 
 
-def _of_carried(exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float) -> Estimate:
+def _of_carried(
+    exhibit: Exhibit, statistic: Callable[[Floats], Floats], confidence: float
+) -> Estimate:
     """The same of the share that each length has in count × norm."""
     counts = np.log(10) * path_lengths.log10_paths(exhibit.blocks)
 

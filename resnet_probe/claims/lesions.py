@@ -7,7 +7,6 @@ Where it is of random draws, its interval is over draws: these images, other dra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +23,8 @@ COUNTS = (1, 5, 10, 15, 20)
 TAUS = (0.99, 0.95, 0.91, 0.87)
 TWICE = (5, 10)
 """The numbers of edits, and Kendall's τ, at which the rules are judged, whatever else was drawn."""
-TIMES = 2000
+TIMES, MOST = 2000, 20_000
+"""Weightings of the images, at least and at most, for the interval of a median over edits."""
 
 
 def median_delta(chosen: Chosen, confidence: float) -> Estimate:
@@ -146,14 +146,17 @@ def order(few: Floats, many: Floats, confidence: float) -> Estimate:
     return Estimate(value, max(0.0, value - half), min(1.0, value + half))
 
 
-@lru_cache(maxsize=128)
 def _median_delta(exhibit: Exhibit, confidence: float) -> Estimate:
     """As a share, over all blocks of this network, these blocks; the interval is over images.
 
-    So many weightings of the images that some twenty of them lie beyond each end.
+    So many weightings of the images that some twenty of them lie beyond each end, as far as `MOST`
+    of them allow.
     """
-    times = max(TIMES, round(40 / (1 - confidence)))
-    return intervals.median_of_edits(exhibit.differences, confidence, times=times)
+    if confidence not in exhibit.medians:
+        times = min(max(TIMES, round(40 / (1 - confidence))), MOST)
+        found = intervals.median_of_edits(exhibit.differences, confidence, times=times)
+        exhibit.medians[confidence] = found
+    return exhibit.medians[confidence]
 
 
 def _least_order(groups: Sequence[Floats], confidence: float) -> Estimate:

@@ -79,9 +79,11 @@ def ratio_exponent(chosen: Chosen, confidence: float) -> Estimate:
     """
     places = np.log([exhibit.blocks for exhibit in chosen.exhibits])
     logs = np.array([_log_mean_ratio(exhibit, confidence).value for exhibit in chosen.exhibits])
-    line = stats.linregress(places, logs)
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(logs) - 2) * line.stderr)
-    return Estimate(float(line.slope), float(line.slope) - half, float(line.slope) + half)
+    slope, centred = float(_slope(logs[None], places)[0]), places - places.mean()
+    off = logs - logs.mean() - slope * centred
+    error = np.sqrt((off @ off) / (len(logs) - 2) / (centred @ centred))
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(logs) - 2) * error)
+    return Estimate(slope, slope - half, slope + half)
 
 
 def median_ratio_inside(chosen: Chosen, confidence: float) -> Estimate:

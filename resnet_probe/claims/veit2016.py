@@ -201,7 +201,9 @@ SEVERAL = (
         statement="Running blocks twice is mild: it costs less than leaving them out.",
         wording="twice: {:.1f} and {:.1f} %, deleted: {:.1f} and {:.1f} % for k = 5, 10",
         published=(
-            f"{OWN}/duplicate-k/5", f"{OWN}/duplicate-k/10", f"{OWN}/delete-k/5",
+            f"{OWN}/duplicate-k/5",
+            f"{OWN}/duplicate-k/10",
+            f"{OWN}/delete-k/5",
             f"{OWN}/delete-k/10",
         ),
         rule="At k = 5 and 10, where the published medians differ by over a point, the chance that "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,24 @@ if TYPE_CHECKING:
 
     from resnet_probe.results import Result
     from resnet_probe.runs.job import Job
+    from resnet_probe.zoo import Card
 
 NAME = "claims"
 HELP = "judge published claims on the networks that are here"
 DESCRIPTION = """\
-Judge the published claims about residual networks: each with the paper's number, ours with its
-95 % interval, the rule, and a verdict. A claim holds if the whole interval keeps the rule's bound,
-fails if none of it does, and is undecided in between. A form or an order can be tested on any
-images, a number on those it was published for only. The studies are run as far as they do not lie
-in runs/ yet; an interrupted ledger goes on from there."""
+Judge the published claims about residual networks, each on every network that can test it: the
+bundled ones on the digits, on photographs where their test images lie in --data-root, and your own
+beside them. A claim holds if the whole 95 % interval keeps the rule's bound, fails if none of it
+does, and is undecided in between. A form or an order can be tested on any images, a number on
+those it was published for only. The studies are run as far as they do not lie in runs/ yet; after
+an interruption the same command goes on from there."""
 EXAMPLES = """\
 examples:
   python -m resnet_probe claims                      all bundled networks on the digits
-  python -m resnet_probe claims --arch resnet110     what one network can test
+  python -m resnet_probe claims --data-root DIR      and on the photographs in DIR
+  python -m resnet_probe claims --ledger             each verdict with its number and interval
   python -m resnet_probe claims --rules              the rules, nothing run
+  python -m resnet_probe claims --only --arch resnet110    what one network can test
   python -m resnet_probe claims --arch resnet20 resnet56 --weights resnet20.th resnet56.th \\
       --normalize imagenet --data parquet:test.parquet --data-is cifar10"""
 
@@ -48,6 +53,13 @@ def add_parser(commands: Any) -> None:
         help="what the images are, where a file or folder cannot say so itself: cifar10",
     )  # fmt: skip
     parser.add_argument(
+        "--only", action="store_true", help="the networks of --arch, without the bundled ones"
+    )
+    parser.add_argument(
+        "--ledger", action="store_true",
+        help="print every verdict with its number, not the matrix",
+    )  # fmt: skip
+    parser.add_argument(
         "--rules", action="store_true", help="print claims and rules only, and run nothing"
     )
     shared.add_run(parser)
@@ -56,19 +68,18 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     from resnet_probe.claims import rules_sha256
-    from resnet_probe.claims.words import ledger_text, rules_text
+    from resnet_probe.claims.words import ledger_text, matrix_text, rules_text
     from resnet_probe.runs.evidence import needed_jobs
 
     if options.rules:
         print(rules_text())
         return 0
     resources = shared.read(Resources, options)
-    options.every = not options.arch
     requests = _requests(options)
     jobs = needed_jobs(requests, seed=options.seed)
     identity = {
         "study": NAME,
-        "arch": ", ".join(str(request.arch) for request in requests),
+        "arch": ", ".join(str(request.spec) for request in requests),
         "data_is": options.data_is,
         "rules_sha256": rules_sha256(),
         "evidence": [job.identity for job in jobs],
@@ -76,30 +87,75 @@ def run(options: Namespace) -> int:
     folder = _folder(options, jobs, identity)
     refuse_other(folder, identity)
     saved, table = _judged(options, jobs, resources, folder, identity)
-    print(ledger_text(table))
-    print(f"\n{saved}: table.csv, provenance.json, figure.png, figure.svg")
+    print(ledger_text(table) if options.ledger else matrix_text(table))
+    figures = "figure and intervals as .png and .svg"
+    print(f"\n{saved}: table.csv (every verdict with its number), provenance.json, {figures}")
     return 0
 
 
 def _requests(options: Namespace) -> list[Request]:
-    """One for each network, with its weights."""
-    if options.weights and not options.arch:
+    """One for each network: those that are asked for, and the bundled ones."""
+    own = options.arch is not None or options.model is not None
+    if options.weights and not own:
         raise ProbeError("weights= needs arch=: which networks are they for?")
-    if not options.arch:
-        options.arch = _bundled(options)
-    requests = requests_of(options)
-    return [replace(one, zoo=None) if one.weights else one for one in requests]
+    if options.only and not own:
+        raise ProbeError("only= leaves the bundled networks out: give arch=, those that are left")
+    if not own:
+        return _bundled(options)
+    asked = [replace(one, zoo=None) if one.weights else one for one in requests_of(options)]
+    beside = [] if options.only else _bundled(options, beside=True)
+    return [*asked, *(one for one in beside if one not in asked)]
 
 
-def _bundled(options: Namespace) -> list[str]:
+def _bundled(options: Namespace, *, beside: bool = False) -> list[Request]:
+    """The bundled networks on their own images, or those for the images that are asked for.
+
+    With `beside` they stand beside the user's own, whose images and weights are not theirs.
+    Networks whose images are not here are left out, and it is said.
+    """
     from resnet_probe import zoo
 
-    data = options.zoo or options.data or "digits"
-    names = [card.arch for card in zoo.cards() if card.data == data]
-    if not names:
+    asked = None if beside else options.zoo or options.data
+    cards = [card for card in zoo.cards() if asked in (None, card.data, card.stem)]
+    if not cards:
         known = ", ".join(dict.fromkeys(card.data for card in zoo.cards()))
-        raise ProbeError(f"no bundled weights for {data}: there are some for {known}; give arch=")
-    return names
+        raise ProbeError(f"no bundled weights for {asked}: there are some for {known}; give arch=")
+    if asked is not None:
+        return [
+            shared.read(Request, options, arch=card.arch, zoo=_among(card, options.data))
+            for card in cards
+        ]
+    given = {name: getattr(options, name) for name in ("limit", "device")}
+    here = [card for card in cards if _has_images(card, options.data_root)]
+    away = dict.fromkeys(card.images_called for card in cards if card not in here)
+    for images in away:
+        print(f"Without the networks of {images}: their images are not here (--data-root DIR)")
+    found = []
+    for card in here:
+        which = _among(card, "digits")
+        root = None if which is None else options.data_root
+        found.append(Request(arch=card.arch, zoo=which, data_root=root, **given))
+    return found
+
+
+def _among(card: Card, data: str | None) -> str | None:
+    """The name of bundled weights, where that of the architecture is not enough."""
+    from resnet_probe import zoo
+
+    with suppress(ProbeError):
+        if zoo.find(card.arch, data or "digits").stem == card.stem:
+            return None
+    return card.stem
+
+
+def _has_images(card: Card, root: Path | None) -> bool:
+    from resnet_probe.zoo.images import source_of
+
+    try:
+        source_of(card, root)
+    except ProbeError:
+        return False
+    return True
 
 
 def _judged(
@@ -109,26 +165,28 @@ def _judged(
     folder: Path,
     identity: dict[str, Any],
 ) -> tuple[Path, DataFrame]:
-    """The ledger, and where it is kept."""
+    """The matrix, and where it is kept."""
     from resnet_probe.claims import judge
-    from resnet_probe.figures.claims import claim_intervals
+    from resnet_probe.figures.claims import claim_intervals, claim_matrix
     from resnet_probe.results import Result
 
     results = [*_counted(options), *_made(jobs, resources)]
-    table = judge(_renamed(result, options.data_is) for result in results)
+    table = judge(_renamed(result, options) for result in results)
     record = jobs[0].facts if jobs else {}
     for key in ("known_error_pct", "classes", "command"):  # of one network or study
         record.pop(key, None)
-    ledger = Result(NAME, table, {**record, "identity": identity})
-    return ledger.save(folder, figures={"figure": claim_intervals(table)}), table
+    kept = Result(NAME, table, {**record, "identity": identity})
+    figures = {"figure": claim_matrix(table), "intervals": claim_intervals(table)}
+    return kept.save(folder, figures=figures), table
 
 
 def _counted(options: Namespace) -> Iterator[Result]:
-    """Structures of the networks that were asked for, or of all that a claim is about."""
+    """Structures of all networks that a claim is about, or of those that were asked for."""
     from resnet_probe.runs.evidence import PARTS, STRUCTURES, structures
 
-    asked = [name for name in STRUCTURES if name in options.arch]
-    return structures([*STRUCTURES, *PARTS] if options.every else asked)
+    asked = options.arch if isinstance(options.arch, list) else []
+    every = [*STRUCTURES, *PARTS]
+    return structures([name for name in STRUCTURES if name in asked] if options.only else every)
 
 
 def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
@@ -144,11 +202,12 @@ def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
     print()
 
 
-def _renamed(result: Result, data_is: str | None) -> Result:
-    """With the name of the data that the user vouches for."""
-    if data_is is None or "data" not in result.identity:
+def _renamed(result: Result, options: Namespace) -> Result:
+    """With the name of the data that the user vouches for, where it is the user's."""
+    mine = result.identity.get("data") == options.data
+    if options.data_is is None or not mine:
         return result
-    identity = {**result.identity, "data": data_is}
+    identity = {**result.identity, "data": options.data_is}
     return replace(result, provenance={**result.provenance, "identity": identity})
 
 
@@ -158,6 +217,7 @@ def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -
 
     if options.out is not None:
         return Path(options.out)
-    which = "zoo" if options.every else "+".join(map(slug_of, options.arch))
-    images = data.slug(jobs[0].networks[0].image_set.name) if jobs else "none"
-    return place_apart(RUNS / f"{NAME}-{which}-{images}", identity)
+    own = [options.model] if options.model else options.arch or []
+    which = "+".join([*([] if options.only else ["zoo"]), *map(slug_of, own)])
+    sets = dict.fromkeys(data.slug(job.networks[0].image_set.name) for job in jobs)
+    return place_apart(RUNS / f"{NAME}-{which}-{'+'.join(sets) or 'none'}", identity)

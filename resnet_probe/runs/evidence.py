@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.claims import Piece, needed
+from resnet_probe.claims import Exhibit, lesions, needed
+from resnet_probe.claims.identities import BILLIONS, ORIGINAL
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
@@ -22,12 +23,17 @@ from resnet_probe.runs.job import Job
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 TAUS = (0.99, 0.98, 0.95, 0.91, 0.87, 0.8, 0.75, 0.7)
 DOUBLED = (1, 5, 10)
-DRAWS = 30
+DRAWS = 40
+"""Of each number of edits, or each τ: enough for the rules on draws to pass where they should."""
 FEW = 200
 """Images, where many random edits are made of each."""
 SEEDS = 5
 """Initial weights."""
-STRUCTURES = (*(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)), "resnet50")
+STRUCTURES = (
+    *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
+    "resnet50",
+    *(f"resnet{depth}{ORIGINAL}" for depth in BILLIONS),
+)
 PARTS = {
     "bottleneck/weights": ("resnet50", "layer1.1"),
     "bottleneck/weights/plain": ("resnet34", "layer3.1"),
@@ -109,42 +115,45 @@ def fitting_jobs(
 
 
 def needed_jobs(requests: Sequence[Request], *, seed: int = 0) -> list[Job]:
-    """The studies of some networks that a claim would choose, and no others."""
-    candidates: list[tuple[Piece, Job]] = []
+    """The studies of some networks that a claim would be judged on, and no others."""
+    candidates: list[tuple[Exhibit, Job]] = []
     for request in requests:
         ready = request.prepared()
         asks = [ask for ask in claim_asks() if _says_something(ask, ready)]
         for ask, jobs in fitting_jobs(asks, request, ready, seed=seed)[0].items():
-            candidates += [(_piece(ask.study, job.networks[0]), job) for job in jobs]
-    wanted = needed(piece for piece, _ in candidates)
-    return [job for piece, job in candidates if any(_alike(piece, one) for one in wanted)]
+            candidates += [(_without_table(ask.study, job.networks[0]), job) for job in jobs]
+    wanted = {id(exhibit) for exhibit in needed(exhibit for exhibit, _ in candidates)}
+    return [job for exhibit, job in candidates if id(exhibit) in wanted]
 
 
 def _says_something(ask: Ask, ready: Prepared) -> bool:
     """Whether a claim could be about such a study of such a network."""
+    from resnet_probe.studies.plan import reachable_taus
+
     chain, family = ready.chain, ready.network.arch.family
-    if ask.study == "lesion-permute-tau" and min(map(len, chain.stages)) < 4:
-        return False
-    if ask.study in ("lesion-counts", "lesion-duplicate") and len(chain) < max(COUNTS):
-        return False
-    if ask.initial and family != "preresnet":
+    if ask.study == "lesion-permute-tau":
+        judged = lesions.TAUS
+        return min(map(len, chain.stages)) >= 4 and len(reachable_taus(chain, judged)) == len(
+            judged
+        )
+    if ask.study in ("lesion-counts", "lesion-duplicate"):
+        return chain.residual and sum(block.keeps_shape for block in chain) > max(lesions.COUNTS)
+    if ask.initial and (family != "preresnet" or len(chain) < 12):
         return False
     return chain.residual or ask.study in ("lesion", "responses")
 
 
-def _piece(study: str, ready: Prepared) -> Piece:
-    return Piece(
+def _without_table(study: str, ready: Prepared) -> Exhibit:
+    return Exhibit(
         study=study,
         arch=ready.network.arch.spec,
         table=pd.DataFrame(),
         blocks=len(ready.chain),
         residual=ready.chain.residual,
         data=ready.image_set.name,
+        note=ready.image_set.note,
+        weights=ready.network.source,
     )
-
-
-def _alike(one: Piece, other: Piece) -> bool:
-    return (one.study, one.arch) == (other.study, other.arch)
 
 
 def first_images(prepared: Prepared, count: int | None) -> Prepared:

@@ -165,7 +165,8 @@ class Study:
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
-        kind = {"blocks": len(subject.chain), "residual": subject.chain.residual}
+        chain = subject.chain
+        kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
         record = {"identity": identity, **kind, **found.facts, **seconds}
         return Result(title, found.table, record, found.outcomes)
