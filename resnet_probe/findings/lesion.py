@@ -260,6 +260,7 @@ def _single(result: Result, edited: pd.DataFrame) -> list[str]:
         *(_stopped(result, edited) if early else []),
         f"of {len(edited)} deletions, {how}, at a margin of {margin_of(result):g} points: "
         f"{tally(words)}",
+        *([] if early else [f"each by itself: {tally(changes(edited, joint=False))}"]),
         f"worst:{'':19} error     change (its interval, {how})",
     ]
     worst = edited.assign(word=words).nlargest(WORST, "error_pct")

@@ -259,7 +259,7 @@ def _differences(
     joint = np.full((4, len(correct)), np.nan)
     if images > 1 and len(correct) > 1:
         flips = SignFlips.of(lost(correct)[1:], seed=settings.seed)
-        joint[:2, 1:] = 100 * np.array(flips.interval())
+        joint[:2, 1:] = 100 * np.clip(flips.interval(), -1, 1)
         joint[2, 1:], joint[3, 1:] = flips.p_values(), flips.inside(margin)
     for name, values in found.items():
         found[name] = np.concatenate([[np.nan], values[1:]])
