@@ -67,14 +67,15 @@ def refuse_sizes(
     """Raise ProbeError for a schedule that does not end at full size, or starts too small."""
     if recipe.resolution is None:
         return
-    height = train_set.images.shape[2]
+    height = train_set.shape[2]
     if recipe.resolution[-1] != height:
         raise ProbeError(
             f"a resolution that ends at {recipe.resolution[-1]} does not fit {train_set.name}: "
             f"its images are {height} pixels high, and the last epochs are at full size"
         )
-    first = averaged(train_set.images[:1], recipe.resolution[0])
-    head_size(model, replace(train_set, images=first, labels=train_set.labels[:1]), normalization)
+    one = train_set.take(1)
+    small = averaged(torch.cat(list(one.pieces())), recipe.resolution[0])
+    head_size(model, replace(one, images=small), normalization)
 
 
 def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Team) -> None:
@@ -83,7 +84,7 @@ def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Te
     if recipe.batch > images:
         raise ProbeError(
             f"a batch of {recipe.batch} does not fit {train_set.name} ({train_set.split}), which "
-            f"holds {images} images: give --batch {images} or less"
+            f"holds {images} images: give batch={images} or less"
         )
     least = images // ceil(images / recipe.batch) // team.size
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
@@ -92,7 +93,7 @@ def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Te
         why = ", and batch norm needs two to have a variance" if normed else ""
         raise ProbeError(
             f"a batch of {recipe.batch} leaves steps of {least} images{among}{why}: "
-            "give a larger --batch"
+            "give a larger batch="
         )
 
 
@@ -128,6 +129,6 @@ def full_memory_said(batch: int, device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise ProbeError(
-                f"steps of {batch} images do not fit the memory of {device}: give a smaller --batch"
+                f"steps of {batch} images do not fit the memory of {device}: give a smaller batch="
             ) from error
         raise

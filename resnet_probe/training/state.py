@@ -178,7 +178,8 @@ class State:
             return self.model
         images = self.batches.some(RENEWED_ON)
         parts = images.split(min(self.recipe.batch, len(images)))
-        return with_statistics_of(self.model, map(normalization.apply, parts))
+        batches = [normalization.apply(part) for part in parts]
+        return with_statistics_of(self.model, batches, self.team)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint holds; all of a team must ask together."""
@@ -216,7 +217,7 @@ def stepped(model: nn.Module, *, compiled: bool, partial: bool, team: Team) -> n
     if compiled and partial:
         raise ProbeError(
             "a network whose blocks come and go (stochastic depth, effective paths) cannot be "
-            "compiled: leave out --compile"
+            "compiled: every step is another one"
         )
     shared = team.joined_model(model, partial=partial)
     # At most two sizes of a step occur at one height, each worth its own graph.
