@@ -40,7 +40,11 @@ def test_paths_writes_a_run_folder_and_says_what_it_holds(tmp_path, capsys):
         assert key in identity
     assert record["sum_error_max"] < 1e-5
     assert Result.load(folder).study == "paths"
-    assert main([*SMALL[:-1], "4"]) == 2  # another study of the same name is not overwritten
+    assert main([*SMALL[:-1], "4"]) == 0  # another study of the same name lies apart from it
+    apart = [path for path in (tmp_path / "runs").iterdir() if path != folder]
+    assert Result.load(apart[0]).identity["signs"] == 4 and len(apart) == 1
+    assert Result.load(folder).identity["signs"] == 3
+    assert main([*SMALL[:-1], "4", "--out", str(folder)]) == 2
     assert "signs is 3 there and 4 was asked for" in capsys.readouterr().err
 
 
@@ -78,7 +82,7 @@ def test_options_reach_the_study(tmp_path, capsys, arguments, methods, places):
         (["--max-length", "10"], "a path length of 10 is out of range: resnet20 has 9 blocks"),
         (["--samples", "0"], "0 samples are none"),
         (["--memory", "100KiB"], "is too small for the paths of one image of resnet20: they take"),
-        (["--batch", "0"], "--batch 0: a batch holds at least 1 image"),
+        (["--batch", "0"], "--batch 0: at least 1 is needed"),
         (["--method", "some"], "invalid choice: 'some'"),
     ],
 )

@@ -16,7 +16,7 @@ from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
-    from resnet_probe.runs.job import Obtained
+    from resnet_probe.runs.job import Job, Obtained
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,20 @@ class StudyCommand:
             )
         parser.set_defaults(run=self.run, limit=study.limit)
 
-    def run(self, options: Namespace) -> int:
-        from resnet_probe.runs.job import Job, announcement
+    def job(self, options: Namespace) -> Job:
+        """What a command line asks for."""
+        from resnet_probe.runs.job import Job
 
         study = self.row.study
         settings = shared.read(study.settings, options)
-        resources = shared.read(Resources, options)
         asked = shared.read(Recalibration, options) if study.training else Recalibration()
-        job = Job.of(self.row, settings, requests_of(options), recalibration=asked)
+        return Job.of(self.row, settings, requests_of(options), recalibration=asked)
+
+    def run(self, options: Namespace) -> int:
+        from resnet_probe.runs.job import announcement
+
+        resources = shared.read(Resources, options)
+        job = self.job(options)
         folder = options.out or job.folder()
         there = job.found(folder)
         for network in job.networks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from resnet_probe.data.files import said, text_of
+from resnet_probe.data.folder import MOST_CLASSES
 from resnet_probe.data.image_set import ImageSet
 from resnet_probe.errors import ProbeError
 
@@ -49,7 +51,7 @@ def in_order_of(
             return replace(images, note=_with(images.note, ORDER))
         raise ProbeError(
             f"{images.name} has {len(folders)} classes and {network} {classes}, and nothing says "
-            "which are which: give --class-map FILE"
+            "which are which: give class_map="
         )
     found = [_index(known, folder, images.name, network) for folder in folders]
     outside = [index for index in found if not 0 <= index < classes]
@@ -57,7 +59,7 @@ def in_order_of(
         raise ProbeError(
             f"{known.source} has a class {outside[0]}: {network} has {classes} (0–{classes - 1})"
         )
-    twice = next((index for index in found if found.count(index) > 1), None)
+    twice = next((index for index, times in Counter(found).items() if times > 1), None)
     if twice is not None and class_map is None:
         same = [folder for folder, index in zip(folders, found, strict=True) if index == twice]
         raise ProbeError(f"{images.name}: the folders {' and '.join(same)} are the same class")
@@ -113,7 +115,7 @@ def _index(known: ClassMap, folder: str, images: str, network: str) -> int:
     what = f"several classes ({', '.join(map(str, sorted(found)))})" if found else "no class"
     raise ProbeError(
         f"the folder {folder!r} in {images} is {what} of {network} by {known.source} "
-        f"({hint}a WordNet id, a class name, or --class-map FILE says which it is)"
+        f"({hint}a WordNet id, a class name, or class_map= says which it is)"
     )
 
 
@@ -156,13 +158,17 @@ def read(path: Path) -> ClassMap:
 
     Raises `ProbeError` for a file that is missing or holds none of these.
     """
+    path = path.expanduser()
+    text = text_of(path, what="a class map")
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
         pairs = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ProbeError(f"{path} cannot be read as a class map ({error})") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ProbeError(f"{path} cannot be read as a class map ({said(error)})") from error
     if not pairs:
         raise ProbeError(f"{path} names no classes")
+    beyond = next((index for _, index in pairs if abs(index) >= MOST_CLASSES), None)
+    if beyond is not None:
+        raise ProbeError(f"{path} has a class of a number beyond {MOST_CLASSES:,}")
     return ClassMap.of(pairs, path.name)
 
 
@@ -173,6 +179,8 @@ def _from_json(found: Any) -> list[tuple[str, int]]:
         raise ValueError("neither an object nor a list")
     pairs: list[tuple[str, int]] = []
     for key, value in found.items():
+        if isinstance(value, bool):
+            raise ValueError(f"{str(key)[:40]!r} is {value}")
         if isinstance(value, int):
             pairs.append((str(key), value))
         else:
@@ -183,9 +191,9 @@ def _from_json(found: Any) -> list[tuple[str, int]]:
 
 def _from_lines(text: str) -> list[tuple[str, int]]:
     lines = [line.strip() for line in text.strip().splitlines()]
-    numbered = [re.fullmatch(r"(.+?)[,;\s]+(\d+)", line) for line in lines]
+    numbered = [_name_and_number(line) for line in lines]
     if all(numbered):
-        return [(match[1], int(match[2])) for match in numbered if match]
+        return [pair for pair in numbered if pair]
     pairs = []
     for index, line in enumerate(lines):
         if not line:
@@ -196,6 +204,14 @@ def _from_lines(text: str) -> list[tuple[str, int]]:
         aliases = [part.strip() for name in names for part in name.split(",")]
         pairs += [(alias, index) for alias in dict.fromkeys([*names, *aliases]) if alias]
     return pairs
+
+
+def _name_and_number(line: str) -> tuple[str, int] | None:
+    """`tench, 0`, `tench;0` or `tench 0`; a line of any length is looked at once."""
+    rest = line.rstrip("0123456789")
+    name = rest.rstrip(",; \t")
+    digits = line[len(rest) :]
+    return (name, int(digits)) if name and name != rest and 0 < len(digits) < 10 else None
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ def normalization(spec: str) -> Normalization:
         return Normalization(spec, *NAMED[spec])
     match = re.fullmatch(r"mean=([^a-z]+),std=([^a-z]+)", spec.replace(" ", ""))
     mean, std = (numbers(part) for part in match.groups()) if match else (None, None)
-    if mean is None or std is None or min(std) <= 0:
+    if mean is None or std is None or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ProbeError(
             f"{spec!r} is not a normalization: give {', '.join(NAMED)} or mean=a,b,c,std=d,e,f "
             "(means and positive standard deviations of images scaled to 0–1)"

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from resnet_probe.data.preprocess import Preprocess
+from resnet_probe.data.files import HEAD, other_kind, regular
+from resnet_probe.data.preprocess import Preprocess, check_pixels
 from resnet_probe.errors import ProbeError
 
 ORIENTATION = 0x0112
 """The EXIF tag that says which side of a photograph is up; 1 is upright."""
 READERS = 8
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats of images that are read: pixels alone, no programs."""
+UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error,
+               EOFError, MemoryError, Image.DecompressionBombError,
+               Image.DecompressionBombWarning)  # fmt: skip
+"""What PIL raises for files that are damaged or were made to be."""
 WIDE = 257
 """16-bit values over 8-bit ones: 65,535 / 255."""
 
@@ -37,7 +46,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures(Dataset[Tensor]):
-    """The pixels of image files, uint8 ``[3, height, width]`` each, decoded when asked for."""
+    """The pixels of image files, uint8 `[3, height, width]` each, decoded when asked for."""
 
     files: tuple[Path, ...]
     preprocess: Preprocess | None
@@ -47,8 +56,7 @@ class Pictures(Dataset[Tensor]):
 
     def __getitem__(self, row: int) -> Tensor:
         file = self.files[row]
-        found = picture(file, where=str(file)).image
-        return pixels(found if self.preprocess is None else self.preprocess(found))
+        return pixels(picture(file, self.preprocess, where=str(file)).image)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,10 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     with ThreadPoolExecutor(READERS) as readers:
         facts = list(readers.map(_facts, pictures.files))
     ready = pictures.preprocess
+    if ready is not None:
+        for file, fact in zip(pictures.files, facts, strict=True):
+            with _named(file):
+                ready.check(fact.size)
     width, height = facts[0].size if ready is None else ready.crop[::-1]
     if ready is None:
         _same_size(pictures, facts, name)
@@ -89,15 +101,16 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
 
 
 def _facts(file: Path) -> Facts:
+    content = b""
     try:
-        content = file.read_bytes()
-        with Image.open(io.BytesIO(content)) as opened:
+        content = regular(file, what="an image").read_bytes()
+        with _opened(io.BytesIO(content)) as opened:
             # Asked for what is not in its head, a PNG would be decoded to look behind its pixels.
             turned = "exif" in opened.info and opened.getexif().get(ORIENTATION, 1) != 1
             encoding = opened.format or "unknown"
             return Facts(hashlib.sha256(content).digest(), encoding, opened.size, turned)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ProbeError(f"{file} cannot be decoded as an image ({error})") from error
+    except UNDECODABLE as error:
+        raise ProbeError(_refusal(str(file), content, error)) from error
 
 
 def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
@@ -112,35 +125,73 @@ def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened image in RGB and the encoding it was stored in (``JPEG``, ``PNG``, …)."""
+    """An image in RGB, the encoding it was stored in (`JPEG`, `PNG`, …), whether it was resized."""
 
     image: Image.Image
     encoding: str
+    touched: bool = False
 
 
-def picture(source: Path | bytes, *, where: str) -> Picture:
-    """Decode an image file, or its bytes, to RGB.
+def picture(source: Path | bytes, preprocess: Preprocess | None = None, *, where: str) -> Picture:
+    """Decode an image file, or its bytes, to RGB, and resize and crop it.
 
     Gray values become three equal channels, CMYK and palettes are converted, transparency is
     dropped. The orientation that a camera notes in EXIF is left aside, as the loaders of
     torchvision and timm do, with which published weights were trained and measured.
 
-    Raises ProbeError, beginning with ``where``, if that is no image, or not all of one.
+    Raises `ProbeError`, beginning with `where`, if that is no image, not all of one, or too large.
     """
+    content = source if isinstance(source, bytes) else None
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            return Picture(_rgb(opened), opened.format or "unknown")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ProbeError(f"{where} cannot be decoded as an image ({error})") from error
+        with _opened(source if content is None else io.BytesIO(content)) as opened, _named(where):
+            image = _rgb(opened)
+            ready = image if preprocess is None else preprocess(image)
+            return Picture(ready, opened.format or "unknown", ready is not image)
+    except UNDECODABLE as error:
+        raise ProbeError(_refusal(where, content, error)) from error
+
+
+def _opened(source: Any) -> Image.Image:
+    """The image, of a format that PIL decodes by itself, with a number of pixels that fits.
+
+    EPS, for one, it would hand to another program.
+    """
+    if not Image.OPEN.keys() >= {"PNG", "WEBP"}:
+        Image.init()
+    opened = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+    try:
+        check_pixels(*opened.size, "it")
+    except ProbeError as error:
+        opened.close()
+        raise ValueError(str(error)) from error
+    return opened
+
+
+def _refusal(where: str, content: bytes | None, error: Exception) -> str:
+    kind = other_kind(content[:HEAD]) if content else ""
+    if kind and "image" not in kind:
+        return f"{where} is {kind}"
+    reason = "of none of the formats " + ", ".join(FORMATS)
+    known = str(error) if not isinstance(error, UnidentifiedImageError) else reason
+    return f"{where} cannot be decoded as an image ({known})"
+
+
+@contextmanager
+def _named(where: Path | str) -> Iterator[None]:
+    """Puts the name of an image before what is said of it."""
+    try:
+        yield
+    except ProbeError as error:
+        raise ProbeError(f"{where} is too large: {error}") from error
 
 
 def pixels(image: Image.Image) -> Tensor:
-    """An RGB image as uint8 ``[3, height, width]``."""
+    """An RGB image as uint8 `[3, height, width]`."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def encodings_note(encodings: Iterable[str]) -> str:
-    """``stored as PNG``, ``stored as JPEG and PNG``: a lossy encoding changes what is measured."""
+    """`stored as PNG`, `stored as JPEG and PNG`: a lossy encoding changes what is measured."""
     return "stored as " + " and ".join(sorted(set(encodings)))
 
 

@@ -32,7 +32,7 @@ class ImageStream:
         *,
         device: torch.device,
         finish: Callable[[Tensor], Tensor] | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._read = read
         self._rows = rows
@@ -68,10 +68,11 @@ class ImageStream:
         )  # fmt: skip
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """All these images, read: `[n, …]`, of the stream's own type unless `dtype` is another."""
+        """All these images, read: `[n, …]`, of `dtype`, else of the stream's, else as read."""
         images = self._read(self._rows.start, self._rows.stop).to(device or self.device)
         finished = images if self._finish is None else self._finish(images)
-        return finished.to(self.dtype if dtype is None else dtype)
+        wanted = dtype or self.dtype
+        return finished if wanted is None else finished.to(wanted)
 
     def of_type(self, dtype: torch.dtype) -> ImageStream:
         """The same images, given as numbers of that type."""

@@ -17,12 +17,12 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.figures import marks, style
 from resnet_probe.figures.marks import LOOKS, Look
 from resnet_probe.figures.style import Given
-from resnet_probe.stats import holm, median_interval
+from resnet_probe.findings.verdict import HARMFUL, HARMLESS, NEGLIGIBLE, UNDECIDED, changes
+from resnet_probe.stats import median_interval
 
 NEEDED = ("kind", "edits", "blocks", "stage", "tau", "error_pct", "ci_low_pct", "ci_high_pct")
 NAMED = 5  # blocks at most that carry their number
 CLEAR = 1.5  # times the typical block's damage
-LEVEL = 0.05
 HEAP = 0.26  # of a row's height, on either side of its middle
 BASELINES = {"error_pct": "baseline", "recalibrated_error_pct": "baseline, re-estimated"}
 STALE, OWN = "statistics of the whole network", "statistics re-estimated after the lesion"
@@ -70,9 +70,9 @@ def single_deletion(
 ) -> Figure:
     """The error after deleting each block, with 95 % intervals, beside the whole network's.
 
-    ``table`` is a lesion's table with one deletion a row. Hollow markers: no difference from
-    the baseline is shown on the same images (``p_value``, McNemar's, is 0.05 or more after
-    Holm's correction for the number of blocks). Diamonds: ``transitions``, the first blocks of
+    ``table`` is a lesion's table with one deletion a row. Hollow markers: the change in error is
+    shown to be inside the margin, for all blocks together; pale ones: neither that nor a change is
+    shown (`findings.verdict.changes`). Diamonds: ``transitions``, the first blocks of
     the stages from the second on unless given. ``compare`` (`published.comparison`) is
     overlaid, stretched to the same length where it has more or fewer blocks. ``unit`` is
     ``layer`` for plain networks. Raises ProbeError for a table of something else.
@@ -103,11 +103,11 @@ def single_deletion(
 def _single(rows: pd.DataFrame) -> pd.DataFrame:
     if not ((rows["kind"] == "delete") & (rows["edits"] == 1)).all():
         raise ProbeError("the table holds other edits than single deletions: draw it as multi_edit")
-    p_values = pd.to_numeric(rows["p_value"]) if "p_value" in rows else pd.Series(0.0, rows.index)
     several = rows["blocks"].astype(str).str.contains(" ").any()  # layers, in order
     numbers = pd.Series(range(1, len(rows) + 1), rows.index) if several else rows["blocks"]
     blocks = pd.to_numeric(numbers).astype(int)
-    return rows.assign(block=blocks, same=holm(p_values) >= LEVEL).sort_values("block")
+    word = changes(rows) if "joint_inside_margin" in rows else HARMFUL
+    return rows.assign(block=blocks, word=word).sort_values("block")
 
 
 def _first_of_stages(rows: pd.DataFrame) -> set[int]:
@@ -144,11 +144,16 @@ def _draw_points(
     ax: Axes, rows: pd.DataFrame, marker: str, size: float, colour: str, label: str
 ) -> None:
     edge = style.INK if marker == "D" else colour
-    for shown, face in ((~rows["same"], colour), (rows["same"], "white")):
+    harmless, undecided = rows["word"].isin((HARMLESS, NEGLIGIBLE)), rows["word"] == UNDECIDED
+    kinds = (
+        (~harmless & ~undecided, colour, label),
+        (undecided, style.pale(colour), "neither harm nor harmlessness is shown"),
+        (harmless, "white", "shown harmless"),
+    )
+    for shown, face, name in kinds:
         part = rows[shown]
-        text = label
-        if face == "white":  # one such entry in the legend is enough, and "_" makes none
-            text = "_" if part.empty or marker == "D" else f"not significant (p ≥ {LEVEL})"
+        # One entry in the legend is enough for each, and "_" makes none.
+        text = "_" if part.empty or (marker == "D" and name != label) else name
         reach = part[["ci_low_pct", "ci_high_pct"]].sub(part["error_pct"], axis=0).abs()
         ax.errorbar(
             part["block"], part["error_pct"], reach.to_numpy().T, fmt=marker, ms=size, mfc=face,
@@ -164,7 +169,7 @@ def _name_worst(ax: Axes, rows: pd.DataFrame, base: float, size: float, columns:
     """
     typical = rows["error_pct"].median()
     clear = rows["error_pct"] - base > CLEAR * (typical - base)
-    clear &= ~rows["same"] & (rows["ci_low_pct"] > typical)
+    clear &= ~rows["word"].isin((HARMLESS, NEGLIGIBLE)) & (rows["ci_low_pct"] > typical)
     worst = rows[clear].nlargest(NAMED, "error_pct")
     tops = worst[["block", "ci_high_pct"]].to_numpy(float)
     places = (ax.transScale + ax.transLimits).transform(tops)  # as shares of the axes
@@ -244,7 +249,7 @@ def recalibrated_errors(
     are the two baselines.  Raises ProbeError for a table without re-estimated statistics.
     """
     if "recalibrated_error_pct" not in table:
-        raise ProbeError("the table has no re-estimated statistics: ask for them (--recalibrate)")
+        raise ProbeError("the table has no re-estimated statistics: ask for them (recalibrate=)")
     whole, rows = baseline(table), edited(table)
     single = bool(((rows["kind"] == "delete") & (rows["edits"] == 1)).all())
     with style.theme():

@@ -254,7 +254,7 @@ def exact(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """The rows of an exact quantity in the order of the blocks; ProbeError if there are none."""
     rows = table[(table["method"] == "exact") & (table["quantity"] == quantity)]
     if rows.empty:
-        raise ProbeError(f"the table has no exact {quantity!r}: run paths with --method exact")
+        raise ProbeError(f"the table has no exact {quantity!r}: run paths with method='exact'")
     return rows.sort_values("block", ignore_index=True)
 
 

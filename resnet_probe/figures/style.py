@@ -175,3 +175,10 @@ def shared_legend(figure: Figure, axes: list[Axes], *, columns: int) -> None:
         list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=6.5,
         borderpad=0.1,
     )  # fmt: skip
+
+
+def pale(colour: str) -> tuple[float, ...]:
+    """The colour, mixed with twice as much white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple((part + 2) / 3 for part in to_rgb(colour))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.report.folder import Made, write_report
-from resnet_probe.report.occupied import ReportFolder, identity_at, say
-from resnet_probe.report.sections import Section
+from resnet_probe.report.occupied import ReportFolder, identity_at, is_anothers, say
+from resnet_probe.report.questions import Section
 from resnet_probe.results import Result
 from resnet_probe.runs.evidence import Ask, fitting_jobs, report_asks
 from resnet_probe.runs.job import RUNS, Job, device_name, place_apart, slug_of, versions
@@ -60,7 +60,7 @@ class Report:
 
         name = f"{NAME}-full" if self.full else NAME
         arch, data = slug_of(self.ready.network.arch.spec), slug(self.ready.image_set.name)
-        return place_apart(RUNS / f"{name}-{arch}-{data}", self.identity, identity_at)
+        return place_apart(RUNS / f"{name}-{arch}-{data}", self.identity, identity_at, is_anothers)
 
     @property
     def command(self) -> str:

@@ -69,8 +69,7 @@ class ReportFolder:
 
     def _refuse_strange(self, names: Sequence[str]) -> None:
         """Without a record, only what a report writes may be there."""
-        known = {*PARTS, f"{RECORD}.tmp"}
-        strange = [n for n in names if n not in known and not n.startswith(".new.")]
+        strange = _strange(names)
         if strange:
             raise ProbeError(
                 f"{self.folder} holds {strange[0]}, which no report wrote: choose another (out=)"
@@ -94,6 +93,18 @@ class ReportFolder:
                     f"{self.folder} holds another report: in {study}, {differs}; choose another "
                     "folder (out=)"
                 )
+
+
+def is_anothers(folder: Path) -> bool:
+    """Whether a folder holds what no report wrote."""
+    if not folder.is_dir():
+        return folder.exists()
+    return bool(_strange([path.name for path in folder.iterdir()]))
+
+
+def _strange(names: Sequence[str]) -> list[str]:
+    known = {*PARTS, RECORD, f"{RECORD}.tmp"}
+    return [name for name in names if name not in known and not name.startswith(".new.")]
 
 
 def identity_at(folder: Path) -> Any:

@@ -30,8 +30,7 @@ class Row:
 
     @property
     def study(self) -> Study:
-        found = import_module(f"resnet_probe.studies.{self.module}").STUDY
-        return found
+        return import_module(f"resnet_probe.studies.{self.module}").STUDY
 
     @property
     def summarize(self) -> Callable[[Result], str]:

@@ -292,6 +292,7 @@ def place_apart(
     usual: Path,
     identity: Mapping[str, Any],
     identity_at: Callable[[Path], Any] | None = None,
+    occupied: Callable[[Path], bool] | None = None,
 ) -> Path:
     """`usual`, or beside it, the first digits of the identity's hash behind its name.
 
@@ -304,7 +305,7 @@ def place_apart(
     for place in (usual, apart):
         if held(place) == asked:
             return place
-    return apart if held(usual) is not None or _occupied(usual) else usual
+    return apart if held(usual) is not None or (occupied or _occupied)(usual) else usual
 
 
 def slug_of(spec: str) -> str:

@@ -97,7 +97,7 @@ def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured
     networks = _by_count(edits, found)
     rows = [*_rows(networks, truth), *_pairs(networks, truth)]
     table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
-    return table.astype(dict.fromkeys(("block", "other"), "Int64")), {}
+    return Measured(table.astype(dict.fromkeys(("block", "other"), "Int64")), {})
 
 
 def edits_of(chain: ResidualChain, settings: AgreementSettings) -> list[Edit]:

@@ -91,7 +91,7 @@ def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
             if run.progress is not None:
                 run.progress(stop, len(images))
     rows = [_row(chain, depth, parts) for depth, parts in enumerate(zip(*seen, strict=True))]
-    return pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {}
+    return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {})
 
 
 def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> list[Tail | None]:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option, taus
-from resnet_probe.stats import mcnemar, wilson
+from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interval, wilson
+from resnet_probe.stats.bootstrap import median_of_edits
+from resnet_probe.stats.moments import Moments
+from resnet_probe.stats.simultaneous import SignFlips
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
 if TYPE_CHECKING:
@@ -50,11 +54,24 @@ class LesionSettings(Settings):
         "together (default: block)",
         choices=("block", "layer"),
     )
+    margin: float = option(
+        0.5,
+        "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
+        metavar="POINTS",
+    )
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",
         group="run",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.margin <= 100:
+            raise ProbeError(
+                f"margin={self.margin:g} is no margin of equivalence: give points of error above 0 "
+                "and at most 100"
+            )
 
 
 def title_of(settings: LesionSettings) -> str:
@@ -87,13 +104,32 @@ def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
     found = outcomes(sweep, edits, images, labels, answers, run)
-    correct = found["answer"] == labels.cpu().numpy()
-    table = tabulate(chain, edits, correct, found, seed=settings.seed)
+    truth = labels.cpu().numpy()
+    correct = found["answer"] == truth
+    table = tabulate(chain, edits, correct, found, settings)
+    facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
+    if table["edits"].max() <= 1 < len(edits) > 2:
+        facts["median_delta_pct"] = median_change(correct, settings.seed)
     if training is not None:
         own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
         table = side_by_side(table, correct, own)
-    near = int(found["sum.near_ties"].sum())
-    return table, {"unit": settings.unit, "near_ties": near}
+        if "median_delta_pct" in facts:
+            facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
+    return Measured(table, facts, kept)
+
+
+def lost(correct: np.ndarray) -> np.ndarray:
+    """Of bool `[edits, images]`: 1 where only the first row is right, −1 where only the other."""
+    return correct[:1].astype(np.int8) - correct.astype(np.int8)
+
+
+def median_change(correct: np.ndarray, seed: int = 0) -> list[float]:
+    """The median over these edits of the change in error, in points, and its 95 % interval.
+
+    The interval is over images, the edits staying as they are.
+    """
+    return [100 * end for end in median_of_edits(lost(correct)[1:], seed=seed)]
 
 
 def tabulate(
@@ -101,8 +137,7 @@ def tabulate(
     edits: Sequence[Edit],
     correct: np.ndarray,
     found: Arrays,
-    *,
-    seed: int,
+    settings: LesionSettings,
 ) -> pd.DataFrame:
     """One row an edit from `correct`, bool `[edits, images]`, whose first row is the baseline."""
     right, images = correct.sum(axis=1), correct.shape[1]
@@ -111,7 +146,7 @@ def tabulate(
     only_baseline = (correct[0] & ~correct).sum(axis=1)
     only_edited = (~correct[0] & correct).sum(axis=1)
     table = pd.DataFrame([_describe(chain, edit) for edit in edits]).assign(
-        seed=seed,
+        seed=settings.seed,
         tau=[np.nan if edit.tau is None else edit.tau for edit in edits],
         correct=right,
         images=images,
@@ -128,7 +163,51 @@ def tabulate(
         table = table.assign(
             top5_correct=found["sum.top5_correct"], top5_error_pct=top, top5_delta_pct=top - top[0]
         )
-    return table.assign(near_ties=found["sum.near_ties"])
+    table = table.assign(near_ties=found["sum.near_ties"], **_losses(found, images))
+    return table.assign(**_differences(correct, only_baseline, only_edited, settings))
+
+
+def _losses(found: Arrays, images: int) -> dict[str, np.ndarray]:
+    """Cross-entropy, its change with Student's interval over images, and what else changes."""
+    loss = found["loss"].astype(np.float64)
+    change = Moments.over(loss - loss[:1], axis=1)
+    low, high = t_interval(change.mean, change.error, change.count)
+    apart = (found["answer"] != found["answer"][0]).sum(axis=1)
+    margin = found["sum.margin"] / images
+    return {
+        "loss": loss.mean(axis=1),
+        "delta_loss": change.mean,
+        "delta_loss_low": low,
+        "delta_loss_high": high,
+        "kl_from_whole": found["sum.kl"] / images,
+        "changed_pct": 100 * apart / images,
+        "margin_drop": margin[0] - margin,
+    }
+
+
+def _differences(
+    correct: np.ndarray, lost_images: np.ndarray, gained: np.ndarray, settings: LesionSettings
+) -> dict[str, np.ndarray]:
+    """The paired interval of the change in error and whether it is inside the margin.
+
+    Edit by edit, and so that all edits hold together; the baseline has none of it.
+    """
+    images, margin = correct.shape[1], settings.margin / 100
+    low, high = paired_difference(lost_images, gained, images)
+    found = {
+        "delta_low_pct": 100 * low,
+        "delta_high_pct": 100 * high,
+        "inside_margin": equivalent(lost_images, gained, images, margin).astype(float),
+    }
+    joint = np.full((4, len(correct)), np.nan)
+    if images > 1 and len(correct) > 1:
+        flips = SignFlips.of(lost(correct)[1:], seed=settings.seed)
+        joint[:2, 1:] = 100 * np.array(flips.interval())
+        joint[2, 1:], joint[3, 1:] = flips.p_values(), flips.inside(margin)
+    for name, values in found.items():
+        found[name] = np.concatenate([[np.nan], values[1:]])
+    names = ("joint_low_pct", "joint_high_pct", "joint_p_value", "joint_inside_margin")
+    return {**found, **dict(zip(names, joint, strict=True))}
 
 
 def _describe(chain: ResidualChain, edit: Edit) -> dict[str, Any]:
@@ -173,15 +252,22 @@ A deleted block keeps its shortcut, with its projection.""",
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.
 
-    A row of the table is an edit, the first one the baseline; errors, their difference from the
-    baseline and the 95 % Wilson interval are in percent; `p_value` is McNemar's, exact, paired with
-    the baseline on the same images and not corrected for the number of rows, from the `lost`
-    images, which only the baseline has right, and those `gained`, which only the edited network
-    has; `near_ties` counts images whose two best logits rounding alone may exchange;
-    `top5_correct`, with 100 classes or more, those whose class is among the five best.  With
-    `recalibrate=` `[m, …]`, training images, every edit is measured once more with batch-norm
-    statistics re-estimated on them: the columns of `recalibration.side_by_side`.  A `journal=`
-    keeps what is finished.
+    A row of the table is an edit, the first one the baseline.  Errors, and the 95 % Wilson interval
+    `ci_…`, are in percent.  Everything else is paired with the baseline on the same images:
+    `delta_pct`, the change in error in points, with the interval of Bonett & Price 2012
+    (`delta_low_pct`, `delta_high_pct`), from the `lost` images, which only the baseline has right,
+    and those `gained`, which only the edited network has; `p_value`, McNemar's, exact; and
+    `inside_margin`, 1 where two one-sided tests show a change of less than `margin` points.  These
+    hold edit by edit; those that begin with `joint_` hold for all edits together (joint sign flips,
+    Romano & Wolf 2005).  Beside the error: `loss`, the mean cross-entropy in nats, its change with
+    Student's interval, `kl_from_whole`, the mean Kullback–Leibler divergence of the edited
+    network's distribution from the whole one's, `changed_pct`, images whose predicted class
+    changes, and `margin_drop`, by how many logits the true class's lead shrinks.  `near_ties`
+    counts images whose two best logits rounding alone may exchange; `top5_correct`, with 100
+    classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
+    training images, every edit is measured once more with batch-norm statistics re-estimated on
+    them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
+    and loss.  A `journal=` keeps what is finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
     another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 Arrays = dict[str, "np.ndarray"]
 Progress = Callable[[int, int], None]
 """Called with how much is done, of how much."""
-Measured = tuple["pd.DataFrame", dict[str, Any]]
-"""The table, and the facts about the run that go beside it."""
 
 
 class Journal(Protocol):
@@ -42,6 +40,14 @@ class Journal(Protocol):
 
     def get(self, key: str) -> Arrays | None: ...
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Measured(NamedTuple):
+    """The table, the facts about the run beside it, and outcomes image by image, where kept."""
+
+    table: pd.DataFrame
+    facts: dict[str, Any]
+    outcomes: Arrays = {}  # noqa: RUF012
 
 
 class Subject(NamedTuple):
@@ -153,7 +159,7 @@ class Study:
         began = time.perf_counter()
         check_data(subject.chain, subject.images, subject.labels)
         settings = self.fit(subject, settings)
-        table, facts = self.measure(subject, settings, run)
+        found = self.measure(subject, settings, run)
         title = self.called(settings)
         identity = {"study": title, "arch": subject.chain.name, "images": len(subject.images)}
         identity |= settings.values
@@ -161,7 +167,8 @@ class Study:
             identity["recalibrate"] = len(subject.training)
         kind = {"blocks": len(subject.chain), "residual": subject.chain.residual}
         seconds = {"seconds": time.perf_counter() - began}
-        return Result(title, table, {"identity": identity, **kind, **facts, **seconds})
+        record = {"identity": identity, **kind, **found.facts, **seconds}
+        return Result(title, found.table, record, found.outcomes)
 
     def function(self, doc: str) -> Callable[..., Result]:
         """The study as a function of Python: (chain, images, labels, options by keyword).

@@ -217,7 +217,7 @@ def stepped(model: nn.Module, *, compiled: bool, partial: bool, team: Team) -> n
     if compiled and partial:
         raise ProbeError(
             "a network whose blocks come and go (stochastic depth, effective paths) cannot be "
-            "compiled: every step is another one"
+            "compiled: leave out compile="
         )
     shared = team.joined_model(model, partial=partial)
     # At most two sizes of a step occur at one height, each worth its own graph.

@@ -42,7 +42,7 @@ def measure_attributions(subject: Subject, settings: AttributeSettings, run: Run
         sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
         found = _measure(Attributor(asked, sweep, gated), images, labels, run)
     facts = {"gates": len(asked.gates), **completeness(found)}
-    return tabulate(chain, asked, found, images=len(images)), facts
+    return Measured(tabulate(chain, asked, found, images=len(images)), facts)
 
 
 def completeness(found: Found) -> dict[str, float]:

@@ -28,7 +28,7 @@ def measure_paths(subject: Subject, settings: PathSettings, run: Run) -> Measure
         passes = Passes.of(chain, images, labels, asked, batch=run.batch, memory=run.memory)
         found = _measure(passes, asked, _ticker(asked, len(images), run.progress))
     facts = {"blocks": asked.blocks, "longest": asked.most, "batch": passes.room.images}
-    return tabulate(chain, found, images=len(images)), {**facts, **_rounding(found)}
+    return Measured(tabulate(chain, found, images=len(images)), {**facts, **_rounding(found)})
 
 
 def _rounding(found: Collected) -> dict[str, float]:

@@ -65,7 +65,7 @@ def measure(subject: Subject, settings: ResponseSettings, run: Run) -> Measured:
                 kept = stop
             if run.progress is not None:
                 run.progress(stop, len(images))
-    return tabulate(chain, passes.layers, found, images=len(images)), {}
+    return Measured(tabulate(chain, passes.layers, found, images=len(images)), {})
 
 
 def _go_on(found: Collector, run: Run) -> int:
