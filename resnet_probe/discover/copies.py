@@ -80,13 +80,20 @@ def witness(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Whatever runs inside, random state and buffers are afterwards what they were before."""
+    """Whatever runs inside, random state and buffers are afterwards what they were before.
+
+    torch's encoder layers run operation by operation there: their fast path fuses them and rounds
+    otherwise.
+    """
     buffers = [(b, b._version, b.detach().clone()) for b in model.buffers() if not b.is_inference()]
     devices = {t.device for t in model.parameters() if t.device.type == "cuda"}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), torch.random.fork_rng([d.index or 0 for d in devices]):
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         with torch.no_grad():
             for buffer, version, value in buffers:
                 if buffer._version != version:
@@ -95,6 +102,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 def _wrapped(model: nn.Module) -> object:
     """The module that a wrapper without weights of its own calls, if the model is one."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return None
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return model.module
     return model.__dict__.get("_orig_mod") or model._modules.get("_orig_mod")
