@@ -192,6 +192,8 @@ def strided(g: torch.Tensor, how: str) -> torch.Tensor:
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("name", [*KNOWN, *ANYTHING])
 def test_every_operation_goes_back_whatever_the_strides(name, n, layout):
+    if name == "view" and layout is torch.channels_last:
+        return  # plain PyTorch refuses this view, too
     module, x = traced((KNOWN | ANYTHING)[name]).eval(), inputs()[:n]
     output, pullback = Linearizer(module)(x.contiguous(memory_format=layout))
     for how in ("contiguous", "channels last", "expanded"):
