@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from journals import Memory
+from scipy import stats as scipy_stats
 from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, attribute, chain_of, layers_of, lesion, models
-from resnet_probe.results.journal import Journal
-from resnet_probe.studies.attribution import COLUMNS, estimators
+from resnet_probe.stats.moments import Moments
+from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, metrics, network, without
 from resnet_probe.studies.attribution.request import request
+from resnet_probe.studies.attribution.table import COLUMNS, shapley_interval
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,64 @@ def test_sampled_shapley_values_equal_brute_force_within_their_error():
     np.testing.assert_allclose(shares(exact, "shapley", "loss")["value"], expected[:, 1], rtol=1e-5)
 
 
+FACTORS = np.array([0.3, 0.5, 0.8, 1.0, 0.6, 0.4])
+
+
+def gains(kind: str, orders: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """`[orders, images, blocks]`: what the margin gains with each block, opened in these orders.
+
+    It is z·Σ f or z·Π (1 + f) over the blocks that are open; `scalar_chain` is the latter.
+    """
+    if kind == "additive":
+        found = np.tile(FACTORS, (len(orders), 1))
+    else:
+        before = np.cumprod(1 + FACTORS[orders], axis=1) / (1 + FACTORS[orders])
+        found = np.empty(orders.shape)
+        np.put_along_axis(found, orders, before * FACTORS[orders], axis=1)
+    return found[:, None] * z[:, None]
+
+
+@pytest.mark.parametrize("kind", ["additive", "interacting"])
+@pytest.mark.parametrize(("images_", "permutations"), [(32, 16), (400, 16), (32, 100)])
+def test_intervals_of_sampled_shapley_values_hold_what_they_promise(kind, images_, permutations):
+    """The mean of z is 1, so that the Shapley values are the mean gains over all 720 orders."""
+    random = np.random.default_rng(0)
+    every = np.array(list(itertools.permutations(range(6))))
+    expected = gains(kind, every, np.ones(1)).mean((0, 1))
+    covered = []
+    for _ in range(400):
+        orders = random.permuted(np.tile(np.arange(6), (permutations, 1)), axis=1)
+        seen = gains(kind, orders, random.normal(1, 0.3, images_))
+        drawn = seen.mean(1).std(0, ddof=1) / np.sqrt(permutations)
+        low, high = shapley_interval(Moments.over(seen.mean(0)), drawn, permutations)
+        covered.append((low <= expected) & (expected <= high))
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_both_errors_are_in_the_table():
+    """The gains of four orders on the product chain, by hand."""
+    z = np.random.default_rng(1).normal(1, 0.3, 12)
+    x = torch.from_numpy(np.stack([z / 2, -z / 2], axis=1))
+    table = attribute(
+        scalar_chain(list(FACTORS)), x, torch.zeros(12).long(), methods=["shapley"],
+        permutations=4, exact=True,
+    ).table  # fmt: skip
+    rows = shares(table, "shapley", "margin")
+    asked = [
+        estimators.asked_by(lambda f, i=i: estimators.shapley(f, 6, seed=0, permutation=i))
+        for i in range(4)
+    ]
+    orders = np.array([np.argsort(-np.sum(gates, axis=0), kind="stable") for gates in asked])
+    seen = gains("interacting", orders, z)
+    np.testing.assert_allclose(rows["value"], seen.mean((0, 1)), rtol=1e-6)
+    own = seen.mean(0).var(0, ddof=1) / 12
+    other = seen.mean(1).var(0, ddof=1) / 4
+    np.testing.assert_allclose(rows["permutation_se"], np.sqrt(other), rtol=1e-6)
+    freedom = (own + other) ** 2 / (own**2 / 11 + other**2 / 3)
+    half = scipy_stats.t.ppf(0.975, freedom) * np.sqrt(own + other)
+    np.testing.assert_allclose(rows["ci_high"] - rows["value"], half, rtol=1e-5)
+
+
 def test_all_orders_together_are_exact(chain, some):
     """captum over every permutation, one seed each: the mean over orders is the Shapley value."""
     x, y = some
@@ -152,6 +214,43 @@ def test_a_rehearsal_knows_what_will_be_asked():
     assert asked == again and other != estimators.asked_by(
         lambda f: estimators.shapley(f, 9, seed=5, permutation=0)
     )
+
+
+def test_what_is_relied_on_in_captum():
+    """One tensor of gates is one feature a number; answers of several numbers stay apart.
+
+    Over several tensors captum 0.9 shuts what has one number in the masks together, earlier ones
+    tensor by tensor: gates in one tensor, each a feature of its own, mean the same in all of them.
+    """
+    from captum.attr import FeatureAblation, ShapleyValueSampling
+
+    seen: list[list[float]] = []
+
+    def forward(*gates):
+        rows = torch.cat(gates, dim=1)
+        seen.extend(rows.tolist())
+        total = rows @ torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+        return torch.stack([total, total + 3 * rows.prod(dim=1)], dim=1)
+
+    ones = torch.ones(1, 3, dtype=torch.float64)
+    found = FeatureAblation(forward).attribute(ones, perturbations_per_eval=3)
+    assert found.tolist() == [[1, 2, 4], [4, 5, 7]]
+    assert seen == [[1, 1, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    seen.clear()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(4)
+        order = torch.randperm(3).tolist()
+        torch.manual_seed(4)
+        found = ShapleyValueSampling(forward).attribute(ones, n_samples=1, perturbations_per_eval=3)
+    opened = [[float(b in order[:count]) for b in range(3)] for count in range(4)]
+    assert seen[:1] == opened[:1] and [row for row in seen if row in opened[1:]] == opened[1:]
+    assert found.reshape(2, 3)[0].tolist() == [1, 2, 4]
+    assert found.reshape(2, 3)[1].tolist() == [
+        w + 3 * (b == order[2]) for b, w in enumerate((1, 2, 4))
+    ]
+    # Features of several tensors, each of its own number: the same again.
+    apart = FeatureAblation(forward).attribute((ones[:, :1], ones[:, 1:]))
+    assert torch.cat(apart, dim=1).tolist() == [[1, 2, 4], [4, 5, 7]]
 
 
 def test_interactions_are_double_deletions(chain, some):
@@ -215,24 +314,19 @@ def test_the_table_does_not_depend_on_the_batch_and_is_documented(chain, some):
                            shares(first, "shapley", "loss")["value"])  # fmt: skip
 
 
-def test_an_interrupted_attribution_goes_on_where_it_stopped(chain, some, tmp_path, monkeypatch):
+def test_an_interrupted_attribution_goes_on_where_it_stopped(chain, some, monkeypatch):
     monkeypatch.setattr("resnet_probe.studies.attribution.study.CHUNK", 16)
     whole = attribute(chain, *some)
-    journal = Journal(tmp_path / "run", {"study": "attribute"})
-
-    def stop(done, total):
-        if done > 0.5 * total:
-            raise KeyboardInterrupt
-
+    journal = Memory(stop=1)
     with pytest.raises(KeyboardInterrupt):
-        attribute(chain, *some, journal=journal, progress=stop)
-    assert [shard.start for shard in journal.done()] == [0]
+        attribute(chain, *some, journal=journal)
+    assert list(journal.steps) == ["0"]
     calls = []
     again = attribute(
         chain, *some, journal=journal, progress=lambda done, total: calls.append(done / total)
     )
     assert min(calls) >= 1 / 3 and max(calls) == 1
-    assert again.table.equals(whole.table)
+    assert journal.given == ["0"] and again.table.equals(whole.table)
 
 
 def test_the_model_and_the_random_state_stay_as_they_were(some):

@@ -5,24 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from test_simultaneous import differences
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.stats import Estimate
 from resnet_probe.stats import bootstrap as intervals
-
-
-def test_a_paired_difference_covers_the_truth() -> None:
-    random = np.random.default_rng(0)
-    n, p = 200, [0.03, 0.01, 0.96]
-    drawn = random.multinomial(n, p, size=4000)
-    low, high = intervals.paired_difference(drawn[:, 0], drawn[:, 1], n, 0.95)
-    inside = ((low <= 0.02) & (high >= 0.02)).mean()
-    assert 0.93 < inside < 0.99
-
-
-def test_no_differing_image_still_leaves_an_interval() -> None:
-    low, high = intervals.paired_difference(0, 0, 898, 0.95)
-    assert float(high) == -float(low) == pytest.approx(1.959964 / 900, rel=1e-6)
 
 
 def test_a_difference_of_symmetric_intervals_adds_in_squares() -> None:
@@ -73,6 +60,35 @@ def test_a_resampled_median_agrees_with_scipy() -> None:
     ).confidence_interval
     assert found.value == np.median(values)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.15)
+
+
+LOST = np.geomspace(0.002, 0.6, 20)
+
+
+def test_the_median_of_these_edits_covers_what_it_promises() -> None:
+    """On images that all edits find hard, the edits' own intervals would be a wrong answer."""
+    covered = []
+    for seed in range(200):
+        given = differences(LOST, np.full(20, 0.005), 1000, seed=seed)
+        found = intervals.median_of_edits(given, times=600, seed=seed)
+        covered.append(found.low <= np.median(LOST - 0.005) <= found.high)
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+def test_the_median_of_edits_by_hand() -> None:
+    given = np.zeros((3, 400), dtype=np.int8)
+    nothing = intervals.median_of_edits(given)
+    assert nothing.value == 0 and nothing.low < 0 < nothing.high < 0.01
+    given[0, :100], given[1, :40] = 1, 1
+    found = intervals.median_of_edits(given)
+    alone = intervals.median_of_edits(given[1:2])
+    assert found.value == 0.1 and found == pytest.approx(alone, abs=0.004)
+    twins = intervals.median_of_edits(np.repeat(given[1:2], 9, axis=0))
+    assert twins == pytest.approx(alone, abs=0.005)
+    losses = intervals.median_of_edits(given * 1.0)
+    assert losses == pytest.approx(alone, abs=0.005)
+    with pytest.raises(ProbeError, match=r"\[edits, images\], found \[5\]"):
+        intervals.median_of_edits(np.zeros(5))
 
 
 def test_a_bootstrap_needs_draws() -> None:

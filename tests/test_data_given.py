@@ -184,7 +184,7 @@ def test_floats_are_taken_as_they_are_and_bytes_are_normalized() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, "as given does not say which images it is for: give --data"),
+        ({}, "as given does not say which images it is for: give data="),
         ({"data": (X, Y), "weights": "w.pt"}, "a model comes with its weights"),
         ({"data": (X, Y), "where": "cuda"}, "the given model is on cpu, not cuda"),
         ({"data": (X, Y), "preprocess": "resize=9"}, "has its own transforms"),

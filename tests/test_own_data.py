@@ -136,7 +136,8 @@ def test_a_named_network_on_images_of_another_size(val: str) -> None:
          "the images of digits lie ready; it is for imagefolder:DIR, csv:FILE and "
          "parquet:FILE"),
         (["--data", "digits", "--input", "3x16x16", "--stream"], "only an imagefolder or a csv"),
-        (["--data", "digits", "--input", "3x16x16", "--workers", "-1"], "--workers -1: give 0"),
+        (["--data", "digits", "--input", "3x16x16", "--workers", "-1"],
+         "--workers -1: at least 0 is needed"),
         (["--data", "imagefolder:val", "--input", "3x8x8", "--preprocess", "x"], "no preproc"),
         (["--data", "imagefolder:val", "--input", "3x8x8", "--class-map", "no.csv"],
          "there is no file no.csv to read a class map from"),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.claims.evidence import Chosen, NotHere, Piece
-from resnet_probe.stats import Estimate, Floats, wilson
+from resnet_probe.stats import Estimate, Floats, paired_difference, wilson
 from resnet_probe.stats import bootstrap as intervals
 
 NEARLY_LOST = 0.9
@@ -114,9 +114,9 @@ def paired(rows: pd.DataFrame, confidence: float) -> tuple[Floats, Floats]:
         lost, gained = rows["lost"], rows["gained"]
     else:  # a table without the pairs: as many differ as its errors allow
         apart = (rows["delta_pct"] * rows["images"] / 100).round()
-        lost = rows["images"] - rows["correct"]
+        lost = (rows["images"] - rows["correct"]).clip(upper=rows["correct"] + apart)
         gained = lost - apart
-    return intervals.paired_difference(lost, gained, rows["images"], confidence)
+    return paired_difference(lost, gained, rows["images"], confidence)
 
 
 def _median_delta(piece: Piece, confidence: float) -> Estimate:

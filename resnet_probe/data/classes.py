@@ -51,7 +51,7 @@ def in_order_of(
             return replace(images, note=_with(images.note, ORDER))
         raise ProbeError(
             f"{images.name} has {len(folders)} classes and {network} {classes}, and nothing says "
-            "which are which: give --class-map FILE"
+            "which are which: give class_map="
         )
     found = [_index(known, folder, images.name, network) for folder in folders]
     outside = [index for index in found if not 0 <= index < classes]
@@ -115,7 +115,7 @@ def _index(known: ClassMap, folder: str, images: str, network: str) -> int:
     what = f"several classes ({', '.join(map(str, sorted(found)))})" if found else "no class"
     raise ProbeError(
         f"the folder {folder!r} in {images} is {what} of {network} by {known.source} "
-        f"({hint}a WordNet id, a class name, or --class-map FILE says which it is)"
+        f"({hint}a WordNet id, a class name, or class_map= says which it is)"
     )
 
 

@@ -66,7 +66,7 @@ def load_network(
     """
     arch = architecture(spec)
     if zoo is not None and (weights is not None or arch.family == OWN):
-        raise ProbeError("bundled weights (--zoo) and other ones (--weights, --model): give one")
+        raise ProbeError("bundled weights (zoo=) and other ones (weights=, model=): give one")
     if weights_key is not None and weights is None:
         raise ProbeError("weights_key= chooses among the weights in a file: give weights=")
     if weights is None and arch.family == OWN:
@@ -87,7 +87,7 @@ def _from_zoo(arch: Architecture, which: str) -> Network:
 
     if arch.family in LIBRARIES:
         raise ProbeError(
-            f"{arch.spec} comes without weights here: give --weights pretrained or FILE"
+            f"{arch.spec} comes without weights here: give weights=pretrained or a file"
         )
     card = zoo.find(arch.spec, which)
     return Network(

@@ -128,7 +128,7 @@ def prepare(
     network, place = _network(arch, weights, weights_key, zoo, data, where, input_shape)
     source = data if data is not None else _images_of(network, data_root)
     if source is None:
-        raise ProbeError(f"{network.source} does not say which images it is for: give --data")
+        raise ProbeError(f"{network.source} does not say which images it is for: give data=")
     sized = input_shape is not None or (isinstance(arch, str) and network.arch.family == OWN)
     asked = Asked(
         source=source, root=data_root, normalize=normalize, limit=limit, preprocess=preprocess,
@@ -225,7 +225,7 @@ def find_device(name: str) -> device:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise ProbeError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        raise ProbeError("device=cuda: torch finds no CUDA device here; use device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

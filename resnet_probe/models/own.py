@@ -40,7 +40,7 @@ def own_architecture(spec: str) -> Architecture:
     if match is None:
         raise ProbeError(f"{spec!r} names no network: write module:callable, as mypkg.nets:build")
     if match["shape"] is None:
-        raise ProbeError(f"{spec} does not say what its images are: give --input CxHxW")
+        raise ProbeError(f"{spec} does not say what its images are: give input=CxHxW")
     build = _callable(match["module"], match["name"])
 
     def make(*, classes: int) -> nn.Module:

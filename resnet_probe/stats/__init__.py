@@ -5,21 +5,25 @@ from resnet_probe.stats.intervals import (
     Floats,
     holm,
     jackknife,
-    mcnemar,
     mean_interval,
     median_interval,
     t_interval,
     wilson,
 )
+from resnet_probe.stats.paired import equivalent, mcnemar, paired_difference
+from resnet_probe.stats.simultaneous import SignFlips
 
 __all__ = [
     "Estimate",
     "Floats",
+    "SignFlips",
+    "equivalent",
     "holm",
     "jackknife",
     "mcnemar",
     "mean_interval",
     "median_interval",
+    "paired_difference",
     "t_interval",
     "wilson",
 ]

@@ -1,4 +1,4 @@
-"""Intervals, paired tests and corrections for many of them, in numpy and scipy."""
+"""Intervals of proportions, means and medians, and p-values of many tests, in numpy and scipy."""
 
 from __future__ import annotations
 
@@ -33,25 +33,11 @@ def wilson(
     k, n = np.broadcast_arrays(np.asarray(correct, float), np.asarray(images, float))
     if np.any(n < 1) or np.any(k < 0) or np.any(k > n):
         raise ProbeError("an interval of a proportion needs 0 ≤ correct ≤ images and images ≥ 1")
-    z2 = _quantile(confidence) ** 2
+    z2 = normal_quantile(confidence) ** 2
     middle = (k + z2 / 2) / (n + z2)
     half = np.sqrt(z2 * (k * (n - k) / n + z2 / 4)) / (n + z2)
     # Rounding must not push the end past 1, where it is exact; at 0 the root is exact anyway.
     return middle - half, np.where(k == n, 1.0, middle + half)
-
-
-def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> Floats:
-    """McNemar's exact two-sided p-value for two classifiers on the same images.
-
-    ``only_a`` and ``only_b`` count the images that only the one, or only the other, has right;
-    they broadcast together. Where the two never differ the p-value is 1. McNemar 1947, "Note
-    on the sampling error of the difference between correlated proportions or percentages".
-    """
-    a, b = np.broadcast_arrays(np.asarray(only_a), np.asarray(only_b))
-    if np.any(a < 0) or np.any(b < 0):
-        raise ProbeError("McNemar's test needs counts that are not negative")
-    tail = stats.binom.cdf(np.minimum(a, b), a + b, 0.5)
-    return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -75,7 +61,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     mean = float(x.mean())
     if x.size < 2:
         return Estimate(mean, np.nan, np.nan)
-    share = 0.5 + _checked(confidence) / 2
+    share = 0.5 + checked_confidence(confidence) / 2
     half = float(stats.t.ppf(share, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
     return Estimate(mean, mean - half, mean + half)
 
@@ -88,7 +74,7 @@ def t_interval(
     Student's t; NaN where the error is, or where there are fewer than two values. Shapes broadcast.
     """
     x, se, n = np.broadcast_arrays(*(np.asarray(part, float) for part in (mean, error, count)))
-    share = 0.5 + _checked(confidence) / 2
+    share = 0.5 + checked_confidence(confidence) / 2
     half = np.where(n > 1, stats.t.ppf(share, np.maximum(n - 1, 1)) * se, np.nan)
     return x - half, x + half
 
@@ -109,16 +95,27 @@ def jackknife(
 
 
 def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """The median and the interval between two order statistics, for any distribution.
+    """The median of what these values are a sample of, between interpolated order statistics.
 
-    The k-th smallest and k-th largest value, k the largest with P(Binomial(n, ½) < k) at most
-    (1 − confidence)/2, so the true median is covered at least as often as promised. Too few
-    values (five or fewer at 95 %) have none. ProbeError without values.
+    Of edits of blocks it speaks of blocks like these, not of how sure the blocks' own values are:
+    for that see `bootstrap.median_of_edits`.  The ends lie between the k-th and the (k + 1)-th
+    value from either side, k the largest with P(Binomial(n, ½) < k) at most (1 − confidence)/2,
+    where they cover the promised share for nearly any distribution.  Too few values (five or fewer
+    at 95 %) have none.  ProbeError without values.  Hettmansperger & Sheather 1986, "Confidence
+    intervals based on interpolated order statistics", doi 10.1016/0167-7152(86)90021-0.
     """
     x = np.sort(_sample(values))
-    k = int(stats.binom.ppf((1 - _checked(confidence)) / 2, x.size, 0.5))
-    low, high = (x[k - 1], x[-k]) if k > 0 else (np.nan, np.nan)
-    return Estimate(float(np.median(x)), float(low), float(high))
+    n, tail = x.size, (1 - checked_confidence(confidence)) / 2
+    k = int(stats.binom.ppf(tail, n, 0.5))
+    middle = float(np.median(x))
+    if k == 0:
+        return Estimate(middle, np.nan, np.nan)
+    outer, inner = 1 - 2 * stats.binom.cdf([k - 1, k], n, 0.5)
+    part = (outer - confidence) / (outer - inner)
+    inward = (n - k) * part / (k + (n - 2 * k) * part)
+    low = x[k - 1] + inward * (x[k] - x[k - 1])
+    high = x[n - k] - inward * (x[n - k] - x[n - k - 1])
+    return Estimate(middle, float(min(low, middle)), float(max(high, middle)))
 
 
 def _sample(values: ArrayLike) -> Floats:
@@ -128,11 +125,12 @@ def _sample(values: ArrayLike) -> Floats:
     return x
 
 
-def _quantile(confidence: float) -> float:
-    return float(stats.norm.ppf(0.5 + _checked(confidence) / 2))
+def normal_quantile(confidence: float) -> float:
+    """The z of a two-sided normal interval; ProbeError for a confidence outside 0 … 1."""
+    return float(stats.norm.ppf(0.5 + checked_confidence(confidence) / 2))
 
 
-def _checked(confidence: float) -> float:
+def checked_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ProbeError(f"a confidence lies between 0 and 1, not at {confidence}")
     return confidence

@@ -96,7 +96,7 @@ class ChainLinearizer:
             shortcut, branch, after = parts
             short, back_short = shortcut(h)
             long, back_long = branch(h)
-            h, back_after = after(short + long)
+            h, back_after = after(block.add(short, long))
             if len(h) != len(images):
                 raise ProbeError(
                     f"the output of block {block.number} ({block.name}) has the shape "

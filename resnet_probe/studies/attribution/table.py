@@ -29,7 +29,7 @@ COLUMNS: dict[str, str] = {
     "value": "mean over images of what the metric loses without the block; of interactions, what "
     "it loses without both beyond what it loses without each",
     "ci_low": "lower end of the 95 % interval over images (Student's t; Wilson for the accuracy of "
-    "network and none)",
+    "network and none), of sampled Shapley values over images and permutations",
     "ci_high": "upper end",
     "permutation_se": "Monte Carlo standard error of a sampled Shapley value, in the same unit; 0 "
     "where it is exact",
@@ -47,9 +47,18 @@ def tabulate(chain: ResidualChain, asked: Request, found: Found, *, images: int)
         rows += _rows("ablation", numbers, found["ablation"])
         rows += _by_class(numbers, found["classes"])
     if "shapley" in asked.methods:
-        error = permutation_error(found, asked)
-        for row, se in zip(_rows("shapley", numbers, found["shapley"]), error.flat, strict=True):
-            rows.append({**row, "permutation_se": float(se), "permutations": asked.permutations})
+        drawn = permutation_error(found, asked)
+        rows += [
+            {**row, "permutation_se": float(se), "permutations": asked.permutations}
+            for row, se in zip(
+                _rows(
+                    "shapley", numbers, found["shapley"],
+                    ends=shapley_interval(found["shapley"], drawn, asked.permutations),
+                ),
+                drawn.flat,
+                strict=True,
+            )
+        ]  # fmt: skip
     if "gradients" in asked.methods:
         rows += _rows("gradients", numbers, found["gradients"], SMOOTH)
     if "interactions" in asked.methods:
@@ -71,11 +80,33 @@ def permutation_error(found: Found, asked: Request) -> Floats:
     return means.std(axis=0, ddof=1) / np.sqrt(len(means))
 
 
+def shapley_interval(found: Moments, drawn: Floats, permutations: int) -> tuple[Floats, Floats]:
+    """``(low, high)`` of Shapley values, with the errors of the images and of the permutations.
+
+    `found` are their moments over images, `drawn` their standard errors over so many permutations,
+    of one shape.  The variances add up; what images and permutations have together is in both, so
+    that the sum is a little too large.  The degrees of freedom are those of Satterthwaite 1946, "An
+    approximate distribution of estimates of variance components".
+    """
+    own, other = found.error**2, drawn**2
+    parts = own**2 / np.maximum(found.count - 1, 1)
+    if permutations:
+        parts = parts + other**2 / (permutations - 1)
+    known = parts > 0
+    freedom = np.where(known, (own + other) ** 2 / np.where(known, parts, 1.0), found.count - 1)
+    return t_interval(found.mean, np.sqrt(own + other), freedom + 1)
+
+
 def _rows(
-    method: str, places: list[Any], found: Moments, names: tuple[str, ...] = METRICS
+    method: str,
+    places: list[Any],
+    found: Moments,
+    names: tuple[str, ...] = METRICS,
+    *,
+    ends: tuple[Floats, Floats] | None = None,
 ) -> Iterator[Row]:
-    """`found` is `[metrics, places]`."""
-    low, high = t_interval(found.mean, found.error, found.count)
+    """`found` is `[metrics, places]`, and so are the `ends` of intervals not over images alone."""
+    low, high = ends or t_interval(found.mean, found.error, found.count)
     for m, metric in enumerate(names):
         for p, (block, *other) in enumerate(places):
             row = {

@@ -2,85 +2,33 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from resnet_probe.chain import ResidualChain
-from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import Progress
-from resnet_probe.results import Result
-from resnet_probe.studies.lesion import check_data
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.passes import Passes
 from resnet_probe.studies.paths.request import Request, request
 from resnet_probe.studies.paths.table import tabulate
+from resnet_probe.studies.study import Measured, Run, Subject
 
-STUDY = "paths"
+if TYPE_CHECKING:
+    from resnet_probe.studies.paths import PathSettings
 
 
-def paths(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
-    *,
-    method: str = "every",
-    signs: int = 16,
-    samples: int = 1000,
-    images_per_path: int = 4,
-    max_length: int | None = None,
-    at: str | int = "input",
-    precision: str = "float32",
-    seed: int = 0,
-    batch: int | None = None,
-    memory: int = DEFAULT_MEMORY,
-    progress: Progress | None = None,
-) -> Result:
-    """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.
-
-    `method`: exact (the gradient of every length, Σ over its paths), all (the root mean square norm
-    of all single paths, from `signs` random sign vectors an image), sample (the mean norm of
-    `samples` random paths a length, each on `images_per_path` images, as published) or every.
-    `max_length` leaves longer paths out; `at` is where the gradient is asked: input, stem (the
-    stem's output) or a block number b (the input of block b: only blocks from b on count).
-    The forward pass is the chain's own, frozen; `batch` and `memory` (bytes) as in `Sweep`; the
-    result does not depend on either but for rounding.
-
-    The table is in long form: `method`, `quantity` (see `table.py`), `block` (the gradient is the
-    one at its input; 0 is the network's input), `name`, `stage`, `length`, how many paths have that
-    length (`paths_log10`, `paths_share`), `value`, its 95 % interval, `images`, `draws`.
-
-    Raises `ProbeError` for a plain network, options out of range, labels outside the classes,
-    images of another shape than the chain's, a budget too small for one image, and anything not
-    finite, named by block and length.
-    """
-    began = time.perf_counter()
-    asked = request(
-        chain, method=method, signs=signs, samples=samples, images_per_path=images_per_path,
-        max_length=max_length, at=at, precision=precision, seed=seed,
-    )  # fmt: skip
-    check_data(chain, images, labels)
+def measure_paths(subject: Subject, settings: PathSettings, run: Run) -> Measured:
+    """The table of `paths`, and how the lengths add up."""
+    chain, images, labels, _ = subject
+    asked = request(chain, **settings.values)
     with torch.no_grad(), full_precision(chain.device):
-        passes = Passes.of(chain, images, labels, asked, batch=batch, memory=memory)
-        found = _measure(passes, asked, _ticker(asked, len(images), progress))
-    table = tabulate(chain, found, images=len(images))
-    identity = {
-        "study": STUDY, "arch": chain.name, "method": method, "signs": signs, "samples": samples,
-        "images_per_path": images_per_path, "max_length": max_length, "at": asked.at,
-        "precision": precision, "seed": seed, "images": len(images),
-    }  # fmt: skip
-    facts = {
-        "blocks": asked.blocks,
-        "longest": asked.most,
-        "batch": passes.room.images,
-        "seconds": time.perf_counter() - began,
-    }
-    return Result(STUDY, table, {"identity": identity, **facts, **_rounding(found)})
+        passes = Passes.of(chain, images, labels, asked, batch=run.batch, memory=run.memory)
+        found = _measure(passes, asked, _ticker(asked, len(images), run.progress))
+    facts = {"blocks": asked.blocks, "longest": asked.most, "batch": passes.room.images}
+    return Measured(tabulate(chain, found, images=len(images)), {**facts, **_rounding(found)})
 
 
 def _rounding(found: Collected) -> dict[str, float]:
