@@ -59,6 +59,8 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     folder = tmp_path / "runs" / name
     assert re.search(words, said.out) and str(folder) in said.out and said.err == ""
     drawn = {f"{stem}.{kind}" for stem in figures for kind in ("png", "svg")}
+    if arguments[0] == "lesion":
+        drawn.add("outcomes.npz")
     assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
