@@ -20,18 +20,29 @@ DERIVED = (WeightNorm, SpectralNorm)
 """Hooks that compute a weight from others before each call: part of the network, not a guest."""
 
 
-def plain(model: nn.Module, name: str) -> nn.Module:
+def unwrapped(model: nn.Module, name: str) -> nn.Module:
     """The module inside what `torch.compile` or `DataParallel` made of it.
 
-    Raises `ProbeError` for a model that no graph can be taken of: a scripted one, or one whose
-    lazy layers have no weights yet (running it would give them to the user's own model).
+    Raises `ProbeError` for a scripted model, which no graph can be taken of.
     """
-    while isinstance(inside := _wrapped(model), nn.Module):
+    while not isinstance(model, torch.jit.ScriptModule) and isinstance(
+        inside := _wrapped(model), nn.Module
+    ):
         model = inside
     scripted = [path for path, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
     if scripted:
         what = f"the part {scripted[0]} of {name}" if scripted[0] else name
         raise ProbeError(f"{what} is a TorchScript module (torch.jit): give the eager model")
+    return model
+
+
+def plain(model: nn.Module, name: str) -> nn.Module:
+    """The same, of a model that has all its weights.
+
+    Raises `ProbeError` for a scripted model, and for one whose lazy layers have no weights yet
+    (running it would give them to the user's own model).
+    """
+    model = unwrapped(model, name)
     tensors = chain(model.named_parameters(), model.named_buffers())
     lazy = [path for path, tensor in tensors if isinstance(tensor, LAZY)]
     if lazy:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from resnet_probe import data as data_sets
@@ -76,7 +75,7 @@ def trained(
         progress=progress,
     )
     some = test_set.take(limit)
-    images = scale.apply(torch.cat(list(some.pieces()))).to(device)
+    images = scale.apply(some.pixels).to(device)
     chain = cut(network, run.model, images[:1])
     return Trained(chain, images, some.labels, run.history)
 

@@ -73,7 +73,7 @@ def refuse_sizes(
             f"a resolution that ends at {recipe.resolution[-1]} does not fit {train_set.name}: "
             f"its images are {height} pixels high, and the last epochs are at full size"
         )
-    first = averaged(train_set.images[:1], recipe.resolution[0])
+    first = averaged(train_set.take(1).pixels, recipe.resolution[0])
     head_size(model, replace(train_set, images=first, labels=train_set.labels[:1]), normalization)
 
 

@@ -145,7 +145,7 @@ def error_of_team(state: State, test_set: ImageSet, normalization: Normalization
     """The test error in per cent; each process looks at its share of the images."""
     mine = replace(
         test_set,
-        images=state.team.share(test_set.images),
+        images=state.team.share(test_set.pixels),
         labels=state.team.share(test_set.labels),
     )
     correct = torch.zeros((), dtype=torch.int64, device=state.device)
