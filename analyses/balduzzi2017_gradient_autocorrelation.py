@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 
 from resnet_probe import ResidualChain, Result, prepare, recalibrated
-from resnet_probe.figures import lines, style
+from resnet_probe.figures import marks, style
 from resnet_probe.stats import mean_interval
 
 HERE = Path(__file__).parent
@@ -95,11 +95,11 @@ def figure(table: pd.DataFrame) -> Figure:
     """A line a network, its mean over seeds with a 95 % interval."""
     with style.theme():
         drawn, (ax,) = style.axes(columns=2, height=3.2)
-        for arch, look in lines.looks(list(dict.fromkeys(table["arch"]))):
+        for arch, look in marks.looks(list(dict.fromkeys(table["arch"]))):
             by_lag = table[table["arch"] == arch].groupby("lag")["autocorrelation"]
             means = pd.DataFrame([mean_interval(values) for _, values in by_lag])
             color = style.PUBLISHED if arch in NOISES else look.color
-            lines.line(
+            marks.line(
                 ax, np.unique(table["lag"]), means, look._replace(color=color), label=arch,
                 ends=("low", "high"), marked=arch not in NOISES,
             )  # fmt: skip

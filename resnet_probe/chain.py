@@ -38,6 +38,10 @@ class ResidualBlock:
 
     `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
     share their parameters and buffers with the model that they were cut from.
+
+    `branch_first` says that the network adds them the other way round, which decides how the sum
+    lies in memory.  A network that adds more than two tensors rounds them one by one: `total` maps
+    the state to the sum as the network makes it, and `branch` gives all but the shortcut.
     """
 
     number: int
@@ -52,6 +56,8 @@ class ResidualBlock:
     role: str = ""
     layer: int = 0
     inner: tuple[str, ...] = ()
+    branch_first: bool = False
+    total: nn.Module | None = None
 
     residual = True
 
@@ -59,16 +65,23 @@ class ResidualBlock:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
         if gate == 0:
             return self.after(self.shortcut(h))
+        if gate == 1 and self.total is not None:
+            return self.after(self.total(h))
         branch = self.branch(h)
-        return self.after(self.shortcut(h) + (branch if gate == 1 else gate * branch))
+        return self.after(self.add(self.shortcut(h), branch if gate == 1 else gate * branch))
+
+    def add(self, shortcut: Tensor, branch: Tensor) -> Tensor:
+        """The sum, its operands in the network's own order."""
+        return branch + shortcut if self.branch_first else shortcut + branch
 
     def map(self, make: Callable[[nn.Module], nn.Module]) -> Self:
-        """The same block of other modules: `make` of the shortcut, the branch and `after`."""
+        """The same block of other modules: `make` of each part, and of a `total`."""
         return replace(
             self,
             shortcut=make(self.shortcut),
             branch=make(self.branch),
             after=make(self.after),
+            total=None if self.total is None else make(self.total),
         )
 
     @property
@@ -160,7 +173,7 @@ class ResidualChain:
     def map(self, make: Callable[[nn.Module], nn.Module]) -> Self:
         """The same chain of other modules: `make` of the stem, of each part of a block, the head.
 
-        `make` gets each module once, in the order of `modules`; the chain itself stays as it is.
+        `make` gets each module once, in the order of the network; the chain stays as it is.
         """
         stem, *blocks, head = make(self.stem), *(b.map(make) for b in self.blocks), make(self.head)
         return replace(self, stem=stem, blocks=tuple(blocks), head=head)
@@ -205,6 +218,15 @@ class ResidualChain:
             for tensor in (*module.parameters(), *module.buffers()):
                 return tensor.device
         return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the weights; float32 where there are none."""
+        for module in self.modules:
+            for tensor in (*module.parameters(), *module.buffers()):
+                if tensor.is_floating_point():
+                    return tensor.dtype
+        return torch.float32
 
     @property
     def layers(self) -> tuple[tuple[int, ...], ...]:

@@ -45,7 +45,26 @@ def single(
     stage = np.repeat(np.arange(1, len(stages) + 1), stages)
     first = rows("baseline", np.array([base]), images, edits=0, p_value=1.0)
     rest = rows("delete", error, images, blocks=blocks, stage=stage, **columns)
-    return pd.concat([first, rest], ignore_index=True)
+    return with_intervals(pd.concat([first, rest], ignore_index=True))
+
+
+def with_intervals(table: pd.DataFrame, margin: float = 0.5) -> pd.DataFrame:
+    """As if six images in a thousand changed sides beside the change; Bonferroni for all."""
+    images = table["images"].to_numpy()
+    change = ((table["error_pct"] - table["error_pct"][0]) * images / 100).round().to_numpy()
+    aside = np.minimum(np.round(0.006 * images), images * (100 - table["error_pct"]) / 200)
+    lost, gained = np.maximum(change, 0) + aside, np.maximum(-change, 0) + aside
+    found = table.assign(
+        lost=lost, gained=gained, delta_pct=table["error_pct"] - table["error_pct"][0]
+    )
+    count = max(len(table) - 1, 1)
+    for kind, within, level in (("delta", "inside_margin", 0.05),
+                                ("joint", "joint_inside_margin", 0.05 / count)):  # fmt: skip
+        low, high = stats.paired_difference(lost, gained, images, 1 - level)
+        inside = stats.equivalent(lost, gained, images, margin / 100, 1 - level)
+        found = found.assign(**{f"{kind}_low_pct": 100 * low, f"{kind}_high_pct": 100 * high,
+                                within: inside.astype(float)})  # fmt: skip
+    return found.assign(joint_p_value=table["p_value"])
 
 
 def deep() -> pd.DataFrame:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from toy_chains import TinyResNet, images, labels, seeded
 
 from resnet_probe import ProbeError, agreement, chain_of, lesion
-from resnet_probe.studies.agreement import COLUMNS, QUANTITIES, planned
+from resnet_probe.studies.agreement import COLUMNS, QUANTITIES, AgreementSettings, edits_of
 from resnet_probe.studies.votes import Votes
 
 
@@ -41,7 +41,7 @@ def rows_of(table, kind, edits):
 def test_quantities_by_number_of_deleted_blocks(chain, some):
     x, y = some
     table = agreement(chain, x, y, counts=[1, 2], draws=3, seed=1).table
-    edits = planned(chain, x, counts=[1, 2], draws=3, seed=1)
+    edits = edits_of(chain, AgreementSettings(counts=(1, 2), draws=3, seed=1))
     chance = outputs(chain, x, edits)
     wrong = (chance.argmax(2) != y).numpy()
     whole = table.iloc[0]
@@ -68,7 +68,9 @@ def test_quantities_by_number_of_deleted_blocks(chain, some):
 def test_every_two_single_deletions(chain, some):
     x, y = some
     table = agreement(chain, x, y, counts=[1], draws=2).table
-    wrong = (outputs(chain, x, planned(chain, x, counts=[1])).argmax(2) != y).numpy()[1:]
+    wrong = (
+        outputs(chain, x, edits_of(chain, AgreementSettings(counts=(1,)))).argmax(2) != y
+    ).numpy()[1:]
     pairs = table[(table["kind"] == "pair") & (table["quantity"] == "error_correlation")]
     assert list(zip(pairs["block"], pairs["other"], strict=True)) == [(1, 2), (1, 3), (2, 3)]
     for row in pairs.itertuples():

@@ -9,17 +9,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from journals import Memory
 from scipy import stats as scipy_stats
 from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, attribute, chain_of, layers_of, lesion, models
-from resnet_probe.results.journal import Journal
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.attribution import COLUMNS, estimators
+from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, metrics, network, without
 from resnet_probe.studies.attribution.request import request
-from resnet_probe.studies.attribution.table import shapley_interval
+from resnet_probe.studies.attribution.table import COLUMNS, shapley_interval
 
 
 @pytest.fixture(scope="module")
@@ -314,24 +314,19 @@ def test_the_table_does_not_depend_on_the_batch_and_is_documented(chain, some):
                            shares(first, "shapley", "loss")["value"])  # fmt: skip
 
 
-def test_an_interrupted_attribution_goes_on_where_it_stopped(chain, some, tmp_path, monkeypatch):
+def test_an_interrupted_attribution_goes_on_where_it_stopped(chain, some, monkeypatch):
     monkeypatch.setattr("resnet_probe.studies.attribution.study.CHUNK", 16)
     whole = attribute(chain, *some)
-    journal = Journal(tmp_path / "run", {"study": "attribute"})
-
-    def stop(done, total):
-        if done > 0.5 * total:
-            raise KeyboardInterrupt
-
+    journal = Memory(stop=1)
     with pytest.raises(KeyboardInterrupt):
-        attribute(chain, *some, journal=journal, progress=stop)
-    assert [shard.start for shard in journal.done()] == [0]
+        attribute(chain, *some, journal=journal)
+    assert list(journal.steps) == ["0"]
     calls = []
     again = attribute(
         chain, *some, journal=journal, progress=lambda done, total: calls.append(done / total)
     )
     assert min(calls) >= 1 / 3 and max(calls) == 1
-    assert again.table.equals(whole.table)
+    assert journal.given == ["0"] and again.table.equals(whole.table)
 
 
 def test_the_model_and_the_random_state_stay_as_they_were(some):

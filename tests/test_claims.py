@@ -27,7 +27,6 @@ from resnet_probe.claims import (
     NOT_HERE,
     UNDECIDED,
     Evidence,
-    intervals,
     judge,
     needed,
     rules_sha256,
@@ -35,6 +34,7 @@ from resnet_probe.claims import (
 from resnet_probe.claims.claim import above, at_least, at_most, between, equal_to
 from resnet_probe.claims.evidence import Chosen
 from resnet_probe.stats import Estimate
+from resnet_probe.stats import bootstrap as intervals
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from claim_tables import lesion, paths, straight
 
-from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, intervals, judge
+from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, judge
 from resnet_probe.claims.words import ledger_text, measured, number, rules_text
 from resnet_probe.cli import main
 from resnet_probe.figures.claims import claim_intervals, margins
 from resnet_probe.results import Result
+from resnet_probe.stats import bootstrap as intervals
 
 SMALL = ["claims", "--arch", "resnet20", "--limit", "6"]
 
@@ -33,17 +34,17 @@ def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
     result = Result.load(folder)
     assert result.study == "claims" and len(result.table) > len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
-    assert "[1 of 2] lesion of resnet20, 6 images: to runs/evidence/lesion-resnet20-" in first.out
+    assert "[1 of 2] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
     assert str(folder) in first.out and first.err == ""
     verdicts = result.table.set_index("claim")["verdict"]
     assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
 
-    damaged = next((tmp_path / "runs" / "evidence").glob("lesion-*")) / "table.csv"
+    damaged = tmp_path / "runs" / "lesion-resnet20-digits" / "table.csv"
     damaged.write_text(damaged.read_text()[:-40])
     assert main(SMALL) == 0
     again = capsys.readouterr().out
     assert "paths of resnet20, 6 images: found in" in again
-    assert "lesion of resnet20, 6 images: to runs/evidence" in again
+    assert "lesion of resnet20, 6 images: to runs/lesion" in again
     assert Result.load(folder).table.equals(result.table)
 
 

@@ -40,7 +40,11 @@ def test_paths_writes_a_run_folder_and_says_what_it_holds(tmp_path, capsys):
         assert key in identity
     assert record["sum_error_max"] < 1e-5
     assert Result.load(folder).study == "paths"
-    assert main([*SMALL[:-1], "4"]) == 2  # another study of the same name is not overwritten
+    assert main([*SMALL[:-1], "4"]) == 0  # another study of the same name lies apart from it
+    apart = [path for path in (tmp_path / "runs").iterdir() if path != folder]
+    assert Result.load(apart[0]).identity["signs"] == 4 and len(apart) == 1
+    assert Result.load(folder).identity["signs"] == 3
+    assert main([*SMALL[:-1], "4", "--out", str(folder)]) == 2
     assert "signs is 3 there and 4 was asked for" in capsys.readouterr().err
 
 
@@ -78,7 +82,7 @@ def test_options_reach_the_study(tmp_path, capsys, arguments, methods, places):
         (["--max-length", "10"], "a path length of 10 is out of range: resnet20 has 9 blocks"),
         (["--samples", "0"], "0 samples are none"),
         (["--memory", "100KiB"], "is too small for the paths of one image of resnet20: they take"),
-        (["--batch", "0"], "--batch 0: a batch holds at least 1 image"),
+        (["--batch", "0"], "--batch 0: at least 1 is needed"),
         (["--method", "some"], "invalid choice: 'some'"),
     ],
 )
@@ -106,7 +110,7 @@ def test_bench_paths_gives_equal_results(capsys):
     assert "exact spectrum, 10 lengths" in said and "10 sampled paths, one by one" in said
     for line in ("exact spectrum over one ordinary pass:", "sampled at once against one by one:"):
         assert float(said.split(line)[1].split("x")[0]) > 0
-    assert "budget 2GiB" in said
+    assert "budget 2.0 GiB" in said
     message = refused(capsys, ["bench", "paths", *arguments, "--samples", "0"])
     assert "--samples 0: at least one path of each length is needed" in message
 

@@ -59,6 +59,8 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     folder = tmp_path / "runs" / name
     assert re.search(words, said.out) and str(folder) in said.out and said.err == ""
     drawn = {f"{stem}.{kind}" for stem in figures for kind in ("png", "svg")}
+    if arguments[0] == "lesion":
+        drawn.add("outcomes.npz")
     assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
@@ -102,7 +104,10 @@ def test_freshly_initialised_networks(tmp_path):
         (["responses", "--arch", "resnet20", "resnet21"], 'unknown architecture "resnet21"'),
         (["responses", "--arch", "resnet20", "resnet20"], "each network once"),
         (["responses", "--arch", "resnet20", "--weights", "a", "b"], "1 architectures and 2 weig"),
-        (["responses", "--arch", "resnet20", "--init", "--weights", "a"], "not allowed with"),
+        (
+            ["responses", "--arch", "resnet20", "--init", "--weights", "a"],
+            "--init is of networks without weights",
+        ),
         (["responses", *SMALL, "--memory", "10k"], "too small for one image of resnet20"),
         (["attribute", *SMALL, "--methods", "lime"], "'lime' is not a method of attribution"),
         (["attribute", *SMALL, "--permutations", "1"], "1 permutations have no spread"),
@@ -111,7 +116,10 @@ def test_freshly_initialised_networks(tmp_path):
         (["agreement", *SMALL, "--counts", "10"], "delete 10 is out of range"),
         (["lesion", *SMALL, "--recalibrate", "1"], "variances need at least 2 images"),
         (["lesion", *SMALL, "--recalibrate", "5000"], "digits has 899 images"),
-        (["lesion", *SMALL, "--recalibrate-data", "digits"], "goes with --recalibrate IMAGES"),
+        (
+            ["lesion", *SMALL, "--recalibrate-data", "digits"],
+            "goes with --recalibrate: say how many",
+        ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
         (["bench", "attribute", *SMALL, "--permutations", "0"], "at least one order is needed"),
     ],
@@ -182,7 +190,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, capsys, monkeypatch):
 def test_ctrl_c_while_statistics_are_re_estimated(tmp_path, capsys, monkeypatch):
     from resnet_probe.studies import recalibration
 
-    judge, seen = recalibration._judge, []
+    judge, seen = recalibration._answers, []
 
     def interrupted(*given):
         seen.append(1)
@@ -190,7 +198,7 @@ def test_ctrl_c_while_statistics_are_re_estimated(tmp_path, capsys, monkeypatch)
             raise KeyboardInterrupt
         return judge(*given)
 
-    monkeypatch.setattr(recalibration, "_judge", interrupted)
+    monkeypatch.setattr(recalibration, "_answers", interrupted)
     arguments = ["lesion", *SMALL, "--recalibrate", "16", "--out", "a"]
     assert main(arguments) == 130
     assert not (tmp_path / "a").exists()

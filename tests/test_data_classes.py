@@ -79,7 +79,7 @@ def test_as_many_folders_as_classes_are_in_alphabetical_order(tmp_path: Path) ->
         (["n01440764", "n0144076"], 1000, r"folder 'n0144076' .* \(nearest: n01440764, "),
         (["tenchh"], 1000, r"'tenchh' in .* is no class of resnet50 by name \(nearest: tench[,;]"),
         (["n01440764", "n99999999"], 1000, "'n99999999' in .* by WordNet id"),
-        (["a", "b"], 3, "has 2 classes and resnet50 3, and nothing says which .* --class-map"),
+        (["a", "b"], 3, "has 2 classes and resnet50 3, and nothing says which .* class_map="),
         (["a", "b", "c"], 2, "has 3 classes and resnet50 2"),
         (["tench", "Tench"], 1000, "the folders Tench and tench are the same class"),
     ],
@@ -124,7 +124,7 @@ def test_a_file_may_give_folders_one_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("absent.csv", None, "absent.csv cannot be read as a class map"),
+        ("absent.csv", None, "there is no file .*absent.csv to read a class map from"),
         ("map.json", "{", "map.json cannot be read as a class map"),
         ("map.json", '{"cat": 1.5}', "map.json cannot be read"),
         ("map.json", "3", "neither an object nor a list"),

@@ -38,7 +38,7 @@ class Photos(Dataset[Any]):
         return dict(zip(self.form.values(), item, strict=True)) if self.form else item
 
 
-def images_of(given: data.GivenSet) -> torch.Tensor:
+def images_of(given: data.ImageSet) -> torch.Tensor:
     return given.on(CPU, data.normalization("none")).to(CPU)
 
 
@@ -112,10 +112,10 @@ def test_listed_labels_are_used_if_the_images_bear_them_out() -> None:
 
 
 def test_many_images_are_left_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_probe.data.given_set.AS_FLOAT", X.nbytes)
-    assert data.given(PAIRS).held is not None
-    monkeypatch.setattr("resnet_probe.data.given_set.AS_FLOAT", X.nbytes - 1)
-    assert data.given(PAIRS).held is None
+    monkeypatch.setattr("resnet_probe.data.own.AS_FLOAT", X.nbytes)
+    assert isinstance(data.given(PAIRS).images, torch.Tensor)
+    monkeypatch.setattr("resnet_probe.data.own.AS_FLOAT", X.nbytes - 1)
+    assert isinstance(data.given(PAIRS).images, ImageStream)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_floats_are_taken_as_they_are_and_bytes_are_normalized() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, "as given does not say which images it is for: give --data"),
+        ({}, "as given does not say which images it is for: give data="),
         ({"data": (X, Y), "weights": "w.pt"}, "a model comes with its weights"),
         ({"data": (X, Y), "where": "cuda"}, "the given model is on cpu, not cuda"),
         ({"data": (X, Y), "preprocess": "resize=9"}, "has its own transforms"),

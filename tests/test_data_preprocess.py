@@ -11,7 +11,7 @@ import torchvision
 from PIL import Image
 
 from resnet_probe import ProbeError, data
-from resnet_probe.data.decode import picture, pixels
+from resnet_probe.data.pictures import picture, pixels
 from resnet_probe.data.preprocess import Preprocess, preprocess
 from resnet_probe.models import from_timm, pretrained
 

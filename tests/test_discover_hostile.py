@@ -185,7 +185,7 @@ def test_one_of_several_outputs_is_chosen(form, logits, aux):
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
-        (None, r"does not return one tensor.* a dictionary; choose one with --output .*: a, b, n"),
+        (None, r"does not return one tensor.* a dictionary; choose one with output=: a, b, n"),
         ("c", r"Several has no output 'c': it returns a dictionary; .*: a, b, n"),
         ("n", r"does not return one tensor.* it returns a int"),
         ("a.0", r"has no output 'a.0'"),

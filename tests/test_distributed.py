@@ -22,8 +22,10 @@ from resnet_probe.training.batches import Batches
 
 SCRIPT = """
 import sys
+from dataclasses import replace
+from pathlib import Path
 import torch
-from trainings import RECIPE, linear, run, with_blocks
+from trainings import RECIPE, any_size, linear, run, with_blocks
 from resnet_probe import training
 from resnet_probe.cli import main
 
@@ -40,6 +42,18 @@ with training.joined(torch.device("cpu")) as (team, device):
          "blocks": left_out.state_dict()},
         f"{sys.argv[1]}/{team.rank}.pt",
     )
+    # One of the two is asked to stop, both do, and both go on to the bits of an uninterrupted run.
+    asked = iter(range(1, 100))
+    stop = (lambda: next(asked) >= 6) if team.rank == 1 else None
+    options = {"team": team, "device": device, "checkpoint": Path(sys.argv[1], "stopped.pt")}
+    batched = replace(RECIPE, resolution=(8, 16))
+    try:
+        run(any_size(), recipe=batched, stop=stop, **options)
+    except KeyboardInterrupt as stopped:
+        said = str(stopped)
+    resumed = run(any_size(), recipe=batched, resume=True, **options).model.state_dict()
+    whole = run(any_size(), recipe=batched, team=team, device=device).model.state_dict()
+    torch.save({"said": said, "resumed": resumed, "whole": whole}, f"{sys.argv[1]}/s{team.rank}.pt")
     # Inside: a second process group in one process can wait for the first one's addresses forever.
     status = main(["train", "--arch", "resnet20:width=4", "--epochs", "1", "--batch", "300",
                    "--out", "t"])
@@ -98,6 +112,14 @@ def test_the_same_blocks_are_left_out_everywhere(found: list[dict]) -> None:
     first, second = (torch.tensor(each["ran"])[:, :4] for each in found)  # before the first test
     assert torch.equal(first, second)
     assert first.any() and not first.all()
+
+
+def test_one_stops_all_and_they_go_on_to_the_same_bits(folder: Path) -> None:
+    found = [torch.load(folder / f"s{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for each in found:
+        assert "stopped after 1 epochs and 1 steps" in each["said"]
+        for key, value in each["resumed"].items():
+            assert torch.equal(value, found[0]["whole"][key]), key
 
 
 def test_the_command_trains_in_two_processes_and_speaks_once(folder: Path) -> None:

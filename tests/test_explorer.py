@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +12,8 @@ from toy_chains import NegativeStates, TinyPlain, images, labels, randomized, sc
 from resnet_probe import Explorer, ProbeError, Sweep, chain_of, layers_of, lesion, models
 from resnet_probe.engine.images import ImageStream
 from resnet_probe.explorer import Still, Switches, explore
-from resnet_probe.explorer.pictures import Pictures
-from resnet_probe.explorer.presets import PRESETS
+from resnet_probe.explorer.figure import Pictures
+from resnet_probe.explorer.switches import PRESETS
 from resnet_probe.stats import wilson
 
 N = 12
@@ -168,6 +170,25 @@ def test_copied_code_brings_the_state_about(chain, asked, exact, capsys):
     assert there["explorer"].exact == exact
     assert there["now"].changed.equals(engine.now.changed)
     assert capsys.readouterr().out.strip() == engine.now.sentence
+
+
+def test_copied_code_uses_the_names_that_the_notebook_has(chain):
+    x, y = images(N), labels(N, classes=10)
+    engine = Explorer(chain, x, y)
+    engine.set(off=[2])
+    ready = SimpleNamespace(chain=chain, images=x, labels=y)
+    assert "rp.Explorer(ready.chain, ready.images, ready.labels)" in engine.code_in(
+        {"ready": ready}
+    )
+    named = {"_1": chain, "net": chain, "x": x, "ready": ready}
+    assert "rp.Explorer(net, x, ready.labels)" in engine.code_in(named)
+    widget = SimpleNamespace(explorer=engine)
+    shown = engine.code_in({"chain": chain, "_4": widget, "shown": widget})
+    assert "explorer = shown.explorer\n" in shown and "rp." not in shown
+    there = {"chain": chain, "shown": widget}
+    exec(shown.replace("print", "str"), there)
+    assert there["now"].switches == engine.switches
+    assert "rp.Explorer(chain, images, labels)" in engine.code_in({})
 
 
 @pytest.mark.parametrize(

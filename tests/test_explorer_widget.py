@@ -37,7 +37,7 @@ def test_a_click_takes_the_brush_and_the_next_one_turns_on(widget):
         button.click()
     assert str(widget.now.switches) == "all on"
     assert [b.description for b in widget.board.buttons] == ["1", "2", "3"]
-    assert first._dom_classes == ("rp-block",)
+    assert first._dom_classes == ("rp-block", "rp-identity")
 
 
 def test_what_is_shown_is_the_state(widget):
@@ -77,11 +77,19 @@ def test_presets_stages_and_refusals(widget):
     assert widget.message.value == "" and widget.now.switches.off == (2,)
 
 
+def test_every_field_has_a_label_and_the_code_a_button(widget):
+    fields = [widget.factor, widget.count, widget.seed, widget.code]
+    assert [field.description for field in fields] == ["factor", "k", "seed", "Python"]
+    inside = widget.children[-1].children[0]
+    assert inside.children[0] is widget.code and "rp-code" in inside._dom_classes
+    button = inside.children[1].value
+    assert ">Copy</button>" in button and "clipboard.writeText(code.value)" in button
+
+
 SOURCES = [
     "import resnet_probe as rp\n"
     "ready = rp.prepare('resnet20', limit=20)\n"
-    "chain, images, labels = ready.chain, ready.images, ready.labels\n"
-    "shown = rp.explore(chain, images, labels)\n"
+    "shown = rp.explore(ready.chain, ready.images, ready.labels)\n"
     "shown",
     "shown.board.buttons[0].click()\n"
     "shown.count.value, shown.seed.value = 3, 5\n"
@@ -90,9 +98,10 @@ SOURCES = [
     "print(shown.now.sentence)",
     "import torch\n"
     "with torch.no_grad():\n"
-    "    logits = chain.run(images, shown.now.switches.edit.steps)\n"
-    "assert shown.now.correct == int((logits.argmax(1) == labels).sum())\n"
+    "    logits = ready.chain.run(ready.images, shown.now.switches.edit.steps)\n"
+    "assert shown.now.correct == int((logits.argmax(1) == ready.labels).sum())\n"
     "assert shown.now.switches.off == (1,) and shown.now.switches.twice == (5,)\n"
+    "assert 'rp.Explorer(ready.chain, ready.images, ready.labels)' in shown.code.value\n"
     "exec(shown.code.value)\n"
     "assert now.correct == shown.now.correct",
 ]

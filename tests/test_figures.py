@@ -10,27 +10,33 @@ import pytest
 from lesion_tables import STAGES, axes, deep, drawn, numbers, single
 
 from resnet_probe import figures, published
+from resnet_probe.findings.verdict import changes
 
 
 def test_every_block_is_drawn_where_it_belongs() -> None:
     table = deep()
     ax = axes(figures.single_deletion(table, title="a title"))
-    labels = ("one block deleted (95 % CI)", "not significant (p ≥ 0.05)", "stage transition")
+    unsure = "undecided"
+    labels = ("one block deleted (95 % CI)", unsure, "stage transition")
     points = {label: drawn(ax, label) for label in labels}
-    assert [len(points[label]) for label in labels] == [25, 27, 1]
-    assert points["stage transition"].tolist() == [[19, 12.2]]
-    found = np.concatenate([*points.values(), [[37, 12.1]]])  # 37 is hollow and has no entry
+    assert [len(points[label]) for label in labels] == [2, 50, 2]
+    assert points["stage transition"].tolist() == [[19, 12.2], [37, 12.1]]
+    found = np.concatenate(list(points.values()))
     expected = table.iloc[1:].assign(block=np.arange(1, 55))[["block", "error_pct"]]
     np.testing.assert_allclose(found[found[:, 0].argsort()], expected)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("block deleted", "error (%, log scale)")
     assert ax.get_title(loc="left") == "a title"
 
 
-def test_significance_is_corrected_for_the_number_of_blocks() -> None:
-    table = deep().assign(p_value=0.002)  # times 54 it is above 0.05
-    ax = axes(figures.single_deletion(table))
-    assert len(drawn(ax, "not significant (p ≥ 0.05)")) == 52
-    assert len(drawn(ax, "stage transition")) == 0
+def test_markers_say_what_is_shown_of_all_blocks_together() -> None:
+    ax = axes(figures.single_deletion(deep()))
+    words = changes(deep())
+    harmful = drawn(ax, "one block deleted (95 % CI)")[:, 0].astype(int).tolist()
+    assert harmful == [1, 11] and (words[harmful] == "harmful").all()
+    assert len(drawn(ax, "undecided")) == 50
+    sure = single(np.full(54, 6.0), STAGES, images=100_000)
+    ax = axes(figures.single_deletion(sure))
+    assert len(drawn(ax, "shown harmless")) == 52 and (changes(sure)[1:] == "harmless").all()
 
 
 def test_intervals_reach_from_low_to_high() -> None:
@@ -53,16 +59,16 @@ def test_the_baseline_is_a_line_with_a_band() -> None:
 
 
 def test_only_the_worst_blocks_are_numbered() -> None:
-    assert sorted(numbers(axes(figures.single_deletion(deep()))), key=int) == ["1", "11", "19"]
-    table = deep().assign(p_value=1e-6)
-    ax = axes(figures.single_deletion(table))
+    ax = axes(figures.single_deletion(deep()))
     assert sorted(numbers(ax), key=int) == ["1", "11", "19", "37"]
+    table = deep().assign(joint_low_pct=-1.0, joint_high_pct=1.0, joint_inside_margin=1.0)
+    assert numbers(axes(figures.single_deletion(table))) == []
     uniform = single(np.linspace(88, 91, 12), [12], base=7)
     assert numbers(axes(figures.single_deletion(uniform))) == []
 
 
 def test_transitions_can_be_given() -> None:
-    table = deep().assign(p_value=1e-6)
+    table = single(np.full(54, 9.0), STAGES)
     ax = axes(figures.single_deletion(table, transitions=(5, 6)))
     assert drawn(ax, "stage transition")[:, 0].tolist() == [5, 6]
     ax = axes(figures.single_deletion(single(np.full(9, 9.0), [9])))
@@ -106,7 +112,7 @@ def test_an_error_of_zero_has_a_place() -> None:
     error[[0, 5]] = 88, 0
     ax = axes(figures.single_deletion(single(error, STAGES, base=0.3, images=1000)))
     assert ax.get_yscale() == "symlog" and ax.get_ylim()[0] < 0
-    assert [6, 0] in drawn(ax, "one block deleted (95 % CI)").tolist()
+    assert [6, 0] in drawn(ax, "undecided").tolist()
     assert 0 in ax.get_yticks()
 
 

@@ -9,16 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from lesion_tables import STAGES, deep, drawn, several
+from matplotlib.figure import Figure
 
 from resnet_probe import figures
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures.agreement import agreement_figures
-from resnet_probe.figures.attribution import attribution_figures, interactions
-from resnet_probe.figures.lens import lens_figures
-from resnet_probe.figures.responses import PANELS, response_figures
+from resnet_probe.figures.agreement import votes
+from resnet_probe.figures.attribution import interactions
+from resnet_probe.figures.lens import depth_of_answer
+from resnet_probe.figures.responses import PANELS
 from resnet_probe.results import FORMATS, Result, save_figure
 
 BLOCKS = 9
+
+
+def all_of(study: str, table: pd.DataFrame) -> dict[str, Figure]:
+    return figures.draw_all(Result(study, table, {}))
+
+
 STAGE = np.repeat(["1", "2", "3"], 3)
 
 
@@ -132,7 +139,7 @@ def test_every_study_draws_and_saves_its_figures(study, columns, tmp_path):
 
 def test_layers_in_order_and_sorted():
     table = responses_of()
-    order, ranked = response_figures(table)["figure"].axes
+    order, ranked = all_of("responses", table)["figure"].axes
     values = table[table["place"] == "layer"]["value"].to_numpy()
     np.testing.assert_allclose(drawn(order, "resnet20")[:, 1], values)
     line = next(line for line in ranked.lines if len(line.get_xdata()) == 19)
@@ -144,34 +151,34 @@ def test_layers_in_order_and_sorted():
 
 def test_several_networks_are_told_apart_without_colour():
     both = pd.concat([responses_of("resnet20"), responses_of("plain20").assign(value=3.0)])
-    order = response_figures(both)["figure"].axes[0]
+    order = all_of("responses", both)["figure"].axes[0]
     handles, labels = order.get_legend_handles_labels()
     assert labels == ["resnet20", "plain20", "first layer of a stage"]
     looks = {(handle.get_linestyle(), handle.get_marker()) for handle in handles}
     assert len(looks) == 3
-    blocks = response_figures(both)["blocks"].axes
+    blocks = all_of("responses", both)["blocks"].axes
     assert {ax.get_xlabel() for ax in blocks} == {"depth (share of the blocks)"}
 
 
 def test_panels_without_values_are_left_out():
     table = responses_of()
     plain = table.assign(value=table["value"].where(~table["quantity"].isin(["ratio"])))
-    assert len(response_figures(table)["blocks"].axes) == len(PANELS)
-    assert len(response_figures(plain)["blocks"].axes) == len(PANELS) - 1
+    assert len(all_of("responses", table)["blocks"].axes) == len(PANELS)
+    assert len(all_of("responses", plain)["blocks"].axes) == len(PANELS) - 1
 
 
 def test_the_lens_over_all_depths():
-    share, entropy = lens_figures(lens_of())["figure"].axes
+    share, entropy = all_of("lens", lens_of())["figure"].axes
     np.testing.assert_allclose(drawn(share, "answers right")[:, 1], np.linspace(10, 100, 10))
     assert drawn(share, "answers as the whole network")[0].tolist() == [0, 10]
     assert "answers right, statistics re-estimated" in share.get_legend_handles_labels()[1]
     assert entropy.get_ylabel() == "entropy of the answer (nats)"
-    bare = lens_figures(lens_of(renewed=False))["figure"].axes[0]
+    bare = all_of("lens", lens_of(renewed=False))["figure"].axes[0]
     assert len(bare.get_legend_handles_labels()[1]) == 2
 
 
 def test_shares_classes_and_pairs():
-    found = attribution_figures(attribution_of())
+    found = all_of("attribute", attribution_of())
     accuracy, loss, margin = found["figure"].axes
     assert [ax.get_ylabel() for ax in (accuracy, loss, margin)] == [
         "percentage points", "nats", "logits",
@@ -204,7 +211,7 @@ def test_a_few_large_interactions_do_not_hide_the_others():
 
 
 def test_votes_and_pairs():
-    found = agreement_figures(agreement_of())
+    found = all_of("agreement", agreement_of())
     error = found["figure"].axes[0]
     points = [[k, k] for k in range(1, 6)]
     assert drawn(error, "average of their outputs").tolist() == points
@@ -248,8 +255,26 @@ def test_tables_of_something_else_are_refused(function, message):
     with pytest.raises(ProbeError, match=message):
         function(other)
     with pytest.raises(ProbeError, match="is it the table of a lens"):
-        lens_figures(pd.DataFrame({"block": [0]}))
+        depth_of_answer(pd.DataFrame({"block": [0]}))
     with pytest.raises(ProbeError, match="no re-estimated statistics"):
         figures.recalibrated_errors(deep())
     with pytest.raises(ProbeError, match="no lesioned networks"):
-        agreement_figures(pd.DataFrame({"kind": ["whole"], "edits": [0]}))
+        votes(pd.DataFrame({"kind": ["whole"], "edits": [0]}))
+
+
+@pytest.mark.parametrize("study", TABLES)
+def test_a_study_is_drawn_into_axes_of_the_users_own(study):
+    result = Result(study, TABLES[study](), {})
+    panels = sum(bool(ax.get_subplotspec()) for ax in figures.draw(result).axes)
+    with mpl.rc_context({"axes.linewidth": 5, "font.size": 13}):
+        theirs = Figure()
+        axes = theirs.subplots(2, panels, squeeze=False)[0]
+        given = axes[0] if panels == 1 else axes
+        before = dict(mpl.rcParams)
+        assert figures.draw(result, ax=given) is given
+        assert dict(mpl.rcParams) == before
+        theirs.draw_without_rendering()
+    assert all(ax.has_data() for ax in axes) and not theirs.legends
+    assert not any(ax.has_data() for ax in theirs.axes[panels : 2 * panels])
+    with pytest.raises(ProbeError, match=rf"ax= has {panels + 1} axes: the figure of this table"):
+        figures.draw(result, ax=list(theirs.axes[: panels + 1]))

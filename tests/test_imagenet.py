@@ -19,7 +19,7 @@ from resnet_probe import ProbeError, chain_of, cli, lesion, models
 from resnet_probe.data.classes import imagenet_wnids
 from resnet_probe.loading.networks import load_network
 from resnet_probe.results.journal import Journal
-from resnet_probe.studies import counts
+from resnet_probe.studies.outcomes import answers
 
 LABELS = {"n01440764": 0, "n02123045": 281}
 
@@ -156,17 +156,17 @@ def test_top_five_are_those_of_a_sort() -> None:
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(50, 120, generator=draw)
     labels = torch.where(torch.arange(50) % 3 > 0, logits.argsort(1)[:, -4], logits.argmin(1))
-    right, counted = counts.judged(logits, labels)
+    found = answers(logits[None], labels)
     ranks = np.argsort(np.argsort(-logits.numpy(), axis=1), axis=1)[np.arange(50), labels]
-    assert counted["top5_correct"] == (ranks < 5).sum() == 33
-    assert np.array_equal(right, ranks == 0)
-    assert "top5_correct" not in counts.judged(logits[:, :99], labels % 99)[1]
+    assert found["sum.top5_correct"].tolist() == [(ranks < 5).sum()] == [33]
+    assert np.array_equal((found["answer"][0] == labels).numpy(), ranks == 0)
+    assert "sum.top5_correct" not in answers(logits[None, :, :99], labels % 99)
 
 
 def test_top_five_are_kept_for_a_run_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnet_probe.studies.lesion.KEEP_EVERY", 8)
+    monkeypatch.setattr("resnet_probe.studies.outcomes.KEEP_EVERY", 8)
     model = seeded(TinyResNet)
     model.head = seeded(lambda: torch.nn.Linear(8, 120))
     x = torch.randn(48, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -185,7 +185,7 @@ def test_top_five_are_kept_for_a_run_that_goes_on(
     journal = Journal(tmp_path / "run", {})
     with pytest.raises(KeyboardInterrupt):
         lesion(chain, x, labels, batch=8, journal=journal, progress=stop)
-    assert list(journal.done())
+    assert journal.steps
     assert lesion(chain, x, labels, batch=8, journal=journal).table.equals(whole)
 
 

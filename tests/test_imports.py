@@ -16,7 +16,8 @@ FLOORS = (
     "report explorer benchmarks",
     "runs",
     "claims",
-    "figures findings",
+    "figures",
+    "findings",
     "studies",
     "loading",
     "zoo",
@@ -27,6 +28,7 @@ FLOORS = (
     "describe",
     "published results stats edits",
     "chain",
+    "settings",
     "errors",
 )
 """From the top down: a part imports from the floors below its own, and from itself."""

@@ -9,8 +9,7 @@ import torchvision
 from small_networks import images, small_net
 
 from resnet_probe import models
-from resnet_probe.models import shortcuts
-from resnet_probe.models.joins import GatedShortcut
+from resnet_probe.models.joins import GatedShortcut, make_shortcut
 
 State = dict[str, torch.Tensor]
 
@@ -218,7 +217,7 @@ def test_gates_begin_at_their_bias(kind: str, bias: int) -> None:
 
 def test_option_a_takes_every_second_pixel_between_channels_of_zeros() -> None:
     x = torch.arange(2 * 3 * 3, dtype=torch.float32).reshape(1, 2, 3, 3) + 1
-    out = shortcuts.make("A", 2, 5, 2, norm=True)(x)
+    out = make_shortcut("A", 2, 5, 2, norm=True)(x)
     assert out.shape == (1, 5, 2, 2)
     assert torch.equal(out[0, 1], torch.tensor([[1.0, 3.0], [7.0, 9.0]]))
     assert torch.equal(out[0, 2], torch.tensor([[10.0, 12.0], [16.0, 18.0]]))

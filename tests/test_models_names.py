@@ -12,7 +12,7 @@ from small_networks import SMALL, on_meta
 
 from resnet_probe import models
 from resnet_probe.errors import ProbeError
-from resnet_probe.models.options import Bias, Depth, Share
+from resnet_probe.models.options import bias, depth, share
 
 FAMILIES = {
     "resnet": [20, 32, 44, 56, 110, 1202, 164, 1001],
@@ -159,23 +159,23 @@ def test_a_wrong_name_says_what_is_allowed(spec: str, message: str) -> None:
 
 @pytest.mark.parametrize(("step", "extra"), [(6, 2), (9, 2), (6, 4), (3, 4), (1, 1)])
 def test_the_nearest_depths_are_the_nearest(step: int, extra: int) -> None:
-    option = Depth(step, extra, high=400)
+    option = depth(step, extra, high=400)
     possible = [step * n + extra for n in range(1, 400) if step * n + extra <= 400]
-    for depth in itertools.chain(range(420), (10**8,)):
-        near = option.nearest(depth)
-        assert (option.read(str(depth)) == depth) == (depth in possible) == (near == (depth,))
-        below = [p for p in possible if p < depth][-1:]
-        above = [p for p in possible if p > depth][:1]
-        if depth not in possible:
+    for layers in itertools.chain(range(420), (10**8,)):
+        near = option.nearest(layers)
+        assert (option.read(str(layers)) == layers) == (layers in possible) == (near == (layers,))
+        below = [p for p in possible if p < layers][-1:]
+        above = [p for p in possible if p > layers][:1]
+        if layers not in possible:
             assert near == (*below, *above)
 
 
 def test_numbers_are_read_as_they_are_spelled() -> None:
-    share, nought, bias = Share("p", 1.0), Share("p", 0.0), Bias("b", -6.0)
-    assert [share.read(t) for t in ("1", "1.0", "0.25", ".5")] == [1, 1, 0.25, 0.5]
-    assert [share.read(t) for t in ("0", "1.5", "nan", "1e-3", "-0.5", "", ".")] == [None] * 7
+    one, nought, either = share("p", 1.0), share("p", 0.0), bias("b", -6.0)
+    assert [one.read(t) for t in ("1", "1.0", "0.25", ".5")] == [1, 1, 0.25, 0.5]
+    assert [one.read(t) for t in ("0", "1.5", "nan", "1e-3", "-0.5", "", ".")] == [None] * 7
     assert [nought.read(t) for t in ("0", "0.3", "1", "1.")] == [0, 0.3, None, None]
-    assert [bias.read(t) for t in ("-6", "0", "2.5", "nan", "--1", "100")] == [
+    assert [either.read(t) for t in ("-6", "0", "2.5", "nan", "--1", "100")] == [
         *(-6, 0, 2.5), *(None, None, None),
     ]  # fmt: skip
 

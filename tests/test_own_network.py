@@ -65,7 +65,7 @@ def test_a_network_is_built_from_its_callable_or_class():
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("own_net.nets:build", "give --input"),
+        ("own_net.nets:build", "give input="),
         ("own_net.nets:number@3x8x8", "no callable 'number'"),
         ("own_net.nets:absent@3x8x8", "no callable 'absent'"),
         ("own_net.absent:build@3x8x8", "cannot be imported"),
@@ -136,8 +136,8 @@ def test_a_lesion_of_a_users_own_network(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--input", "3x8x8"], "one of the arguments --arch --model is required"),
-        (["--arch", "resnet20", "--model", "a:b"], "not allowed with"),
+        (["--input", "3x8x8"], "which network? give --arch, or --model for your own"),
+        (["--arch", "resnet20", "--model", "a:b"], "are two networks: give one"),
         (["--model", "own_net.nets:build", "--input", "8x8"], "no image shape"),
         (["--model", "own_net.nets:build"], "give --input"),
         (["--arch", "resnet20", "--output", "0"], "--output goes with --model: resnet20"),

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from journals import Memory
 from scipy.stats import binomtest
-from test_lesion import Memory
 from torch import nn
 from toy_chains import TinyResNet, images, labels, randomized, seeded
 
@@ -129,26 +129,14 @@ def test_an_interrupted_recalibration_goes_on_where_it_stopped():
     model = seeded(TinyResNet)
     x, y, training = images(20), labels(20), images(12, seed=9)
     chain = chain_of(model, x[:2])
-    whole, journal = lesion(chain, x, y, recalibrate=training), Memory()
-    calls = []
-
-    def stop(done, total):
-        calls.append((done, total))
-        if total == 4 and done == 2:
-            raise KeyboardInterrupt
-
+    whole, journal = lesion(chain, x, y, recalibrate=training), Memory(stop=3)
     with pytest.raises(KeyboardInterrupt):
-        lesion(chain, x, y, recalibrate=training, recalibrate_journal=journal, progress=stop)
-    assert 1 <= len(journal.shards) < 4
-    kept = len(journal.shards)
-    journal.shards.sort(key=lambda shard: shard.start)
-    calls.clear()
-    again = lesion(
-        chain, x, y, recalibrate=training, recalibrate_journal=journal,
-        progress=lambda done, total: calls.append((done, total)),
-    )  # fmt: skip
+        lesion(chain, x, y, recalibrate=training, journal=journal)
+    kept = [key for key in journal.steps if key.startswith("recalibrated")]
+    assert len(kept) == 2  # beside the step of the lesion itself
+    again = lesion(chain, x, y, recalibrate=training, journal=journal)
     assert again.table.equals(whole.table)
-    assert len([call for call in calls if call[1] == 4]) == 4 - kept
+    assert set(kept) <= set(journal.given) and len(journal.steps) == 1 + 4
 
 
 def test_what_cannot_be_re_estimated_is_refused():

@@ -13,7 +13,7 @@ from report_results import Page, all_results, attribution, lesion, responses, re
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.report import Made, block_cards, drawings, sections, write_report
-from resnet_probe.report.svg import inline
+from resnet_probe.report.drawings import inline
 
 RESULTS = all_results()
 COMMANDS = {study: f"python -m resnet_probe {study}" for study in RESULTS}
@@ -171,6 +171,22 @@ def test_what_does_not_apply_is_said_in_its_place(tmp_path, monkeypatch):
     assert not page.all("table") or "Block by block" not in " ".join(page.text)
 
 
+def test_what_was_not_asked_says_which_command_would(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawings, "FORMATS", {2: ("svg",), 1: ("svg",)})
+    commands = {"lens": "the lens", "lesion-counts": "python -m resnet_probe lesion --counts 1-5"}
+    write_report({"lens": RESULTS["lens"]}, tmp_path, made=Made("x", commands=commands))
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    said = " ".join(" ".join(page.text).split())
+    assert "Not measured for this page. Measure it: python -m resnet_probe lesion --counts" in said
+    assert said.count("Measure it:") == 1 and "Again: the lens" in said
+
+
+def test_nothing_lies_over_a_figure(text):
+    css = re.search(r"<style>(.*?)</style>", text, re.S)
+    assert css is not None and "position: fixed" not in css[1]
+    assert "drawing.after(readout)" in text and 'slider.type = "range"' in text
+
+
 def test_a_changed_table_changes_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr(drawings, "FORMATS", {2: ("svg",), 1: ("svg",)})
     shown = {}
@@ -178,10 +194,10 @@ def test_a_changed_table_changes_the_page(tmp_path, monkeypatch):
         table = lesion(error=np.full(9, error))
         write_report({"lesion": result("lesion", table)}, tmp_path, made=Made("x"))
         text = (tmp_path / "report.html").read_text(encoding="utf-8")
-        shown[error] = Page(text).numbers["lesion", "answer"]["median"]
+        shown[error] = Page(text).numbers["lesion", "answer"]["delta"]
         verdict = 'data-verdict="holds"' if error < 10 else 'data-verdict="fails"'
         assert verdict in text
-    assert shown == pytest.approx({6.1: 6.125, 40.0: 40.0})
+    assert shown == pytest.approx({6.1: 0.125, 40.0: 34.0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.html", "tables"]
 
 

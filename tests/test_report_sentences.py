@@ -26,17 +26,6 @@ from resnet_probe.findings import (
 )
 
 
-def holm(p_values: pd.Series) -> np.ndarray:
-    """By its definition: the i-th smallest of m times m − i + 1, never falling, at most 1."""
-    order = np.argsort(p_values.to_numpy())
-    adjusted = np.empty(len(order))
-    running = 0.0
-    for place, row in enumerate(order):
-        running = max(running, p_values.iloc[row] * (len(order) - place))
-        adjusted[row] = min(1.0, running)
-    return adjusted
-
-
 def ends_of_median(values: pd.Series) -> tuple[float, float, float]:
     """Between the order statistics whose ranks a fair coin leaves out with probability 5 % or so.
 
@@ -66,36 +55,52 @@ def same(found: dict[str, float], expected: dict[str, float]) -> None:
 def test_single_deletions(seed):
     table = lesion(seed)
     edited = table[1:]
-    worse = int(((holm(edited["p_value"]) < 0.05) & (edited["delta_pct"] > 0)).sum())
     worst = edited.sort_values("error_pct").iloc[-1]
-    median, delta = ends_of_median(edited["error_pct"]), ends_of_median(edited["delta_pct"])
-    finding = single_deletions(result("lesion", table))
-    same(said(finding), {
-        "blocks": 9, "images": 800, "level": 0.05, "baseline": table["error_pct"][0],
-        "median": median[0], "median_low": median[1], "median_high": median[2],
-        "delta": delta[0], "delta_low": delta[1], "delta_high": delta[2],
-        "worse": worse, "unharmed": 9 - worse, "worst": worst["error_pct"],
-        "worst_block": int(worst["blocks"]), "worst_low": worst["ci_low_pct"],
-        "worst_high": worst["ci_high_pct"], "published": 44.74, "published_base": 8.495,
-        "published_block": 4, "published_worst": 87.01,
-    })  # fmt: skip
+    found = result("lesion", table)
+    delta = found.provenance["median_delta_pct"]
+    finding = single_deletions(found)
+    numbers = said(finding)
+    harmful = int((edited["joint_low_pct"] > 0).sum())
+    harmless = int((edited["joint_inside_margin"] == 1).sum())
+    expected = {
+        "blocks": 9, "images": 800, "baseline": table["error_pct"][0], "margin": 0.5,
+        "median": edited["error_pct"].median(), "delta": delta[0], "delta_low": delta[1],
+        "delta_high": delta[2], "harmful_count": harmful, "harmless_count": harmless,
+        "worst": worst["error_pct"], "worst_block": int(worst["blocks"]),
+        "worst_low": worst["ci_low_pct"], "worst_high": worst["ci_high_pct"],
+        "published": 44.74, "published_base": 8.495, "published_block": 4,
+        "published_worst": 87.01,
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert numbers[name] == pytest.approx(value, rel=1e-9), name
+    assert sum(v for name, v in numbers.items() if name.endswith("_count")) == 9
+    assert numbers["exception_a"] == int(worst["blocks"])
+    assert numbers["error_a"] == worst["error_pct"]
     assert finding.rule is not None and finding.rule.numbers == {"most": 0.5}
     assert NAMES[int(worst["blocks"]) - 1] in str(finding.sentence)
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict", "words"),
+    ("middle", "verdict", "words"),
     [
-        (np.full(9, 6.1), "holds", "Losing one block is harmless"),
-        (np.full(9, 20.0), "fails", "Losing one block is not harmless"),
-        (np.array([6, 6, 6, 6, 6.2, 9, 9, 9, 9]), "undecided", "is not decided"),
-        (np.full(5, 6.1), "undecided", "is not decided"),  # too few for any interval
+        ([0.1, 0.0, 0.4], "holds", "Losing one block is harmless"),
+        ([14.0, 13.0, 15.0], "fails", "Losing one block is not harmless"),
+        ([0.2, 0.0, 0.6], "undecided", "is not decided"),
+        (None, "undecided", "is not decided"),  # no interval, no verdict
     ],
 )
-def test_the_table_decides_whether_deletions_are_harmless(error, verdict, words):
-    table = lesion(error=np.resize(error, 9))[: len(error) + 1]
-    finding = single_deletions(result("lesion", table))
+def test_the_median_over_images_decides_whether_deletions_are_harmless(middle, verdict, words):
+    finding = single_deletions(result("lesion", lesion(), median_delta_pct=middle))
     assert finding.verdict == verdict and words in str(finding.answer)
+
+
+def test_a_median_that_holds_still_names_the_exceptions():
+    error = np.array([42.0, 6.1, 6.0, 6.0, 6.1, 6.0, 6.1, 6.0, 6.0])
+    finding = single_deletions(
+        result("lesion", lesion(error=error), median_delta_pct=[0.0, -0.1, 0.1])
+    )
+    assert finding.verdict == "holds" and "(worst: 1 (42" in str(finding.answer)
+    assert finding.answer.numbers["harmful_count"] == 1
 
 
 def test_a_layer_is_no_block_and_has_no_published_network():

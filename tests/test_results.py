@@ -193,7 +193,7 @@ def test_another_study_is_not_written_over(tmp_path: Path) -> None:
         refuse_other(folder, asked)
     assert str(caught.value) == (
         f"{folder} holds another study: arch is resnet20 there and resnet56 was asked for; "
-        "images is 846 there and 10 was asked for; choose another folder (--out)"
+        "images is 846 there and 10 was asked for; choose another folder (out=)"
     )
     with pytest.raises(ProbeError, match="holds another study: seed is 0 there"):
         result(seed=1).save(folder)
@@ -234,7 +234,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "file").write_text("")
     with pytest.raises(ProbeError, match="is a file"):
         refuse_other(tmp_path / "file", IDENTITY)
-    with pytest.raises(ProbeError, match=r"cannot be written: .*--out"):
+    with pytest.raises(ProbeError, match=r"cannot be written: .*out="):
         refuse_other(tmp_path / "file" / "run", IDENTITY)
     with pytest.raises(ProbeError, match="name a folder inside it"):
         refuse_other("/", IDENTITY)
@@ -246,7 +246,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def read_only(**options: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(results.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(results.result.tempfile, "TemporaryFile", read_only)
     with pytest.raises(ProbeError, match="run cannot be written: Read-only file system"):
         refuse_other(tmp_path / "run", IDENTITY)
 

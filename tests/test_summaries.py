@@ -10,7 +10,7 @@ from resnet_probe.findings import (
     summarize_agreement,
     summarize_attribution,
     summarize_lens,
-    summarize_recalibration,
+    summarize_lesion,
     summarize_responses,
 )
 from resnet_probe.results import Result
@@ -132,8 +132,10 @@ def test_stale_statistics_in_words():
         restored_pct=lambda t: t["error_pct"] / 2,
         restored_p_value=1e-6,
     )
-    text = summarize_recalibration(Result("lesion", table, {"identity": {"recalibrate": 500}}))
+    table = table.assign(correct=9400, names="x", shortcut="identity", near_ties=0)
+    record = {"identity": {"recalibrate": 500}, "recalibrated_median_delta_pct": [0.2, 0.1, 0.3]}
+    text = summarize_lesion(Result("lesion", table, record))
     assert "on 500 training images: baseline 3.00 % instead of 6.00 %" in text
-    assert "missing paths cost +0.20 points, paths and stale statistics together +0.40" in text
-    assert "54 of 54 edits are significantly better so" in text
+    assert "missing paths cost +0.20 points (95 % CI over images +0.10 to +0.30)" in text
+    assert "paths and stale statistics together +0.40" in text
     assert "most restored: 1 (88.00 to 44.00 %)" in text

@@ -143,12 +143,12 @@ def test_the_bar_is_about_the_steps_of_this_run() -> None:
     run(
         recipe=replace(RECIPE, epochs=2, batch=1), model=linear(), watch=lambda *at: seen.append(at)
     )
-    assert seen == [(1, 100), (33, 100), (50, 100), (51, 100), (83, 100), (100, 100)]
+    assert seen == [(step, 100) for step in range(1, 101)]
     moved: list[tuple[int, int]] = []
     resumed = TrainProgress(2, lambda *at: moved.append(at))
-    for done, total in seen[3:]:
+    for done, total in seen[50:]:
         resumed.step(done, total)
-    assert moved == [(1, 50), (33, 50), (50, 50)]
+    assert moved == [(step, 50) for step in range(1, 51)]
 
 
 @pytest.mark.parametrize(

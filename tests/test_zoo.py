@@ -15,7 +15,7 @@ from resnet_probe import models, zoo
 from resnet_probe.errors import ProbeError
 from resnet_probe.zoo.verify import check, own_evaluation
 
-LIMIT_BYTES = 30_000_000
+LIMIT_BYTES = 25_000_000
 
 
 def card(**changes: object) -> zoo.Card:

@@ -61,7 +61,7 @@ def test_part_of_a_word_picks_none(which: str, folder: Path) -> None:
 
 
 def test_images_of_ones_own_get_a_hint(folder: Path) -> None:
-    with pytest.raises(ProbeError, match="for images of your own give --zoo NAME"):
+    with pytest.raises(ProbeError, match="for images of your own give zoo="):
         zoo.find(ARCH, "parquet:x.parquet", folder=folder)
 
 
@@ -75,7 +75,7 @@ def test_the_images_of_a_card_come_from_its_set_or_a_file(tmp_path: Path) -> Non
     from resnet_probe.zoo.images import source_of
 
     assert source_of(card(data="digits"), None) == "digits"
-    with pytest.raises(ProbeError, match="are not part of the package: give --data parquet"):
+    with pytest.raises(ProbeError, match="are not part of the package: give data=parquet"):
         source_of(card(data="cifar10-jpeg"), None)
     with pytest.raises(ProbeError, match=f"are not in {tmp_path}"):
         source_of(card(data="cifar10-jpeg"), tmp_path)

@@ -80,6 +80,16 @@ def test_a_card_in_the_zoo_says_what_its_data_are(shelf: Path, photographs: Path
     assert "--seed 3" in card.command and card.images == 30
 
 
+def test_the_history_of_the_training_comes_along(shelf: Path, photographs: Path) -> None:
+    (card,) = zoo.cards(shelf)
+    table = pd.read_csv(photographs / "run" / "history" / "table.csv")
+    assert set(card.history) == set(table.columns) - {"epoch"}
+    assert card.history["test_error_pct"] == [round(each, 2) for each in table["test_error_pct"]]
+    (path,) = shelf.glob("*.json")
+    (line,) = (line for line in path.read_text().splitlines() if '"train_loss"' in line)
+    assert line.count(",") == 2  # two epochs on one line
+
+
 def test_prepare_finds_weights_by_name_and_images_by_content(
     shelf: Path, photographs: Path
 ) -> None:

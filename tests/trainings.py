@@ -83,3 +83,25 @@ def with_blocks(blocks: int = 5, survival: float = 1.0) -> nn.Sequential:
         torch.manual_seed(0)
         layers = (Leaving(survival) for _ in range(blocks))
         return nn.Sequential(nn.Flatten(), nn.Linear(768, 8), *layers, nn.Linear(8, 10))
+
+
+class Watching(nn.Module):
+    """Remembers the heights of the images that it has seen in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heights: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.heights.append(x.shape[2])
+        return x
+
+
+def any_size() -> nn.Sequential:
+    """A network with a batch norm, for images of any size."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        convolution = nn.Conv2d(3, 4, 3, padding=1)
+        layers = [nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return nn.Sequential(Watching(), convolution, *layers, nn.Linear(4, 10))

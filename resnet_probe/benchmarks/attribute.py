@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from statistics import median
 
 import torch
 from torch import Tensor
 
-from resnet_probe.benchmarks.clock import peak_memory, timed
+from resnet_probe.benchmarks.clock import (
+    Comparison,
+    fastest,
+    in_turn,
+    peak_memory,
+    ratio,
+    size_said,
+)
 from resnet_probe.benchmarks.lesion import PLAIN_BATCHES
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import scale
-from resnet_probe.engine.memory import DEFAULT_MEMORY
 from resnet_probe.engine.sweep import PrefixTree, Sweep
+from resnet_probe.errors import ProbeError
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import METRICS, gated_metrics, metrics
 
-
-@dataclass(frozen=True)
-class AttributeBenchmark:
-    """Seconds are medians over the rounds; `forwards` and branch runs are per image.
-
-    `plain`: captum calls the network once for each perturbation, every branch multiplied by its
-    gate; `skipping`: branches whose gate is 0 are not run; both at `best_batch`, the batch size
-    that is best for the plain way.  The largest difference between the Shapley values of the plain
-    way and the engine: `accuracy_gap`, in percentage points (near-ties may flip), and `gap`, for
-    loss and margin relative to the largest value.
-    """
-
-    plain: float
-    skipping: float
-    engine: float
-    best_batch: int
-    forwards: int
-    branch_runs_plain: int
-    branch_runs_engine: int
-    peak_bytes: int | None
-    accuracy_gap: float
-    gap: float
+EQUAL = 1e-3
+"""Folded batch norm moves the values by rounding; more than this is another result."""
 
 
 def benchmark(
@@ -50,11 +35,18 @@ def benchmark(
     *,
     permutations: int,
     rounds: int,
-    seed: int = 0,
-    memory: int = DEFAULT_MEMORY,
-    batch: int | None = None,
-) -> AttributeBenchmark:
-    """Time the three in turn, `rounds` times, on the same images `[n, …]`, orders and estimator."""
+    seed: int,
+    memory: int,
+    batch: int | None,
+) -> Comparison:
+    """Time three ways in turn, `rounds` times, on the same images `[n, …]`, orders and estimator.
+
+    captum calls the network once for each perturbation, every branch multiplied by its gate; the
+    same without the branches whose gate is 0; both at the batch size that is best for the first;
+    and captum asks the engine.  Raises `ProbeError` for less than one order.
+    """
+    if permutations < 1:
+        raise ProbeError(f"permutations={permutations}: at least one order is needed")
     images, labels = images.contiguous(), labels.to(chain.device)
     sweep = Sweep(chain, memory=memory, batch=batch)
     engine = partial(shapley_engine, sweep, images, labels, permutations, seed)
@@ -62,35 +54,28 @@ def benchmark(
         engine()
     peak_bytes = peak()
     best = best_batch(chain, images, labels)
+    plain = partial(shapley_plain, chain, images, labels, permutations, seed, best)
     calls: dict[str, Callable[[], Tensor]] = {
-        name: partial(
-            shapley_plain, chain, images, labels, permutations, seed, best, skip=name == "skipping"
-        )
-        for name in ("plain", "skipping")
+        f"captum, plain model, batch {best} (its best)": partial(plain, skip=False),
+        "captum, plain model, shut branches skipped": partial(plain, skip=True),
+        "captum, engine": engine,
     }
-    calls["engine"] = engine
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    values: dict[str, Tensor] = {}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            took, values[name] = timed(call, chain.device)
-            times[name].append(took)
-    slow, fast = values["plain"], values["engine"]
-    apart = (slow - fast).abs().amax(1)
-    forwards = permutations * (len(chain) + 1)
+    times, values = in_turn(calls, rounds, chain.device)
+    (slow, skipping, fast), (theirs, _, ours) = times.values(), values.values()
+    apart = (theirs - ours).abs().amax(1)
+    gap = float((apart[1:] / ours[1:].abs().amax(1)).max())
     tree = PrefixTree.of([scale(gates) for gates in asked(len(chain), permutations, seed)])
-    return AttributeBenchmark(
-        plain=median(times["plain"]),
-        skipping=median(times["skipping"]),
-        engine=median(times["engine"]),
-        best_batch=best,
-        forwards=forwards,
-        branch_runs_plain=forwards * len(chain),
-        branch_runs_engine=tree.branch_runs,
-        peak_bytes=peak_bytes,
-        accuracy_gap=float(apart[0]),
-        gap=float((apart[1:] / fast[1:].abs().amax(1)).max()),
-    )
+    naive = permutations * (len(chain) + 1) * len(chain)
+    remarks = [
+        ratio("engine against the plain model", slow, fast),
+        ratio("engine against it, shut branches skipped", skipping, fast),
+        f"branches run: {naive} plain, {tree.branch_runs} engine",
+        f"peak memory of the engine: {size_said(peak_bytes)}",
+        f"largest difference of a Shapley value: accuracy {apart[0]:.2g} points, loss and margin "
+        f"{gap:.1e} of the largest",
+    ]
+    what = f"{permutations} random orders"
+    return Comparison(list(times.items()), remarks, gap <= EQUAL, what)
 
 
 def asked(blocks: int, permutations: int, seed: int) -> list[estimators.Gates]:
@@ -158,14 +143,12 @@ def gated_plain(
 
 def best_batch(chain: ResidualChain, images: Tensor, labels: Tensor) -> int:
     """The batch size at which the plain way is fastest, after a warm-up."""
-    sizes = sorted({min(size, len(images)) for size in PLAIN_BATCHES})
     whole = [1.0] * len(chain)
-    times: dict[int, list[float]] = {size: [] for size in sizes}
-    for _ in range(3):
-        for size in sizes:
-            call = partial(gated_plain, chain, whole, images, labels, size, skip=False)
-            times[size].append(timed(call, chain.device)[0])
-    return min(sizes, key=lambda size: median(times[size]))
+
+    def call(size: int) -> Tensor:
+        return gated_plain(chain, whole, images, labels, size, skip=False)
+
+    return fastest(call, PLAIN_BATCHES, len(images), chain.device, tries=3)
 
 
 def _mean_over_orders(

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.benchmarks.clock import peak_memory, timed
+from resnet_probe.benchmarks.clock import (
+    Comparison,
+    fastest,
+    in_turn,
+    peak_memory,
+    ratio,
+    size_said,
+)
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.sweep import PrefixTree, Sweep
-from resnet_probe.studies.counts import NEAR_TIE
+from resnet_probe.studies.outcomes import NEAR_TIE
 from resnet_probe.studies.plan import plan
 
 PLAIN_BATCHES = (16, 32, 64, 128, 256)
@@ -23,26 +30,16 @@ PUBLISHED_BATCH = 128
 TRIAL_EDITS = 3
 
 
-@dataclass(frozen=True)
-class LesionBenchmark:
-    """Seconds are medians over the rounds; branch runs are per image."""
-
-    plain_best: float
-    best_batch: int
-    plain_128: float
-    engine: float
-    engine_batch: int
-    convolutions: float
-    branch_runs_plain: int
-    branch_runs_engine: int
-    peak_bytes: int | None
-    differing: int
-    near_ties: int
-
-
 def benchmark(
-    chain: ResidualChain, images: Tensor, *, rounds: int, memory: int, batch: int | None
-) -> LesionBenchmark:
+    chain: ResidualChain,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    rounds: int,
+    seed: int,
+    memory: int,
+    batch: int | None,
+) -> Comparison:
     """Time the three in turn, `rounds` times, on the same images `[n, …]`.
 
     The plain loop runs the network's own modules, edit after edit and batch after batch, as one
@@ -57,32 +54,71 @@ def benchmark(
     peak_bytes = peak()
     best = best_batch(chain, edits, images)
     calls: dict[str, Callable[[], Any]] = {
-        "engine": partial(predict_engine, sweep, edits, images),
-        "bare": bare_convolutions(sweep, edits, images),
-        "best": partial(predict_plain, chain, edits, images, best),
+        f"plain loop, batch {best} (its best)": partial(predict_plain, chain, edits, images, best),
+        "plain loop, batch 128": partial(predict_plain, chain, edits, images, PUBLISHED_BATCH),
+        f"engine, batch {sweep.batch_for(tree, images)}": partial(
+            predict_engine, sweep, edits, images
+        ),
+        "its convolutions alone": bare_convolutions(sweep, edits, images),
     }
-    if best != PUBLISHED_BATCH:
-        calls["128"] = partial(predict_plain, chain, edits, images, PUBLISHED_BATCH)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    plain = torch.empty(0)
-    for _ in range(rounds):
-        for name, call in calls.items():
-            took, output = timed(call, chain.device)
-            times[name].append(took)
-            plain = output if name == "best" else plain
-    return LesionBenchmark(
-        plain_best=median(times["best"]),
-        best_batch=best,
-        plain_128=median(times["128"] if "128" in times else times["best"]),
-        engine=median(times["engine"]),
-        engine_batch=sweep.batch_for(tree, images),
-        convolutions=median(times["bare"]),
-        branch_runs_plain=sum(gate != 0 for edit in edits for _, gate in edit.steps),
-        branch_runs_engine=tree.branch_runs,
-        peak_bytes=peak_bytes,
-        differing=int((plain.argmax(-1) != fast.argmax(-1)).sum()),
-        near_ties=count_near_ties(fast),
+    times, outputs = in_turn(calls, rounds, chain.device)
+    (plain_best, plain_128, engine, bare), plain = times.values(), next(iter(outputs.values()))
+    differing, ties = int((plain.argmax(-1) != fast.argmax(-1)).sum()), count_near_ties(fast)
+    naive = sum(gate != 0 for edit in edits for _, gate in edit.steps)
+    remarks = [
+        ratio("engine against the plain loop at its best", plain_best, engine),
+        ratio("engine against the plain loop at 128", plain_128, engine),
+        ratio("engine over its bare convolutions", engine, bare),
+        f"branches run: {naive} plain, {tree.branch_runs} engine",
+        f"peak memory of the engine: {size_said(peak_bytes)}",
+        f"predictions that differ: {differing} (near-ties: {ties})",
+    ]
+    return Comparison(list(times.items()), remarks, differing <= ties, "every single deletion")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One way to run the same edits: branches run, over all images, and `right` `[edits, images]`.
+
+    `right` is 1 where the answer was right, 0 where it was wrong, and −1 where the edit was decided
+    before that image was run.
+    """
+
+    branch_runs: int
+    right: np.ndarray
+
+
+def against_precision(
+    run: Callable[[float | None], Ran], precision: float, *, rounds: int, device: torch.device
+) -> Comparison:
+    """The full sweep against one that stops an edit as soon as it is decided.
+
+    `run(None)` runs every edit on every image, `run(precision)` each until its difference from the
+    whole network is known to ± `precision` points.  Equal: wherever both ran, both give the same
+    answer.
+    """
+    times, ran = in_turn(
+        {
+            "every edit on every image": partial(run, None),
+            f"until known to ± {precision:g} points": partial(run, precision),
+        },
+        rounds,
+        device,
     )
+    (whole, early), (slow, fast) = ran.values(), times.values()
+    both = (whole.right >= 0) & (early.right >= 0)
+    differing = int((whole.right != early.right)[both].sum())
+    used = (early.right >= 0).sum(axis=1)
+    remarks = [
+        ratio("time", slow, fast),
+        ratio("branch runs", whole.branch_runs, early.branch_runs,
+              f"{whole.branch_runs:,} to {early.branch_runs:,}"),
+        f"images used per edit: median {np.median(used):,.0f}, {used.min():,}–{used.max():,} of "
+        f"{early.right.shape[1]:,}",
+        f"answers that differ where both ran: {differing}",
+    ]  # fmt: skip
+    what = f"every single deletion to ± {precision:g} points"
+    return Comparison(list(times.items()), remarks, differing == 0, what)
 
 
 def predict_engine(sweep: Sweep, edits: Sequence[Edit], images: Tensor) -> Tensor:
@@ -106,14 +142,9 @@ def predict_plain(
 
 def best_batch(chain: ResidualChain, edits: Sequence[Edit], images: Tensor) -> int:
     """The batch size at which the plain loop is fastest, tried on a few edits after a warm-up."""
-    sizes = sorted({min(size, len(images)) for size in PLAIN_BATCHES})
     some = edits[:TRIAL_EDITS]
-    times: dict[int, list[float]] = {size: [] for size in sizes}
-    for _ in range(2):
-        for size in sizes:
-            call = partial(predict_plain, chain, some, images, size)
-            times[size].append(timed(call, chain.device)[0])
-    return min(sizes, key=lambda size: min(times[size]))
+    call = partial(predict_plain, chain, some, images)
+    return fastest(call, PLAIN_BATCHES, len(images), chain.device, tries=2)
 
 
 @torch.inference_mode()

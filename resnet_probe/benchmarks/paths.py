@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe.benchmarks.clock import peak_memory, timed
+from resnet_probe.benchmarks.clock import (
+    Comparison,
+    fastest,
+    in_turn,
+    peak_memory,
+    ratio,
+    size_said,
+)
 from resnet_probe.chain import ResidualChain
+from resnet_probe.engine.memory import format_bytes
 from resnet_probe.engine.precision import full_precision
+from resnet_probe.errors import ProbeError
 from resnet_probe.studies.paths import path_gradients
 from resnet_probe.studies.paths.exact import Exact
 from resnet_probe.studies.paths.passes import Passes
@@ -23,34 +30,10 @@ from resnet_probe.studies.paths.sample import SampledPaths
 
 ORDINARY_BATCHES = (8, 16, 32, 64, 128)
 CHECKED = 8
+EQUAL = 1e-3
+"""Two ways in float32 may differ by this where a ReLU stands at zero."""
 TELLABLE = 1e-30
 """Norms below this hold numbers that float32 has no full precision for."""
-
-
-@dataclass(frozen=True)
-class PathsBenchmark:
-    """Seconds are medians over the rounds.
-
-    `ordinary` is one forward and backward pass over all images, at its best batch size; `exact`
-    everything that the method of that name collects, for all lengths; `loop` and `sample` the same
-    sampled paths, `paths` of them on `group` images.  `error` is that of the lengths' sum against
-    autograd, relative; `loop_error` the largest relative difference between a path's mean norms, of
-    those that autograd can tell from zero in float32.
-    """
-
-    ordinary: float
-    ordinary_batch: int
-    exact: float
-    exact_batch: int
-    lengths: int
-    products: float
-    loop: float
-    sample: float
-    paths: int
-    group: int
-    peak_bytes: int | None
-    error: float
-    loop_error: float
 
 
 def benchmark(
@@ -60,49 +43,53 @@ def benchmark(
     *,
     samples: int,
     rounds: int,
+    seed: int,
     memory: int,
     batch: int | None,
-) -> PathsBenchmark:
-    """Time the four in turn, `rounds` times, on the same images `[n, …]`.
+) -> Comparison:
+    """Time four ways in turn, `rounds` times, on the same images `[n, …]`.
 
-    The naive ways run the network's own modules under autograd, gradients with respect to the
-    images only, in the memory layout that PyTorch gives a model.
+    One forward and backward pass at its best batch size; everything that the method `exact`
+    collects, for all lengths; and the same sampled paths one by one and at once.  The naive ways
+    run the network's own modules under autograd, gradients with respect to the images only, in
+    the memory layout that PyTorch gives a model.  Raises `ProbeError` for less than one sample.
     """
-    plain_images = images.contiguous()
+    if samples < 1:
+        raise ProbeError(f"samples={samples}: at least one path of each length is needed")
+    plain = images.contiguous()
     asked = request(chain, method="every", samples=samples, images_per_path=len(images))
     passes = Passes.of(chain, images, labels, asked, batch=batch, memory=memory)
+    count, lengths = samples * (len(chain) + 1), len(chain) + 1
     with full_precision(chain.device):
         with peak_memory(chain.device) as peak:
             exact_spectrum(passes, asked)
         peak_bytes = peak()
-        best = best_batch(chain, plain_images, labels)
+        best = best_batch(chain, plain, labels)
         calls: dict[str, Callable[[], Any]] = {
-            "ordinary": partial(ordinary, chain, plain_images, labels, best),
-            "exact": partial(exact_spectrum, passes, asked),
-            "sample": partial(sampled_paths, passes, asked),
-            "loop": partial(path_by_path, chain, plain_images, labels, asked),
+            f"forward and backward, batch {best} (its best)": partial(
+                ordinary, chain, plain, labels, best
+            ),
+            f"exact spectrum, {lengths} lengths, batch {passes.room.images}": partial(
+                exact_spectrum, passes, asked
+            ),
+            f"{count} sampled paths, one by one": partial(
+                path_by_path, chain, plain, labels, asked
+            ),
+            f"{count} sampled paths, at once": partial(sampled_paths, passes, asked),
         }
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        outputs: dict[str, Any] = {}
-        for _ in range(rounds):
-            for name, call in calls.items():
-                took, outputs[name] = timed(call, chain.device)
-                times[name].append(took)
-    some, theirs = images[:CHECKED], outputs["ordinary"][:CHECKED]
-    whole = path_gradients(chain, some, labels[:CHECKED], memory=memory).sum(0)
-    blocks = len(chain)
-    return PathsBenchmark(
-        **{name: median(taken) for name, taken in times.items()},
-        ordinary_batch=best,
-        exact_batch=passes.room.images,
-        lengths=blocks + 1,
-        products=(blocks + 1) / 2,
-        paths=samples * (blocks + 1),
-        group=len(images),
-        peak_bytes=peak_bytes,
-        error=float((whole - theirs).norm() / theirs.norm()),
-        loop_error=_difference(outputs["sample"], outputs["loop"]),
-    )
+        times, outputs = in_turn(calls, rounds, chain.device)
+    (once, exact, loop, sample), (whole, _, alone, together) = times.values(), outputs.values()
+    error, loop_error = _sum_error(chain, images, labels, whole, memory), _gap(together, alone)
+    products = f"branch products alone: {lengths / 4:.2f}x"
+    peak_said = f"{size_said(peak_bytes)} (budget {format_bytes(memory)})"
+    remarks = [
+        ratio("exact spectrum over one ordinary pass", exact, once, products),
+        ratio("sampled at once against one by one", loop, sample),
+        f"peak memory of the exact spectrum: {peak_said}",
+        f"sum of all lengths against autograd: {error:.1e}",
+        f"norms of sampled paths, both ways: {loop_error:.1e}",
+    ]
+    return Comparison(list(times.items()), remarks, max(error, loop_error) <= EQUAL)
 
 
 @torch.no_grad()
@@ -144,16 +131,21 @@ def path_by_path(chain: ResidualChain, images: Tensor, labels: Tensor, asked: Re
 
 def best_batch(chain: ResidualChain, images: Tensor, labels: Tensor) -> int:
     """The batch size at which the ordinary pass is fastest, after a warm-up."""
-    sizes = sorted({min(size, len(images)) for size in ORDINARY_BATCHES})
-    times: dict[int, float] = {}
-    for _ in range(2):
-        for size in sizes:
-            call = partial(ordinary, chain, images, labels, size)
-            times[size] = min(times.get(size, float("inf")), timed(call, chain.device)[0])
-    return min(sizes, key=times.__getitem__)
+    call = partial(ordinary, chain, images, labels)
+    return fastest(call, ORDINARY_BATCHES, len(images), chain.device, tries=2)
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
+def _sum_error(
+    chain: ResidualChain, images: Tensor, labels: Tensor, whole: Tensor, memory: int
+) -> float:
+    """How far the sum of all lengths is from autograd's gradient, relative, on a few images."""
+    some, theirs = images[:CHECKED], whole[:CHECKED]
+    found = path_gradients(chain, some, labels[:CHECKED], memory=memory).sum(0)
+    return float((found - theirs).norm() / theirs.norm())
+
+
+def _gap(found: Tensor, expected: Tensor) -> float:
+    """The largest relative difference between the paths that autograd can tell from zero."""
     known = expected > TELLABLE
     return float((found[known] / expected[known] - 1).abs().max())
 

@@ -19,8 +19,8 @@ from resnet_probe.benchmarks.clock import timed
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.training import Recipe, count_correct, learning_rate
 from resnet_probe.training.state import State
+from resnet_probe.training.steps import one_pass
 from resnet_probe.training.team import ALONE
-from resnet_probe.training.trainer import one_pass
 
 PLAIN = "plain loop"
 
@@ -121,6 +121,7 @@ class Trainer:
         self.model = self.state.model
 
     def one_pass(self, epoch: int) -> None:
+        self.state.epoch = None
         one_pass(self.state, self.normalization, epoch)
 
 
@@ -180,7 +181,8 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's CIFAR-10 holds them: arrays, each made a picture when it is asked."""
 
     def __init__(self, image_set: ImageSet, transform: Callable[[Any], Tensor]) -> None:
-        self.arrays: np.ndarray = image_set.images.permute(0, 2, 3, 1).contiguous().numpy()
+        images = torch.cat(list(image_set.pieces()))
+        self.arrays: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = image_set.labels.tolist()
         self.transform = transform
 

@@ -5,19 +5,11 @@ claim puts on it. `judge` applies them to the results of studies, without torch.
 """
 
 from resnet_probe.claims.beyond import BEYOND
-from resnet_probe.claims.claim import (
-    FAILS,
-    HOLDS,
-    NOT_HERE,
-    UNDECIDED,
-    VERDICTS,
-    Beyond,
-    Bound,
-    Claim,
-)
+from resnet_probe.claims.claim import Beyond, Bound, Claim
 from resnet_probe.claims.evidence import Evidence, Piece
 from resnet_probe.claims.ledger import COLUMNS, judge
 from resnet_probe.claims.rules import CLAIMS, needed, rules_sha256
+from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, VERDICTS
 
 __all__ = [
     "BEYOND",

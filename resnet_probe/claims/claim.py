@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from resnet_probe.claims.evidence import Chosen, Evidence
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings.verdict import FAILS, HOLDS, UNDECIDED
 from resnet_probe.stats import Estimate
 
-HOLDS, FAILS, UNDECIDED, NOT_HERE = "holds", "fails", "undecided", "not testable here"
-VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_HERE)
 KINDS = {
     "exact": "arithmetic or a count: the same on any images",
     "shape": "an order, a sign or a form: any trained network of the right kind can test it",

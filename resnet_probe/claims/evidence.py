@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,9 @@ import pandas as pd
 from resnet_probe.results import Result
 
 CLASSES = {"digits": 10, "cifar10": 10, "fashion_mnist": 10, "cifar100": 100}
+
+
+INITIAL = "responses-init"
 
 
 class NotHere(Exception):
@@ -73,8 +76,15 @@ class Evidence:
 
     @classmethod
     def of(cls, results: Iterable[Result]) -> Evidence:
-        """From the results of studies; one of several networks gives several pieces."""
-        return cls(tuple(piece for result in results for piece in _pieces(result)))
+        """From the results of studies; one of several networks gives several pieces.
+
+        Responses of one network at several initial weights are one piece, a `seed` each.
+        """
+        found: dict[tuple[str, str], list[Piece]] = {}
+        for place, piece in enumerate(piece for result in results for piece in _pieces(result)):
+            initial = piece.study == INITIAL
+            found.setdefault((piece.study, piece.arch if initial else str(place)), []).append(piece)
+        return cls(tuple(_one_piece(pieces) for pieces in found.values()))
 
     def all(self, study: str) -> list[Piece]:
         return [piece for piece in self.pieces if piece.study == study]
@@ -187,9 +197,16 @@ def _pieces(result: Result) -> list[Piece]:
     ]
 
 
+def _one_piece(pieces: list[Piece]) -> Piece:
+    if len(pieces) == 1 and (pieces[0].study != INITIAL or "seed" in pieces[0].table):
+        return pieces[0]
+    tables = [piece.table.assign(seed=place) for place, piece in enumerate(pieces)]
+    return replace(pieces[0], table=pd.concat(tables, ignore_index=True))
+
+
 def _study(result: Result) -> str:
     """The study's name; responses of fresh networks are evidence of another kind."""
-    return "responses-init" if result.identity.get("init") else result.study
+    return INITIAL if result.identity.get("init") else result.study
 
 
 def _nth(value: Any, place: int) -> Any:

@@ -13,10 +13,11 @@ import pandas as pd
 
 from resnet_probe import published
 from resnet_probe.claims.beyond import BEYOND
-from resnet_probe.claims.claim import NOT_HERE, Beyond, Claim
+from resnet_probe.claims.claim import Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, NotHere, Piece
 from resnet_probe.claims.rules import CLAIMS
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings.verdict import NOT_HERE
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import joint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +9,11 @@ from itertools import zip_longest
 
 import pandas as pd
 
-from resnet_probe.claims.claim import FAILS, HOLDS, KINDS, NOT_HERE, UNDECIDED, VERDICTS
+from resnet_probe.claims.claim import KINDS
 from resnet_probe.claims.ledger import shown
 from resnet_probe.claims.rules import CLAIMS
+from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, VERDICTS
+from resnet_probe.results.table import interval, number
 
 WIDEST = 140
 NARROWEST = 72
@@ -53,28 +54,11 @@ def rules_text(*, width: int | None = None) -> str:
     return "\n".join(lines).rstrip()
 
 
-def number(value: float) -> str:
-    """Three digits that say something, whole numbers as they are."""
-    if math.isnan(value):
-        return "–"
-    if abs(value) < 5e-7:
-        return "0"
-    if value == round(value) and abs(value) < 1e9:
-        return f"{value:,.0f}".replace("-", "−")
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(digits, 6)}f}".replace("-", "−")
-
-
 def measured(row: pd.Series) -> str:
     """`0.67 (0.55 to 0.80) points`; exact values have no interval, and say so."""
     if row["kind"] == "exact":
         return f"{number(row['value'])} {row['unit']}, exact"
     return f"{interval(row)} {row['unit']}"
-
-
-def interval(row: pd.Series) -> str:
-    """`0.67 (0.55 to 0.80)`."""
-    return f"{number(row['value'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
 
 
 def _cells(row: pd.Series) -> tuple[str, ...]:

@@ -10,40 +10,23 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
-from resnet_probe.cli import (
-    agreement,
-    attribute,
-    bench,
-    blocks,
-    claims,
-    describe,
-    lens,
-    lesion,
-    paths,
-    report,
-    responses,
-    train,
-    zoo,
-)
 from resnet_probe.errors import ProbeError
+from resnet_probe.runs.catalogue import ROWS
 
-COMMANDS = (
-    lesion,
-    paths,
-    responses,
-    lens,
-    attribute,
-    agreement,
-    claims,
-    report,
-    blocks,
-    describe,
-    train,
-    bench,
-    zoo,
-)
+OTHERS = {
+    "claims": "judge published claims on the networks that are here",
+    "report": "run every study and write one page of what they found",
+    "blocks": "find the residual blocks of any network, with a proof",
+    "describe": "print the blocks of an architecture, or the architectures there are",
+    "train": "train an architecture",
+    "bench": "measure speed against the naive way",
+    "zoo": "bundled weights: list them, check them, add to them",
+}
+HELP = {**{row.name: row.help for row in ROWS}, **OTHERS}
+"""What each command does; only the one that is asked for is imported."""
 EPILOG = "python -m resnet_probe COMMAND --help says more of each; the README shows what they find."
 
 
@@ -54,7 +37,8 @@ class Parser(ArgumentParser):
         raise ProbeError(f"{message} (see {self.prog} --help)")
 
 
-def parser() -> ArgumentParser:
+def parser(name: str | None = None) -> ArgumentParser:
+    """The parser of all commands, with the options of one of them."""
     top = Parser(
         prog="python -m resnet_probe",
         description="Measure how a trained residual network works: delete its blocks, follow its "
@@ -62,24 +46,37 @@ def parser() -> ArgumentParser:
         epilog=EPILOG,
     )
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    for module in COMMANDS:
-        module.add_parser(commands)
+    for each, help in HELP.items():
+        if each == name:
+            _command(each).add_parser(commands)
+        else:
+            commands.add_parser(each, help=help)
     return top
+
+
+def _command(name: str) -> Any:
+    if name in OTHERS:
+        return import_module(f"resnet_probe.cli.{name}")
+    from resnet_probe.cli.study import StudyCommand
+    from resnet_probe.runs.catalogue import row
+
+    return StudyCommand(row(name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it worked, 2 for a request that cannot be met, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    top = parser()
+    name = given[0] if given and given[0] in HELP else None
     try:
         _refuse_unknown(given)
+        top = parser(name)
         options = top.parse_args(given)
         if "run" not in options:
             top.print_help()
             return 0
         return options.run(options) or 0
     except ProbeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_translated(str(error), name)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         how = f": {interrupt}" if str(interrupt) else ""
@@ -91,8 +88,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_unknown(given: Sequence[str]) -> None:
-    names = [module.NAME for module in COMMANDS]
+    names = list(HELP)
     if given and not given[0].startswith("-") and given[0] not in names:
         near = difflib.get_close_matches(given[0], names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ProbeError(f"unknown command {given[0]!r}: there are {', '.join(names)}{hint}")
+
+
+def _translated(message: str, name: str | None) -> str:
+    """The message in the words of the command: what the library calls `tau=` is `--tau` here."""
+    if name is None:
+        return message
+    from resnet_probe.cli.options import in_words_of_the_command
+
+    return in_words_of_the_command(message, _options(parser(name)))
+
+
+def _options(top: ArgumentParser) -> set[str]:
+    """The names of all options, of subcommands too."""
+    found: set[str] = set()
+    for action in top._actions:
+        if isinstance(action.choices, dict):
+            found |= {name for sub in action.choices.values() for name in _options(sub)}
+        found |= {flag[2:].replace("-", "_") for flag in action.option_strings if flag[:2] == "--"}
+    return found

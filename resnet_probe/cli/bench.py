@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.cli import bench_attribute, bench_paths, bench_train
+from resnet_probe.cli import bench_train
 from resnet_probe.cli import options as shared
-from resnet_probe.cli.bench_images import add_benchmark, chain_and_images
+from resnet_probe.errors import ProbeError
+from resnet_probe.loading.request import Request
 
 if TYPE_CHECKING:
-    from resnet_probe.benchmarks.lesion import LesionBenchmark
+    from torch import Tensor
+
+    from resnet_probe.chain import ResidualChain
 
 NAME = "bench"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One benchmark: what it compares, on how many random images, and a number of its own."""
+
+    name: str
+    help: str
+    images: int
+    own: str = ""
+    usual: int = 0
+    about: str = ""
+
+
+BENCHES = (
+    Bench("lesion", "every single deletion: plain loop against engine", 256),
+    Bench("paths", "gradient by path length: autograd against the engine", 32,
+          "samples", 1, "paths of each length"),
+    Bench("attribute", "Shapley values with captum: plain model against engine", 256,
+          "permutations", 2, "random orders of the blocks"),
+)  # fmt: skip
 
 
 def add_parser(commands: Any) -> None:
@@ -23,45 +49,66 @@ def add_parser(commands: Any) -> None:
         "than the loop one would write by hand, and whether the results are equal.",
     )
     what = parser.add_subparsers(metavar="WHAT", required=True)
-    lesion = what.add_parser("lesion", help="every single deletion: plain loop against engine")
-    add_benchmark(lesion)
-    lesion.set_defaults(run=run_lesion)
-    bench_paths.add_parser(what)
-    bench_attribute.add_parser(what)
+    for bench in BENCHES:
+        _add(what.add_parser(bench.name, help=bench.help), bench)
     bench_train.add_parser(what)
 
 
-def run_lesion(options: Namespace) -> int:
+def _add(parser: ArgumentParser, bench: Bench) -> None:
+    shared.add_network(parser)
+    shared.add_data(parser)
+    shared.add_run(parser)
+    parser.add_argument(
+        "--size", type=int, default=32, metavar="PIXELS",
+        help="of random images, used where no --data is given (default: 32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
+    )
+    if bench.own:
+        about = f"{bench.about} (default: {bench.usual})"
+        parser.add_argument(
+            f"--{bench.own}", type=int, default=bench.usual, metavar="N", help=about
+        )
+    parser.set_defaults(run=run, bench=bench)
+
+
+def run(options: Namespace) -> int:
     import torch
 
-    from resnet_probe.benchmarks.lesion import benchmark
+    bench: Bench = options.bench
+    if options.rounds < 1:
+        raise ProbeError(f"rounds={options.rounds}: at least one round is needed")
+    chain, images, labels, what = chain_and_images(options, bench.images)
+    own = {bench.own: getattr(options, bench.own)} if bench.own else {}
+    found = import_module(f"resnet_probe.benchmarks.{bench.name}").benchmark(
+        chain, images, labels,
+        rounds=options.rounds, seed=options.seed, **own, **shared.run_options(options),
+    )  # fmt: skip
+    print(", ".join([
+        f"{chain.name}, {len(images)} x {what} of {images.shape[-1]} pixels", str(chain.device),
+        f"{torch.get_num_threads()} threads", *filter(None, [found.what]),
+    ]), found, sep="\n\n")  # fmt: skip
+    return 0 if found.equal else 1
 
-    chain, images, _, what = chain_and_images(options, images=256)
-    found = benchmark(chain, images, rounds=options.rounds, **shared.run_options(options))
-    print(f"{chain.name}, {len(images)} x {what} of {images.shape[-1]} pixels, {chain.device}, "
-          f"{torch.get_num_threads()} threads, every single deletion\n")  # fmt: skip
-    print(report(found))
-    return 0 if found.differing <= found.near_ties else 1
 
+def chain_and_images(options: Namespace, count: int) -> tuple[ResidualChain, Tensor, Tensor, str]:
+    """The chain, images, labels, and what the images are; `count` random ones by default."""
+    import torch
 
-def report(found: LesionBenchmark) -> str:
-    from resnet_probe.engine.memory import format_bytes
+    from resnet_probe.loading import cut, find_device, load_network
 
-    rows = [
-        (f"plain loop, batch {found.best_batch} (its best)", found.plain_best),
-        ("plain loop, batch 128", found.plain_128),
-        (f"engine, batch {found.engine_batch}", found.engine),
-        ("its convolutions alone", found.convolutions),
-    ]
-    lines = [f"{name:<36}{took:8.2f} s" for name, took in rows]
-    peak = "not known here" if found.peak_bytes is None else format_bytes(found.peak_bytes)
-    lines += [
-        "",
-        f"engine against the plain loop at its best: {found.plain_best / found.engine:.2f}x",
-        f"engine against the plain loop at 128:      {found.plain_128 / found.engine:.2f}x",
-        f"engine over its bare convolutions:         {found.engine / found.convolutions:.2f}x",
-        f"branches run: {found.branch_runs_plain} plain, {found.branch_runs_engine} engine",
-        f"peak memory of the engine: {peak}",
-        f"predictions that differ: {found.differing} (near-ties: {found.near_ties})",
-    ]
-    return "\n".join(lines)
+    if options.data:
+        prepared = shared.prepare(options)
+        held = prepared.images.to(prepared.chain.device)  # a benchmark reads no files
+        return prepared.chain, held, prepared.labels, prepared.image_set.name
+    where = find_device(options.device)
+    network = load_network(
+        shared.read(Request, options).spec, options.weights, None, zoo=options.zoo
+    )
+    generator = torch.Generator().manual_seed(options.seed)
+    shape = (options.limit or count, 3, options.size, options.size)
+    drawn = torch.randn(shape, generator=generator).to(where)
+    chain = cut(network.arch, network.model.to(where), drawn[:1])
+    labels = torch.randint(chain.classes, shape[:1], generator=generator)
+    return chain, drawn, labels, "random images"

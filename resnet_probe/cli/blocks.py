@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
-from resnet_probe.cli.prepare import shape_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.loading.request import Request
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
@@ -45,9 +45,10 @@ def run(options: Namespace) -> int:
 
     from resnet_probe.loading import architecture, cut
 
-    arch = architecture(options.arch)
+    request = shared.read(Request, options)
+    arch = architecture(request.spec)
     model = arch.build(seed=0)
-    shape = shape_of(options).get("input_shape", arch.input_shape)
+    shape = request.input_shape or arch.input_shape
     example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     chain = cut(arch, model, example)
     print(report(chain))

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
-from resnet_probe.cli.prepare import files
+from resnet_probe.cli.study import requests_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.loading.request import Request
+from resnet_probe.results import refuse_other
+from resnet_probe.runs.progress import progress_bar
+from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from resnet_probe.cli.claim_runs import Planned
-    from resnet_probe.loading import Prepared
     from resnet_probe.results import Result
-
-    Loader = Callable[[int | None], Prepared]
+    from resnet_probe.runs.job import Job
 
 NAME = "claims"
+HELP = "judge published claims on the networks that are here"
 DESCRIPTION = """\
 Judge the published claims about residual networks: each with the paper's number, ours with its
 95 % interval, the rule, and a verdict. A claim holds if the whole interval keeps the rule's bound,
@@ -39,25 +40,8 @@ examples:
 
 
 def add_parser(commands: Any) -> None:
-    parser: ArgumentParser = commands.add_parser(
-        NAME,
-        help="judge published claims on the networks that are here",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    group = parser.add_argument_group("the networks")
-    group.add_argument(
-        "--arch", nargs="+", metavar="NAME",
-        help="one architecture or several (default: all bundled ones for --data)",
-    )  # fmt: skip
-    group.add_argument(
-        "--weights", nargs="+", metavar="FILE",
-        help="weights for each, in the same order, or `pretrained` (default: the bundled ones)",
-    )  # fmt: skip
-    group.add_argument(
-        "--zoo", metavar="NAME", help="bundled weights by what they were trained on (cifar10-jpeg)"
-    )
+    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES)
+    shared.add_network(parser, several=("arch", "weights"))
     shared.add_data(parser)
     parser.add_argument(
         "--data-is", metavar="NAME",
@@ -71,44 +55,40 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
-    from resnet_probe.claims import judge
+    from resnet_probe.claims import rules_sha256
     from resnet_probe.claims.words import ledger_text, rules_text
-    from resnet_probe.cli.claim_runs import plan
-    from resnet_probe.results import refuse_other
+    from resnet_probe.runs.evidence import needed_jobs
 
     if options.rules:
         print(rules_text())
         return 0
-    run_options = shared.run_options(options)
-    networks = _networks(options)
-    planned = plan(networks.values(), options.seed, options.limit)
-    identity = _identity(options, networks, planned)
-    folder = Path(options.out) if options.out else _folder(options, planned)
+    resources = shared.read(Resources, options)
+    options.every = not options.arch
+    requests = _requests(options)
+    jobs = needed_jobs(requests, seed=options.seed)
+    identity = {
+        "study": NAME,
+        "arch": ", ".join(str(request.arch) for request in requests),
+        "data_is": options.data_is,
+        "rules_sha256": rules_sha256(),
+        "evidence": [job.identity for job in jobs],
+    }
+    folder = _folder(options, jobs, identity)
     refuse_other(folder, identity)
-    results = [*_counted(options), *_made(planned, options, run_options)]
-    table = judge(_renamed(result, options.data_is) for result in results)
-    saved = _save(table, identity, folder, planned)
+    saved, table = _judged(options, jobs, resources, folder, identity)
     print(ledger_text(table))
     print(f"\n{saved}: table.csv, provenance.json, figure.png, figure.svg")
     return 0
 
 
-def _networks(options: Namespace) -> dict[str, Loader]:
-    """Loaders by architecture, each taking `limit`."""
-    names = options.arch or _bundled(options)
-    weights: list[str | None] = list(options.weights or [None] * len(names))
-    if len(set(names)) < len(names):
-        raise ProbeError(f"--arch {' '.join(names)}: each network once")
+def _requests(options: Namespace) -> list[Request]:
+    """One for each network, with its weights."""
     if options.weights and not options.arch:
-        raise ProbeError("--weights needs --arch: which networks are they for?")
-    if len(weights) != len(names):
-        raise ProbeError(
-            f"{len(names)} architectures and {len(weights)} weights: give one for each, in order"
-        )
-    return {
-        name: cache(partial(_load, options, name, given))
-        for name, given in zip(names, weights, strict=True)
-    }
+        raise ProbeError("weights= needs arch=: which networks are they for?")
+    if not options.arch:
+        options.arch = _bundled(options)
+    requests = requests_of(options)
+    return [replace(one, zoo=None) if one.weights else one for one in requests]
 
 
 def _bundled(options: Namespace) -> list[str]:
@@ -118,65 +98,50 @@ def _bundled(options: Namespace) -> list[str]:
     names = [card.arch for card in zoo.cards() if card.data == data]
     if not names:
         known = ", ".join(dict.fromkeys(card.data for card in zoo.cards()))
-        raise ProbeError(f"no bundled weights for {data}: there are some for {known}; give --arch")
+        raise ProbeError(f"no bundled weights for {data}: there are some for {known}; give arch=")
     return names
 
 
-def _load(options: Namespace, arch: str, weights: str | None, limit: int | None) -> Prepared:
-    from resnet_probe.loading import prepare
+def _judged(
+    options: Namespace,
+    jobs: Sequence[Job],
+    resources: Resources,
+    folder: Path,
+    identity: dict[str, Any],
+) -> tuple[Path, DataFrame]:
+    """The ledger, and where it is kept."""
+    from resnet_probe.claims import judge
+    from resnet_probe.figures.claims import claim_intervals
+    from resnet_probe.results import Result
 
-    return prepare(
-        arch, weights=weights, zoo=None if weights else options.zoo, data=options.data,
-        data_root=options.data_root, normalize=options.normalize, limit=limit,
-        where=options.device, **files(options),
-    )  # fmt: skip
-
-
-def _identity(
-    options: Namespace, networks: Mapping[str, Loader], planned: Sequence[Planned]
-) -> dict[str, Any]:
-    """The rules and everything that they are applied to."""
-    from resnet_probe.claims import rules_sha256
-
-    return {
-        "study": NAME,
-        "arch": ", ".join(networks),
-        "data_is": options.data_is,
-        "rules_sha256": rules_sha256(),
-        "evidence": [one.identity for one in planned],
-    }
+    results = [*_counted(options), *_made(jobs, resources)]
+    table = judge(_renamed(result, options.data_is) for result in results)
+    record = jobs[0].facts if jobs else {}
+    for key in ("known_error_pct", "classes", "command"):  # of one network or study
+        record.pop(key, None)
+    ledger = Result(NAME, table, {**record, "identity": identity})
+    return ledger.save(folder, figures={"figure": claim_intervals(table)}), table
 
 
 def _counted(options: Namespace) -> Iterator[Result]:
     """Structures of the networks that were asked for, or of all that a claim is about."""
-    from resnet_probe.cli.claim_studies import PARTS, STRUCTURES, structures
+    from resnet_probe.runs.evidence import PARTS, STRUCTURES, structures
 
-    if options.arch:
-        return structures([name for name in STRUCTURES if name in options.arch])
-    return structures([*STRUCTURES, *PARTS])
+    asked = [name for name in STRUCTURES if name in options.arch]
+    return structures([*STRUCTURES, *PARTS] if options.every else asked)
 
 
-def _made(
-    planned: Sequence[Planned], options: Namespace, run_options: dict[str, Any]
-) -> Iterator[Result]:
-    """Each planned study, from disk where it lies there, announced one by one."""
-    for place, one in enumerate(planned, start=1):
-        earlier = one.found()
-        where = f"found in {earlier[1]}" if earlier else f"to {one.folder}"
-        step = f"[{place} of {len(planned)}] {one.title}, {len(one.network.images)} images: {where}"
-        print(step, flush=True)
-        load = partial(_fresh, options, one.network)
-        yield earlier[0] if earlier else one.make(load, options.seed, run_options)
+def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
+    """Each study, from disk where it lies there, announced one by one."""
+    for place, job in enumerate(jobs, start=1):
+        folder = job.folder()
+        network = job.networks[0]
+        where = f"found in {folder}" if job.found(folder) else f"to {folder}"
+        title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
+        print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
+        with progress_bar(title) as progress:
+            yield job.obtain(folder, resources=resources, progress=progress).result
     print()
-
-
-def _fresh(options: Namespace, like: Prepared, arch: str, *, seed: int) -> Prepared:
-    from resnet_probe.loading import prepare
-
-    return prepare(
-        arch, weights=f"initial:{seed}", data=like.image_set.name, data_root=options.data_root,
-        normalize=like.normalize, limit=len(like.images), where=options.device, **files(options),
-    )  # fmt: skip
 
 
 def _renamed(result: Result, data_is: str | None) -> Result:
@@ -187,22 +152,12 @@ def _renamed(result: Result, data_is: str | None) -> Result:
     return replace(result, provenance={**result.provenance, "identity": identity})
 
 
-def _folder(options: Namespace, planned: Sequence[Planned]) -> Path:
+def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -> Path:
     from resnet_probe import data
+    from resnet_probe.runs.job import RUNS, place_apart, slug_of
 
-    which = "+".join(options.arch) if options.arch else "zoo"
-    images = data.slug(planned[0].network.image_set.name) if planned else "none"
-    return Path("runs") / f"{NAME}-{which.translate(str.maketrans(':,=', '---'))}-{images}"
-
-
-def _save(
-    table: DataFrame, identity: dict[str, Any], folder: Path, planned: Sequence[Planned]
-) -> Path:
-    from resnet_probe.cli.run_folder import facts
-    from resnet_probe.figures.claims import claim_intervals
-    from resnet_probe.results import Result
-
-    record = facts(planned[0].network) if planned else {}
-    record.pop("known_error_pct", None)  # of one network; the ledger is about several
-    result = Result(NAME, table, {**record, "identity": identity})
-    return result.save(folder, figures={"figure": claim_intervals(table)})
+    if options.out is not None:
+        return Path(options.out)
+    which = "zoo" if options.every else "+".join(map(slug_of, options.arch))
+    images = data.slug(jobs[0].networks[0].image_set.name) if jobs else "none"
+    return place_apart(RUNS / f"{NAME}-{which}-{images}", identity)

@@ -1,110 +1,119 @@
-"""What every command of a study does around it: refuse, announce, run, save, say where."""
+"""The command of a study: its options are those of its settings, its words those of the study."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.cli.progress import progress_bar
-from resnet_probe.cli.run_folder import default_folder, facts
+from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
-from resnet_probe.loading import Prepared
+from resnet_probe.loading.request import Request
+from resnet_probe.loading.training_images import Recalibration
+from resnet_probe.runs.catalogue import Row
+from resnet_probe.runs.progress import progress_bar
+from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
-    from resnet_probe.results import Result
+    from resnet_probe.runs.job import Job, Obtained
 
 
 @dataclass(frozen=True)
-class Job:
-    """One study of one network, or of several on the same images."""
+class StudyCommand:
+    """A row of the catalogue as a command."""
 
-    name: str
-    networks: tuple[Prepared, ...]
-    folder: Path
-    identity: dict[str, Any] = field(repr=False)
+    row: Row
 
-    @classmethod
-    def of(
-        cls, name: str, networks: Sequence[Prepared], options: Namespace, settings: dict[str, Any]
-    ) -> Job:
-        """`settings` are what determines the table beside the networks and their images.
+    @property
+    def NAME(self) -> str:
+        return self.row.name
 
-        Raises `ProbeError` if the folder holds something else, or for images that differ.
-        """
-        from resnet_probe.results import refuse_other
+    @property
+    def HELP(self) -> str:
+        return self.row.help
 
-        identity = {"study": name, **_together(networks), **settings}
-        job = cls(name, tuple(networks), _folder(name, networks, options), identity)
-        refuse_other(job.folder, identity)
-        return job
+    def add_parser(self, commands: Any) -> None:
+        study = self.row.study
+        lines = (f"  python -m resnet_probe {self.row.name} {one}" for one in study.examples)
+        examples = "\n".join(["examples:", *lines])
+        parser = shared.command(commands, self.row.name, self.row.help, study.description, examples)
+        shared.add_network(parser, several=("arch", "weights") if study.several else ())
+        shared.add_data(parser)
+        shared.add(parser, study.settings)
+        if study.training:
+            shared.add(parser, Recalibration)
+        seeded = any(each.name == "seed" for each in study.settings.options())
+        shared.add_run(parser, seed=not seeded)
+        if study.compared:
+            parser.add_argument(
+                "--compare", choices=study.compared, help="draw the published curve beside ours"
+            )
+        parser.set_defaults(run=self.run, limit=study.limit)
 
-    def run(
-        self,
-        study: Callable[..., Result],
-        summarize: Callable[[Result], str],
-        *,
-        journaled: bool = False,
-    ) -> int:
-        """Runs `study(progress=…)`, with a `journal=` too where it takes one, and saves."""
-        from resnet_probe.cli.lesion import announce
-        from resnet_probe.results.journal import Journal
+    def job(self, options: Namespace) -> Job:
+        """What a command line asks for."""
+        from resnet_probe.runs.job import Job
 
-        for network in self.networks:
-            announce(network)
-        journal = Journal(self.folder, self.identity) if journaled else None
-        kept = {"journal": journal} if journal else {}
-        try:
-            with progress_bar(self.name) as progress:
-                result = study(progress=progress, **kept)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"nothing was written to {self.folder}; {_how_on(journal)}"
-            ) from None
-        record = {**facts(self.networks[0]), **result.provenance, "identity": self.identity}
-        self._save(replace(result, provenance=record), summarize)
-        if journal:
-            journal.discard()
+        study = self.row.study
+        settings = shared.read(study.settings, options)
+        asked = shared.read(Recalibration, options) if study.training else Recalibration()
+        return Job.of(self.row, settings, requests_of(options), recalibration=asked)
+
+    def run(self, options: Namespace) -> int:
+        from resnet_probe.runs.job import announcement
+
+        resources = shared.read(Resources, options)
+        job = self.job(options)
+        folder = options.out or job.folder()
+        there = job.found(folder)
+        for network in job.networks:
+            print(announcement(network), end="\n\n")
+        with progress_bar(job.study) as progress:
+            compare = getattr(options, "compare", None)
+            obtained = there or job.obtain(
+                folder, resources=resources, progress=progress, compare=compare
+            )
+        _tell(self.row, obtained)
         return 0
 
-    def _save(self, result: Result, summarize: Callable[[Result], str]) -> None:
-        from resnet_probe import figures
 
-        drawn = figures.draw_all(result)
-        saved = result.save(self.folder, figures=drawn)
-        print(summarize(result))
-        names = (f"{stem}.{kind}" for stem in drawn for kind in ("png", "svg"))
-        print(f"\n{saved}: table.csv, provenance.json, {', '.join(names)}")
-
-
-def _together(networks: Sequence[Prepared]) -> dict[str, Any]:
-    """The identity of one network, or of several with what differs between them listed."""
-    identities = [network.identity for network in networks]
-    if len({identity["data_sha256"] for identity in identities}) > 1:
-        raise ProbeError("networks that are measured together need the same images: give --data")
-    return {key: _one([identity[key] for identity in identities]) for key in identities[0]}
+def requests_of(options: Namespace) -> list[Request]:
+    """A request for each architecture that is asked for, with the weights in the same order."""
+    several = isinstance(options.arch, list) or isinstance(options.weights, list)
+    if not several and not getattr(options, "init", False):
+        return [shared.read(Request, options)]
+    names = options.arch if isinstance(options.arch, list) else [options.arch]
+    if len(set(names)) < len(names):
+        raise ProbeError(f"arch='{' '.join(names)}': each network once")
+    weights = _weights(options, names)
+    return [
+        shared.read(Request, options, arch=name, weights=given)
+        for name, given in zip(names, weights, strict=True)
+    ]
 
 
-def _one(values: list[Any]) -> Any:
-    same = all(value == values[0] for value in values)
-    return values[0] if same else ", ".join(map(str, values))
+def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None]:
+    if getattr(options, "init", False):
+        if options.weights:
+            raise ProbeError("init= is of networks without weights: leave out weights=")
+        return [f"initial:{options.seed}"] * len(names)
+    given = options.weights if isinstance(options.weights, list) else [options.weights]
+    if given == ["pretrained"] or given == [None]:
+        return given * len(names)
+    if len(given) != len(names):
+        raise ProbeError(
+            f"{len(names)} architectures and {len(given)} weights: give one for each, in order"
+        )
+    return given
 
 
-def _folder(name: str, networks: Sequence[Prepared], options: Namespace) -> Path:
-    if len(networks) == 1 or options.out is not None:
-        return default_folder(name, networks[0], options)
-    each = [default_folder("", network, options).name for network in networks]
-    data = each[0].removeprefix(f"-{_slug(networks[0])}-")
-    return Path("runs") / f"{name}-{'+'.join(_slug(network) for network in networks)}-{data}"
-
-
-def _slug(network: Prepared) -> str:
-    return network.network.arch.spec.translate(str.maketrans(":,=", "---"))
-
-
-def _how_on(journal: Any) -> str:
-    if journal is None:
-        return "run it again"
-    return f"what was finished lies in {journal.place}, and the same command goes on from there"
+def _tell(row: Row, obtained: Obtained) -> None:
+    """What was found, and where it lies."""
+    result, folder, found = obtained
+    print(row.summarize(result))
+    files = sorted(path.name for path in folder.iterdir())
+    first = [name for name in ("table.csv", "provenance.json") if name in files]
+    listed = ", ".join([*first, *(name for name in files if name not in first)])
+    again = " (measured before; remove the folder to measure again)" if found else ""
+    print(f"\n{folder.resolve()}: {listed}{again}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_probe.training import Team
 
 NAME = "train"
+INTERRUPTED = 130
 
 
 def add_parser(commands: Any) -> None:
@@ -94,11 +95,10 @@ def run(options: Namespace) -> int:
 
 def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
     from resnet_probe import data, models, training
-    from resnet_probe.cli.progress import progress_bar
     from resnet_probe.cli.train_card import facts_of
     from resnet_probe.cli.train_progress import TrainProgress
     from resnet_probe.results import refuse_other
-    from resnet_probe.training.history import identity_of
+    from resnet_probe.runs.progress import progress_bar
 
     options.arch = with_regime(options)
     arch = models.architecture(options.arch)
@@ -111,11 +111,11 @@ def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
     checkpoint = folder / "checkpoint.pt"
     if team.leads:
         if (folder / "history").exists():
-            identity = identity_of(arch.spec, train_set, test_set, **what)
+            identity = training.identity_of(arch.spec, train_set, test_set, **what)
             refuse_other(folder / "history", identity)
         print(f"{arch.spec} on {options.data}: {recipe.epochs} epochs, {folder}")
     try:
-        with progress_bar("training") as bar:
+        with progress_bar("training") as bar, training.asked_to_stop() as stop:
             progress = TrainProgress(recipe.epochs, bar)
             found = training.train(
                 model,
@@ -128,12 +128,15 @@ def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
                 resume=options.resume,
                 compiled=options.compile,
                 team=team,
+                stop=stop,
                 progress=progress,
                 watch=progress.step,
             )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the last whole epoch lies in {checkpoint}; go on with --resume") \
-            from None  # fmt: skip
+    except KeyboardInterrupt as stopped:
+        if not team.leads:
+            return INTERRUPTED
+        how = str(stopped) or f"{checkpoint} holds an earlier state"
+        raise KeyboardInterrupt(f"{how}; go on with --resume") from None
     if team.leads:
         facts = facts_of(options, recipe, team, device)
         save(found, train_set, test_set, what, facts, folder)

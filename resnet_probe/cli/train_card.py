@@ -43,6 +43,8 @@ def card_of(
         seed=run.identity["seed"],
         epochs=recipe.epochs,
         effective_paths=recipe.effective_paths,
+        precision=recipe.precision,
+        resolution=recipe.resolution,
         correct=training.count_correct(network, test_set, normalization=scale),
         images=len(test_set),
         seconds=round(float(run.history["seconds"].sum()), 1),
@@ -72,8 +74,13 @@ def command(options: Namespace, recipe: Recipe, team: Team) -> str:
     values = {**vars(options), **precise}  # the default differs between devices
     for name in (*COMMAND, *RECIPE_OPTIONS, "seed"):
         if values[name] is not None:
-            given += [f"--{name.replace('_', '-')}", str(values[name])]
+            given += [f"--{name.replace('_', '-')}", written(values[name])]
     return shlex.join(given + ["--compile"] * options.compile)
+
+
+def written(value: Any) -> str:
+    """As the command line reads it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _versions() -> dict[str, str]:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from resnet_probe.data import ImageSet
     from resnet_probe.training import Recipe
 
+
+def pixels(text: str) -> tuple[int, ...]:
+    """``16,24,32`` as numbers."""
+    return tuple(int(part) for part in text.split(","))
+
+
 RECIPE_OPTIONS: dict[str, tuple[Any, str, str]] = {
     "epochs": (int, "N", "passes over the training images"),
     "batch": (int, "N", "images a step, shared among the processes of torchrun"),
@@ -22,6 +28,12 @@ RECIPE_OPTIONS: dict[str, tuple[Any, str, str]] = {
     "weight_decay": (float, "X", "of all parameters"),
     "label_smoothing": (float, "SHARE", "of the target, spread over all classes"),
     "precision": (str, "TYPE", "float32 or bfloat16 (default: bfloat16 on CUDA, else float32)"),
+    "resolution": (
+        pixels,
+        "LIST",
+        "growing heights of the images, as 16,24,32: the smaller ones share the first two thirds "
+        "of the epochs, the last is full size",
+    ),
     "effective_paths": (int, "N", "each mini-batch keeps N random blocks; the test, all of them"),
 }
 

@@ -6,22 +6,25 @@ import difflib
 import re
 from pathlib import Path
 
-from resnet_probe.data.digits import load_digits
-from resnet_probe.data.folder import load_folder
+from resnet_probe.data.arrays import load_npz
+from resnet_probe.data.folder import load_folder, load_list
 from resnet_probe.data.image_set import ImageSet, check_limit
+from resnet_probe.data.named import SETS, load_digits, load_torchvision
 from resnet_probe.data.parquet import load_parquet
 from resnet_probe.data.preprocess import Preprocess
-from resnet_probe.data.streamed_set import StreamedSet
-from resnet_probe.data.torchvision_sets import SETS, load_torchvision
 from resnet_probe.errors import ProbeError
 
 NAMED = ("digits", *SETS)
-WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR"}
+WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE"}
+"""Kinds of files and folders, with what stands behind the colon."""
+IN_FILES = {"imagefolder": load_folder, "csv": load_list}
+"""Sets whose images lie in a file each, and may be left there."""
+MOST_WORKERS = 256
 SPLITS = ("train", "test")
 
 
 def names() -> list[str]:
-    """What a data set can be called: ``digits``, …, ``parquet:FILE``, ``imagefolder:DIR``."""
+    """What a data set can be called: `digits`, …, `parquet:FILE`, `imagefolder:DIR`, …"""
     return [*NAMED, *(f"{kind}:{what}" for kind, what in WITH_PATH.items())]
 
 
@@ -35,13 +38,11 @@ def load(
 ) -> ImageSet:
     """The images and labels of a data set, in memory.
 
-    ``size`` (height, width) is what the images of an ``imagefolder`` are resized and cropped to,
+    `size` (height, width) is what the images of an `imagefolder` are resized and cropped to,
     as ImageNet is usually evaluated. The rest is as in `read`.
     """
-    usual = Preprocess.usual(size) if size and parsed(spec)[0] == "imagefolder" else None
-    found = read(spec, split=split, root=root, preprocess=usual, limit=limit, stream=False)
-    assert isinstance(found, ImageSet)
-    return found
+    usual = Preprocess.usual(size) if size and parsed(spec)[0] in IN_FILES else None
+    return read(spec, split=split, root=root, preprocess=usual, limit=limit, stream=False)
 
 
 def read(
@@ -53,50 +54,56 @@ def read(
     limit: int | None = None,
     stream: bool | None = None,
     workers: int | None = None,
-) -> ImageSet | StreamedSet:
-    """The images and labels of a data set, in memory or, for a large ``imagefolder``, on disk.
+) -> ImageSet:
+    """The images and labels of a data set, in memory or, where they are files and many, on disk.
 
-    ``root`` is where downloaded sets lie (default: the platform's cache folder), ``preprocess``
-    what is done to the images of an ``imagefolder`` or ``parquet`` file, ``limit`` how many of the
-    first images to take (of a folder, of all classes in turn). A file or folder is the set,
-    whatever the split. ``stream`` leaves an ``imagefolder`` on disk or does not, None does so
-    beyond 1 GiB of pixels; so many ``workers`` decode it.
-    Raises ProbeError for an unknown name, for files that are missing or unreadable, and where
-    another set than an ``imagefolder`` is to be left on disk.
+    `root` is where the files of a named set lie (default: `cifar.usual_places`, and the platform's
+    cache folder for downloads), `preprocess` what is done to images in files, `limit` how many of
+    the first images to take (of a folder, of all classes in turn). A file or folder is the set,
+    whatever the split, unless it holds several (`parquet:DIR`, `npz:FILE`). `stream` leaves images
+    in files on disk or does not, None does so beyond 1 GiB of pixels; `workers` processes decode.
+    Raises `ProbeError` for an unknown name, for files that are missing or unreadable, and where
+    a set that lies in one file is to be left on disk.
     """
     kind, path = parsed(spec)
     if split not in SPLITS:
         raise ProbeError(f"there is no split {split!r}: give {' or '.join(SPLITS)}")
     check_limit(limit)
-    if kind == "imagefolder":
-        folder = Path(path).expanduser()
-        return load_folder(folder, split, preprocess, limit, stream=stream, workers=workers)
+    if workers is not None and not 0 <= workers <= MOST_WORKERS:
+        raise ProbeError(f"workers={workers}: give 0 (this process alone) to {MOST_WORKERS}")
+    place = Path(path).expanduser()
+    if kind in IN_FILES:
+        return IN_FILES[kind](place, split, preprocess, limit, stream=stream, workers=workers)
     if stream:
-        raise ProbeError(f"{spec} lies in memory: only an imagefolder is streamed from disk")
+        raise ProbeError(
+            f"{spec} lies in memory: only an imagefolder or a csv of files is streamed from disk"
+        )
     if kind == "parquet":
-        return load_parquet(Path(path).expanduser(), split, limit, preprocess)
+        return load_parquet(place, split, limit, preprocess)
+    if kind == "npz":
+        return load_npz(place, split, limit)
     if kind == "digits":
         return load_digits(split).take(limit)
-    return load_torchvision(kind, split, root).take(limit)
+    return load_torchvision(kind, split, root, limit)
 
 
 def slug(spec: str) -> str:
     """A data set's name for use in the name of a folder.
 
     A file or folder is called by its parent and its own name, without the number of a shard:
-    ``parquet:/x/cifar10/test-00000-of-00001.parquet`` is ``cifar10-test``.
+    `parquet:/x/cifar10/test-00000-of-00001.parquet` is `cifar10-test`.
     """
     kind, path = parsed(spec)
     if not path:
         return kind
     absolute = Path(path).expanduser().resolve()
-    own = absolute.stem if kind == "parquet" else absolute.name
+    own = absolute.name if kind == "imagefolder" else absolute.stem
     own = re.sub(r"-\d+-of-\d+$", "", own)
     return re.sub(r"[^\w.]+", "-", f"{absolute.parent.name}-{own}").strip("-.") or kind
 
 
 def parsed(spec: str) -> tuple[str, str]:
-    """``(name, "")`` or ``(kind, path)``; ProbeError with the nearest names for anything else."""
+    """`(name, "")` or `(kind, path)`; ProbeError with the nearest names for anything else."""
     kind, _, path = spec.partition(":")
     if spec in NAMED or (kind in WITH_PATH and path):
         return kind, path

@@ -1,58 +1,58 @@
-"""A data set in memory: one tensor of images, one of labels."""
+"""Labelled images, in memory or read when they are needed: the one form that everything takes."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from resnet_probe.data.streamed_set import PIECE, of_files
-from resnet_probe.engine.images import Images, ImageStream
+from resnet_probe.data.normalize import Normalization, triple, written
+from resnet_probe.engine.images import Images, ImageStream, Read
 from resnet_probe.errors import ProbeError
-
-if TYPE_CHECKING:
-    from resnet_probe.data.normalize import Normalization
 
 AS_FLOAT = 2**30
 """Bytes of normalized images, four a value, that are held as they are."""
+PIECE = 256
+"""How many images are looked at together where all are gone through."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images, small enough to lie in memory as one tensor of bytes.
+    """Labelled images: one tensor, or an `ImageStream` that reads them when they are needed.
 
     Attributes
     ----------
-    name : as it was asked for, e.g. ``digits`` or ``parquet:/data/test.parquet``
-    split : ``train`` or ``test``
-    images : uint8 ``[n, 3, height, width]``, values 0–255
-    labels : int64 ``[n]``, the class of each image from 0
+    name : as it was asked for, e.g. `digits` or `parquet:/data/test.parquet`
+    split : `train` or `test`, empty where it has none
+    images : as they lie there: bytes, uint8 `[n, channels, height, width]`, or `floats`
+    labels : int64 `[n]`, the class of each image from 0
     class_names : the name of class 0, 1, …
-    note : what a reader of a number measured on these images must know, e.g. ``stored as JPEG``
-    pixels_sha256 : stands for the pixels where they come from files that were hashed
+    note : what a reader of a number measured on these images must know, e.g. `stored as JPEG`
+    files : the SHA-256 of the file of each image, where they come one from each
+    treatment : what is done to those files, as the fingerprint has it
+    floats : whether they are floats that the user's own transforms made
 
-    Raises ProbeError if the tensors do not have that shape and type.
+    Raises `ProbeError` if the tensors do not have that shape and type.
     """
 
     name: str
     split: str
-    images: Tensor
+    images: Images
     labels: Tensor
     class_names: tuple[str, ...]
     note: str = ""
-    pixels_sha256: str = ""
+    files: tuple[bytes, ...] = ()
+    treatment: str = ""
+    floats: bool = False
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
-            raise ProbeError(
-                f"the images of {self.name} are {images.dtype} of shape {tuple(images.shape)}: "
-                "expected torch.uint8 of shape (n, 3, height, width)"
-            )
+        if isinstance(images, Tensor) and not self.floats:
+            _check_bytes(images, self.name)
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ProbeError(
                 f"the labels of {self.name} are {labels.dtype} of shape {tuple(labels.shape)}: "
@@ -62,59 +62,97 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(n, 3, height, width)`."""
+        return tuple(self.images.shape)
+
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the shape, the pixels and the labels: equal sets, equal hash.
 
-        Of a folder, over its files, what is done to them, and the labels: the same for a set that
-        is left on disk.
+        Of images from files of their own, over these files, what is done to them, and the labels:
+        none has to be decoded.  It does not depend on how the set was made smaller, nor on whether
+        it lies in memory.
         """
-        if self.pixels_sha256:
-            return of_files(self.pixels_sha256, self.labels)
-        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        for tensor in (self.images, self.labels):
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        if self.files:
+            pixels = hashlib.sha256(self.treatment.encode())
+            for file in self.files:
+                pixels.update(file)
+            digest = hashlib.sha256(pixels.hexdigest().encode())
+        else:
+            digest = hashlib.sha256(repr(self.shape).encode())
+            for piece in self.pieces():
+                digest.update(_bytes_of(piece))
+        digest.update(_bytes_of(self.labels))
         return digest.hexdigest()
 
     def take(self, limit: int | None) -> ImageSet:
-        """The first ``limit`` images (all of them for None or a limit beyond the last)."""
+        """The first `limit` images (all of them for None or a limit beyond the last)."""
         check_limit(limit)
         if limit is None or limit >= len(self):
             return self
-        images, labels = self.images[:limit], self.labels[:limit]
-        return replace(self, images=images, labels=labels, pixels_sha256="")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(n, 3, height, width)``."""
-        return tuple(self.images.shape)
+        return replace(
+            self,
+            images=self.images[:limit],
+            labels=self.labels[:limit],
+            files=self.files[:limit],
+        )
 
     def pieces(self) -> Iterator[Tensor]:
-        """All images, uint8, some at a time."""
-        yield from self.images.split(PIECE)
+        """All images as they lie there, some at a time."""
+        for piece in self.images.split(PIECE):
+            yield piece if isinstance(piece, Tensor) else piece.to()
 
-    def on(self, device: torch.device, scale: Normalization) -> Images:
+    def on(
+        self, device: torch.device, scale: Normalization, dtype: torch.dtype = torch.float32
+    ) -> Images:
         """The images as a study takes them, normalized: one float tensor up to 1 GiB of it.
 
-        Beyond, the bytes stay where they are, and a piece is moved and normalized when needed.
+        Beyond, they stay where they are, and a piece is moved and normalized when needed.  Floats
+        of the user's own are left as they are by a `scale` called `none`.
         """
-        if 4 * self.images.numel() <= AS_FLOAT:
-            return scale.apply(self.images.to(device))
-        shape = self.images.shape[1:]
-        rows = range(len(self))
-        return ImageStream(self._read, rows, shape, device=device, finish=scale.apply)
+        finish = partial(_finished, scale=scale, dtype=dtype, as_they_are=self.floats)
+        images = self.images
+        if isinstance(images, Tensor):
+            if self.floats or 4 * images.numel() <= AS_FLOAT:
+                return finish(images.to(device))
+            images = on_demand(partial(_slice, images), self.shape)
+        return images.finished(finish, device=device)
 
-    def _read(self, start: int, stop: int) -> Tensor:
-        return self.images[start:stop]
+
+def measure(image_set: ImageSet) -> Normalization:
+    """The mean and standard deviation of a set itself, rounded to four places.
+
+    Computed over all pixels of all images; a constant channel gets the deviation 1.
+    """
+    total = torch.zeros(3, dtype=torch.float64)
+    squares = torch.zeros(3, dtype=torch.float64)
+    pixels = 0
+    for images in image_set.pieces():
+        values = images.to(torch.float64) / 255
+        total += values.sum(dim=(0, 2, 3)).cpu()
+        squares += values.square().sum(dim=(0, 2, 3)).cpu()
+        pixels += images[:, 0].numel()
+    mean = total / pixels
+    std = (squares / pixels - mean.square()).clamp_min(0).sqrt()
+    means = triple([round(value, 4) for value in mean.tolist()])
+    stds = triple([round(value, 4) or 1.0 for value in std.tolist()])
+    return Normalization(written(means, stds), means, stds)
+
+
+def on_demand(read: Read, shape: tuple[int, ...]) -> ImageStream:
+    """Images `[n, …]` that `read(start, stop)` gives, as they lie there."""
+    return ImageStream(read, range(shape[0]), shape[1:], device=torch.device("cpu"))
 
 
 def check_limit(limit: int | None) -> None:
-    """Raise ProbeError unless ``limit`` is None or at least 1."""
+    """Raise `ProbeError` unless `limit` is None or at least 1."""
     if limit is not None and limit < 1:
         raise ProbeError(f"a limit of {limit} images leaves nothing: give 1 or more")
 
 
 def of_one_size(images: Sequence[Tensor], *, name: str, advice: str = "") -> Tensor:
-    """Stack ``[3, h, w]`` images into ``[n, 3, h, w]``; ProbeError at the first other size."""
+    """Stack `[3, h, w]` images into `[n, 3, h, w]`; `ProbeError` at the first other size."""
     first = images[0].shape
     for number, image in enumerate(images, start=1):
         if image.shape != first:
@@ -126,5 +164,31 @@ def of_one_size(images: Sequence[Tensor], *, name: str, advice: str = "") -> Ten
 
 
 def size_of(image: Tensor) -> str:
-    """``height×width`` of an image whose last two axes are those."""
+    """`height×width` of an image whose last two axes are those."""
     return "×".join(str(side) for side in image.shape[-2:])
+
+
+def _check_bytes(images: Tensor, name: str) -> None:
+    if images.dtype != torch.uint8 or images.dim() < 4:
+        raise ProbeError(
+            f"the images of {name} are {images.dtype} of shape {tuple(images.shape)}: "
+            "expected torch.uint8 of shape (n, channels, height, width)"
+        )
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor's values in their order, whatever its type."""
+    return tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def _slice(images: Tensor, start: int, stop: int) -> Tensor:
+    return images[start:stop]
+
+
+def _finished(
+    images: Tensor, *, scale: Normalization, dtype: torch.dtype, as_they_are: bool
+) -> Tensor:
+    if not as_they_are or scale.name != "none":
+        return scale.apply(images).to(dtype)
+    layout = torch.channels_last if images.dim() == 4 else torch.contiguous_format
+    return images.to(dtype, memory_format=layout)

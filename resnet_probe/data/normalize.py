@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from resnet_probe.data.image_set import ImageSet
 from resnet_probe.errors import ProbeError
 
 Triple = tuple[float, float, float]
@@ -20,14 +20,13 @@ NAMED: dict[str, tuple[Triple, Triple]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """``(image − mean) / std`` per channel, of images scaled to 0–1.
+    """`(image − mean) / std` per channel, of images scaled to 0–1.
 
-    ``name`` is a specification that ``normalization`` reads back.
+    `name` is a specification that `normalization` reads back.
     """
 
     name: str
@@ -35,32 +34,39 @@ class Normalization:
     std: Triple
 
     def apply(self, images: Tensor) -> Tensor:
-        """Images ``[n, 3, h, w]``, uint8 (0–255) or float (0–1), to float32, channels last."""
-        if images.dim() != 4 or images.shape[1] != 3:
+        """Images `[n, 3, h, w]`, uint8 (0–255) or float (0–1), to float32, channels last.
+
+        Where one number stands for all channels there may be any number of them, and more axes.
+        Raises `ProbeError` for images of another shape.
+        """
+        one = len({*self.mean}) == len({*self.std}) == 1
+        if images.dim() < 4 or not (one or images.shape[1:2] == (3,) == images.shape[1:-2]):
             raise ProbeError(
                 f"images of shape {tuple(images.shape)} cannot be normalized: "
                 "expected (n, 3, height, width)"
             )
-        scaled = images.to(torch.float32, memory_format=torch.channels_last)
+        layout = torch.channels_last if images.dim() == 4 else torch.contiguous_format
+        scaled = images.to(torch.float32, memory_format=layout)
         if images.dtype == torch.uint8:
             # By a tensor: CUDA would multiply by the rounded reciprocal of a plain number.
             scaled = scaled / scaled.new_tensor(255.0)
-        mean = scaled.new_tensor(self.mean).view(3, 1, 1)
-        std = scaled.new_tensor(self.std).view(3, 1, 1)
+        mean, std = (scaled.new_tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
+        if one:
+            mean, std = mean[:1], std[:1]
         return (scaled - mean) / std
 
 
 def normalization(spec: str) -> Normalization:
-    """``imagenet``, ``cifar10``, ``none``, or ``mean=0.5,0.5,0.5,std=0.2,0.2,0.2``.
+    """`imagenet`, `cifar10`, `none`, or `mean=0.5,0.5,0.5,std=0.2,0.2,0.2`.
 
-    One number instead of three stands for all channels: ``mean=0.5,std=0.2``. Raises ProbeError
+    One number instead of three stands for all channels: `mean=0.5,std=0.2`. Raises ProbeError
     for anything else, and for a standard deviation that is not positive.
     """
     if spec in NAMED:
         return Normalization(spec, *NAMED[spec])
     match = re.fullmatch(r"mean=([^a-z]+),std=([^a-z]+)", spec.replace(" ", ""))
     mean, std = (numbers(part) for part in match.groups()) if match else (None, None)
-    if mean is None or std is None or min(std) <= 0:
+    if mean is None or std is None or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ProbeError(
             f"{spec!r} is not a normalization: give {', '.join(NAMED)} or mean=a,b,c,std=d,e,f "
             "(means and positive standard deviations of images scaled to 0–1)"
@@ -68,27 +74,8 @@ def normalization(spec: str) -> Normalization:
     return Normalization(written(mean, std), mean, std)
 
 
-def measure(image_set: ImageSet) -> Normalization:
-    """The mean and standard deviation of a set itself, rounded to four places.
-
-    Computed over all pixels of all images; a constant channel gets the deviation 1.
-    """
-    total = torch.zeros(3, dtype=torch.float64)
-    squares = torch.zeros(3, dtype=torch.float64)
-    for images in image_set.images.split(CHUNK):
-        values = images.to(torch.float64) / 255
-        total += values.sum(dim=(0, 2, 3)).cpu()
-        squares += values.square().sum(dim=(0, 2, 3)).cpu()
-    pixels = image_set.images[:, 0].numel()
-    mean = total / pixels
-    std = (squares / pixels - mean.square()).clamp_min(0).sqrt()
-    means = triple([round(value, 4) for value in mean.tolist()])
-    stds = triple([round(value, 4) or 1.0 for value in std.tolist()])
-    return Normalization(written(means, stds), means, stds)
-
-
 def numbers(text: str) -> Triple | None:
-    """``0.1,0.2,0.3`` or ``0.1`` as three numbers; None if it is neither."""
+    """`0.1,0.2,0.3` or `0.1` as three numbers; None if it is neither."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:

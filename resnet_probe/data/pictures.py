@@ -1,31 +1,44 @@
-"""Image files: what can be said of them before they are decoded, and their pixels one by one."""
+"""Image files: what can be said of them before they are decoded, and their pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import struct
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from PIL import Image
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from resnet_probe.data.decode import encodings_note, picture, pixels
-from resnet_probe.data.preprocess import Preprocess
+from resnet_probe.data.files import HEAD, other_kind, regular
+from resnet_probe.data.preprocess import Preprocess, check_pixels
 from resnet_probe.errors import ProbeError
 
 ORIENTATION = 0x0112
 """The EXIF tag that says which side of a photograph is up; 1 is upright."""
 READERS = 8
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats of images that are read: pixels alone, no programs."""
+UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error,
+               EOFError, MemoryError, Image.DecompressionBombError,
+               Image.DecompressionBombWarning)  # fmt: skip
+"""What PIL raises for files that are damaged or were made to be."""
+WIDE = 257
+"""16-bit values over 8-bit ones: 65,535 / 255."""
 
 
 class Facts(NamedTuple):
     """What the head of one image file says; the hash is of all its bytes."""
 
-    sha256: str
+    sha256: bytes
     encoding: str
     size: tuple[int, int]
     turned: bool
@@ -33,7 +46,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures(Dataset[Tensor]):
-    """The pixels of image files, uint8 ``[3, height, width]`` each, decoded when asked for."""
+    """The pixels of image files, uint8 `[3, height, width]` each, decoded when asked for."""
 
     files: tuple[Path, ...]
     preprocess: Preprocess | None
@@ -43,19 +56,20 @@ class Pictures(Dataset[Tensor]):
 
     def __getitem__(self, row: int) -> Tensor:
         file = self.files[row]
-        found = picture(file, where=str(file)).image
-        return pixels(found if self.preprocess is None else self.preprocess(found))
+        return pixels(picture(file, self.preprocess, where=str(file)).image)
 
 
 @dataclass(frozen=True)
 class Survey:
     """What is known of all files together, before any is decoded.
 
-    ``sha256`` stands for the pixels that come out: it is of the files' bytes and the preprocessing.
-    ``shape`` is that of one image, ``note`` what a reader of results must know.
+    `files` are the SHA-256 of their bytes, `treatment` what is done to their pixels: together they
+    stand for what comes out.  `shape` is that of one image, `note` what a reader of results must
+    know.
     """
 
-    sha256: str
+    files: tuple[bytes, ...]
+    treatment: str
     shape: tuple[int, int, int]
     note: str
 
@@ -69,9 +83,10 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     with ThreadPoolExecutor(READERS) as readers:
         facts = list(readers.map(_facts, pictures.files))
     ready = pictures.preprocess
-    digest = hashlib.sha256((ready.spec + str(ready.spare) if ready else "as they are").encode())
-    for fact in facts:
-        digest.update(bytes.fromhex(fact.sha256))
+    if ready is not None:
+        for file, fact in zip(pictures.files, facts, strict=True):
+            with _named(file):
+                ready.check(fact.size)
     width, height = facts[0].size if ready is None else ready.crop[::-1]
     if ready is None:
         _same_size(pictures, facts, name)
@@ -81,19 +96,21 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     turned = sum(fact.turned for fact in facts)
     if turned:
         note += f", {turned:,} with an EXIF orientation that is left aside"
-    return Survey(digest.hexdigest(), (3, height, width), note)
+    treatment = ready.spec + str(ready.spare) if ready else "as they are"
+    return Survey(tuple(fact.sha256 for fact in facts), treatment, (3, height, width), note)
 
 
 def _facts(file: Path) -> Facts:
+    content = b""
     try:
-        content = file.read_bytes()
-        with Image.open(io.BytesIO(content)) as opened:
+        content = regular(file, what="an image").read_bytes()
+        with _opened(io.BytesIO(content)) as opened:
             # Asked for what is not in its head, a PNG would be decoded to look behind its pixels.
             turned = "exif" in opened.info and opened.getexif().get(ORIENTATION, 1) != 1
             encoding = opened.format or "unknown"
-            return Facts(hashlib.sha256(content).hexdigest(), encoding, opened.size, turned)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ProbeError(f"{file} cannot be decoded as an image ({error})") from error
+            return Facts(hashlib.sha256(content).digest(), encoding, opened.size, turned)
+    except UNDECODABLE as error:
+        raise ProbeError(_refusal(str(file), content, error)) from error
 
 
 def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
@@ -104,3 +121,83 @@ def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
                 f"{name} holds images of different sizes: image {number} ({file.name}) is {here} "
                 f"(height×width) where the first is {first}: give a size to resize them"
             )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in RGB, the encoding it was stored in (`JPEG`, `PNG`, …), whether it was resized."""
+
+    image: Image.Image
+    encoding: str
+    touched: bool = False
+
+
+def picture(source: Path | bytes, preprocess: Preprocess | None = None, *, where: str) -> Picture:
+    """Decode an image file, or its bytes, to RGB, and resize and crop it.
+
+    Gray values become three equal channels, CMYK and palettes are converted, transparency is
+    dropped. The orientation that a camera notes in EXIF is left aside, as the loaders of
+    torchvision and timm do, with which published weights were trained and measured.
+
+    Raises `ProbeError`, beginning with `where`, if that is no image, not all of one, or too large.
+    """
+    content = source if isinstance(source, bytes) else None
+    try:
+        with _opened(source if content is None else io.BytesIO(content)) as opened, _named(where):
+            image = _rgb(opened)
+            ready = image if preprocess is None else preprocess(image)
+            return Picture(ready, opened.format or "unknown", ready is not image)
+    except UNDECODABLE as error:
+        raise ProbeError(_refusal(where, content, error)) from error
+
+
+def _opened(source: Any) -> Image.Image:
+    """The image, of a format that PIL decodes by itself, with a number of pixels that fits.
+
+    EPS, for one, it would hand to another program.
+    """
+    if not Image.OPEN.keys() >= {"PNG", "WEBP"}:
+        Image.init()
+    opened = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+    try:
+        check_pixels(*opened.size, "it")
+    except ProbeError as error:
+        opened.close()
+        raise ValueError(str(error)) from error
+    return opened
+
+
+def _refusal(where: str, content: bytes | None, error: Exception) -> str:
+    kind = other_kind(content[:HEAD]) if content else ""
+    if kind and "image" not in kind:
+        return f"{where} is {kind}"
+    reason = "of none of the formats " + ", ".join(FORMATS)
+    known = str(error) if not isinstance(error, UnidentifiedImageError) else reason
+    return f"{where} cannot be decoded as an image ({known})"
+
+
+@contextmanager
+def _named(where: Path | str) -> Iterator[None]:
+    """Puts the name of an image before what is said of it."""
+    try:
+        yield
+    except ProbeError as error:
+        raise ProbeError(f"{where} is too large: {error}") from error
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 `[3, height, width]`."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def encodings_note(encodings: Iterable[str]) -> str:
+    """`stored as PNG`, `stored as JPEG and PNG`: a lossy encoding changes what is measured."""
+    return "stored as " + " and ".join(sorted(set(encodings)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit gray, which PIL would clip to white at 255
+        image = Image.fromarray((np.asarray(image) // WIDE).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info:  # a palette with transparent entries: PIL asks for this way
+        image = image.convert("RGBA")
+    return image.convert("RGB")

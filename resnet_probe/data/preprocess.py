@@ -14,14 +14,16 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 AS_IT_IS = "none"
 SPEC = "resize=N, crop=N and interpolation=" + "|".join(INTERPOLATIONS)
 Sides = tuple[int, int]
+MOST_PIXELS = 2**26
+"""Pixels of the largest picture that is decoded, resized or cropped to: 8,192 × 8,192."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, then crop the centre to ``crop`` (height, width).
+    """Resize, then crop the centre to `crop` (height, width).
 
-    ``resize`` is one number, for the shorter side, or (height, width), which squeezes the picture
-    to that shape; None does not resize. With ``spare``, a picture that has the size of the crop
+    `resize` is one number, for the shorter side, or (height, width), which squeezes the picture
+    to that shape; None does not resize. With `spare`, a picture that has the size of the crop
     is left alone, pixel by pixel.
     """
 
@@ -29,6 +31,11 @@ class Preprocess:
     resize: int | Sides | None
     interpolation: str = "bilinear"
     spare: bool = False
+
+    def __post_init__(self) -> None:
+        for sides in (self.crop, self.resize):
+            height, width = sides if isinstance(sides, tuple) else (sides or 1, 1)
+            check_pixels(width, height, f"preprocessing to {height}×{width}")
 
     @classmethod
     def usual(cls, crop: Sides) -> Preprocess:
@@ -50,17 +57,25 @@ class Preprocess:
             return self.resize[::-1]
         shorter = self.resize or 0
         if width <= height:
-            return shorter, int(shorter * height / width)
-        return int(shorter * width / height), shorter
+            sides = shorter, int(shorter * height / width)
+        else:
+            sides = int(shorter * width / height), shorter
+        check_pixels(*sides, f"its shorter side resized to {shorter}, an image of {height}×{width}")
+        return sides
 
     def touches(self, size: tuple[int, int]) -> bool:
         """Whether a picture of that size (width, height) comes out as another."""
         has_size = size == (self.crop[1], self.crop[0])
         return not (has_size and (self.spare or self.resize is None))
 
+    def check(self, size: tuple[int, int]) -> None:
+        """Raises `ProbeError` for a picture of that size (width, height) that becomes too large."""
+        if self.resize is not None and self.touches(size):
+            self._resized(*size)
+
     @property
     def spec(self) -> str:
-        """What ``preprocess`` reads back."""
+        """What `preprocess` reads back."""
         sides = self.resize
         text = "x".join(map(str, sides)) if isinstance(sides, tuple) else str(sides)
         resize = "" if sides is None else f"resize={text},"
@@ -78,6 +93,14 @@ class Preprocess:
         return f"resized to {'×'.join(map(str, self.resize))}{how}, centre-cropped to {crop}"
 
 
+def check_pixels(width: int, height: int, what: str) -> None:
+    """Raises `ProbeError` for more pixels than fit the memory of most machines."""
+    if width * height > MOST_PIXELS:
+        raise ProbeError(
+            f"{what} has {height:,}×{width:,} pixels: at most {MOST_PIXELS:,} can be held"
+        )
+
+
 def _centre(image: Image.Image, height: int, width: int) -> Image.Image:
     """The centre of a picture, on black where it is smaller than that."""
     if image.width < width or image.height < height:
@@ -90,10 +113,10 @@ def _centre(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def preprocess(spec: str, crop: Sides) -> Preprocess:
-    """``resize=256,crop=224,interpolation=bicubic``, in part or whole, or ``none``.
+    """`resize=256,crop=224,interpolation=bicubic`, in part or whole, or `none`.
 
-    ``crop`` (height, width) is what the network takes, used where the specification has none;
-    without ``resize`` the picture is cropped as it is, ``resize=HxW`` squeezes it. Raises
+    `crop` (height, width) is what the network takes, used where the specification has none;
+    without `resize` the picture is cropped as it is, `resize=HxW` squeezes it. Raises
     ProbeError for anything else.
     """
     if spec == AS_IT_IS:
@@ -113,7 +136,7 @@ def preprocess(spec: str, crop: Sides) -> Preprocess:
 
 
 def _sides(text: str, spec: str) -> int | Sides:
-    found = re.fullmatch(r"([1-9]\d*)(?:[x×]([1-9]\d*))?", text)
+    found = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", text)
     if found is None:
         raise ProbeError(f"{text!r} in {spec!r} is no size: give 256 or 256x320 (height×width)")
     return (int(found[1]), int(found[2])) if found[2] else int(found[1])

@@ -124,11 +124,14 @@ class _Refusing(Dataset[Any]):
 
 
 class _Collate:
-    """Makes a batch of rows, or passes the first error among them on."""
+    """Makes a batch of rows, or passes an error on: the first among them, or its own."""
 
     def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
         self.collate = collate
 
     def __call__(self, rows: list[Any]) -> Any:
         refused = next((row for row in rows if isinstance(row, ProbeError)), None)
-        return self.collate(rows) if refused is None else refused
+        try:
+            return self.collate(rows) if refused is None else refused
+        except ProbeError as error:
+            return error

@@ -6,17 +6,51 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from resnet_probe.errors import ProbeError
 
+LAZY = (nn.UninitializedParameter, nn.UninitializedBuffer)
+DERIVED = (WeightNorm, SpectralNorm)
+"""Hooks that compute a weight from others before each call: part of the network, not a guest."""
+
+
+def plain(model: nn.Module, name: str) -> nn.Module:
+    """The module inside what `torch.compile` or `DataParallel` made of it.
+
+    Raises `ProbeError` for a model that no graph can be taken of: a scripted one, or one whose
+    lazy layers have no weights yet (running it would give them to the user's own model).
+    """
+    while isinstance(inside := _wrapped(model), nn.Module):
+        model = inside
+    scripted = [path for path, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        what = f"the part {scripted[0]} of {name}" if scripted[0] else name
+        raise ProbeError(f"{what} is a TorchScript module (torch.jit): give the eager model")
+    tensors = chain(model.named_parameters(), model.named_buffers())
+    lazy = [path for path, tensor in tensors if isinstance(tensor, LAZY)]
+    if lazy:
+        raise ProbeError(
+            f"{name} has lazy layers without weights yet ({lazy[0]}): run it on one batch first"
+        )
+    return model
+
 
 def twin(model: nn.Module, name: str) -> nn.Module:
-    """A copy in eval mode, with the model's own tensors and without its hooks: to be traced."""
+    """A copy in eval mode, with the model's own tensors and without its hooks: to be traced.
+
+    What old-style `weight_norm` and `spectral_norm` compute in a hook is computed once, and held.
+    """
     found = witness(model, name)
     for module in found.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, DERIVED):
+                _hold(module, hook)
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
         module._backward_hooks.clear()
@@ -29,11 +63,19 @@ def witness(model: nn.Module, name: str) -> nn.Module:
 
     What a forward pass writes into the module's attributes, it writes into the copy's.
     """
-    tensors = chain(model.parameters(), model.buffers())
+    own = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    # Activations that a forward pass kept belong to an autograd graph, and do not copy themselves.
+    kept = {id(t): t.detach().clone() for t in _kept(model) if t.grad_fn is not None}
     try:
-        return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+        found = copy.deepcopy(model, own | kept).eval()
     except Exception as error:
         raise ProbeError(f"{name} cannot be copied: {error}") from error
+    for module in list(found.modules()):
+        for key, child in module.named_children():
+            inside = _wrapped(child)
+            if isinstance(inside, nn.Module):
+                setattr(module, key, inside)
+    return found
 
 
 @contextmanager
@@ -49,3 +91,34 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, version, value in buffers:
                 if buffer._version != version:
                     buffer.copy_(value)
+
+
+def _wrapped(model: nn.Module) -> object:
+    """The module that a wrapper without weights of its own calls, if the model is one."""
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return model.module
+    return model.__dict__.get("_orig_mod") or model._modules.get("_orig_mod")
+
+
+def _hold(module: nn.Module, hook: Any) -> None:
+    hook(module, ())
+    weight = getattr(module, hook.name).detach()
+    delattr(module, hook.name)
+    module.register_buffer(hook.name, weight)
+
+
+def _kept(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that the modules hold as plain attributes, or in containers of those."""
+    waiting: list[Any] = [value for module in model.modules() for value in vars(module).values()]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple | set):
+            waiting.extend(value)

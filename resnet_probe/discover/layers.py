@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
-from resnet_probe.discover.copies import undisturbed, witness
-from resnet_probe.discover.proof import prove_output
+from resnet_probe.discover.copies import plain, undisturbed, witness
+from resnet_probe.discover.proof import prove_output, refuse_mixing
 from resnet_probe.discover.segments import is_activation, segments
 from resnet_probe.discover.trace import Trace, subgraph, trace
 from resnet_probe.errors import ProbeError
@@ -25,8 +25,10 @@ def layers_of(
     Raises `ProbeError` if the model cannot be traced, has parallel paths, or has no such layer.
     """
     name = name or type(model).__name__
+    model = plain(model, name)
     with undisturbed(model):
         graph = trace(model, example, name, output)
+        refuse_mixing(graph, name)
         chain = _cut(graph, name, tuple(example.shape[1:]))
         prove_output(chain, witness(model, name), graph, example, chain(example))
     return chain

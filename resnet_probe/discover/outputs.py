@@ -67,4 +67,4 @@ def _offer(value: Any) -> str:
     if not entries:
         return f"it returns a {type(value).__name__}"
     kind = "a dictionary" if isinstance(value, Mapping) else f"{len(entries)} outputs"
-    return f"it returns {kind}; choose one with --output (output=): {', '.join(entries)}"
+    return f"it returns {kind}; choose one with output=: {', '.join(entries)}"

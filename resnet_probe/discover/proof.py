@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
+from resnet_probe.discover.functional import InOrder, same_bits
+from resnet_probe.discover.segments import Cut
 from resnet_probe.discover.trace import Trace
 from resnet_probe.errors import ProbeError
 
-if TYPE_CHECKING:
-    from resnet_probe.discover.residual import Cut
-
-
-REPEATS = 10
-"""How many times the scatter of the network's own repetitions the chain may be off."""
 ROUNDING = 100
-"""And how many units in the last place of its largest value, at most."""
+"""How many units in the last place of its largest value a chain may be off, where it rounds."""
+MIXING = 1000
+"""And how many the logits of an image, where only the other images of its batch differ."""
+SEED = 0
 
 
 def prove(
@@ -29,30 +29,30 @@ def prove(
 ) -> float:
     """The largest difference of chain and network on `example`: 0, or `ProbeError`.
 
-    Whole: the chain's output is the model's.  Block by block: run is what the graph computes, and
-    a gate of 0 is what the graph computes with the branch operand of the addition set to zero.
-    A chain that knows the batch size is held against the model on a larger batch too.  Only a
-    network that does not repeat itself bit for bit is proven to the rounding of its repetitions.
+    Whole: the chain's output is the model's.  Block by block: run is what the network computes,
+    and a gate of 0 is what it computes with the operands of the branch set to zero, on the states
+    of the example and on random ones of both signs.  The network is the graph as it was traced, run
+    from end to end with all that it writes, and not the one that the chain was cut from.
+
+    A network that adds in another memory layout is proven to rounding, if the chain cannot have
+    its layout.  One that mixes the images of a batch is refused.
     """
-    evaluate = partial(_evaluate, _interpreter(graph, example), graph)
+    refuse_mixing(graph, chain.name)
+    whole = witness(model, chain.name)
+    states = _states(chain, example)
     residues = []
-    with torch.no_grad():
-        h = chain.stem(example)
-        for block, cut in zip(chain.blocks, cuts, strict=True):
-            follow = block.run(h)
-            network = partial(evaluate, h, cut, zeroed=False)
-            residues.append(_residue(follow, network, f"{block.name}: running it"))
-            network = partial(evaluate, h, cut, zeroed=True)
-            residues.append(
-                _residue(block.run(h, 0), network, f"{block.name}: leaving out its branch")
-            )
-            h = follow
-        whole = witness(model, chain.name)
-        for _ in range(2):  # a network that keeps count is another one at its second call
-            residues.append(prove_output(chain, whole, graph, example, chain.head(h)))
-        if graph.knows_batch:
-            more = torch.cat([example, example[:1].flip(-1)])
-            residues.append(_prove_batch(chain, whole, graph, more))
+    for given in (states[:-1], _random(states[:-1])):
+        for gate in (1.0, 0.0):
+            expected = _outputs(graph, cuts, example, given, zeroed=not gate)
+            for block, h, want in zip(chain.blocks, given, expected, strict=True):
+                does = "running it" if gate else "leaving out its branch"
+                residues.append(residue(block.run(h, gate), want, f"{block.name}: {does}"))
+    for _ in range(2):  # a network that keeps count is another one at its second call
+        residues.append(prove_output(chain, whole, graph, example, chain.head(states[-1])))
+    if graph.knows_batch:
+        more = torch.cat([example, example[:1].flip(-1)])
+        residues.append(_prove_batch(chain, whole, graph, more))
+    _prove_apart(chain, whole, graph, example)
     return max(residues)
 
 
@@ -60,54 +60,153 @@ def prove_output(
     chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor, logits: Tensor
 ) -> float:
     """The largest difference of these logits from the model's: 0, or `ProbeError` (see `prove`)."""
-
-    def network() -> Tensor:
-        return graph.pick(model(example))
-
-    return _residue(logits, network, f"{chain.name}: the chain from end to end")
+    expected = graph.pick(model(example.clone()))
+    return residue(logits, expected, f"{chain.name}: the chain from end to end")
 
 
-def _prove_batch(chain: ResidualChain, model: nn.Module, graph: Trace, images: Tensor) -> float:
-    try:
-        model(images)
-    except Exception:  # a network for one batch size only, which the example has
+def residue(found: Tensor, expected: Tensor, what: str) -> float:
+    """The largest difference of two results; `ProbeError` if it is more than rounding."""
+    if same_bits(found, expected):
         return 0.0
-    return prove_output(chain, model, graph, images, chain(images))
-
-
-def _interpreter(graph: Trace, example: Tensor) -> fx.Interpreter:
-    interpreter = fx.Interpreter(graph.module, garbage_collect_values=False)
-    interpreter.env = {graph.nodes[0]: example}
-    return interpreter
-
-
-def _evaluate(
-    interpreter: fx.Interpreter, graph: Trace, h: Tensor, cut: Cut, *, zeroed: bool
-) -> Tensor:
-    """The graph's own nodes from `cut.start` to `cut.after`, one by one."""
-    source = graph.nodes[0]
-    interpreter.env = {source: interpreter.env[source], cut.start: h}
-    for node in graph.between(cut.start, cut.after):
-        value = interpreter.run_node(node)
-        zero = zeroed and node is cut.branch
-        interpreter.env[node] = torch.zeros_like(value) if zero else value
-    return interpreter.env[cut.after]
-
-
-def _residue(found: Tensor, network: Callable[[], Tensor], what: str) -> float:
-    expected = network()
-    if found.shape == expected.shape and torch.equal(found, expected):
-        return 0.0
-    if found.shape != expected.shape:
-        gap = f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        gap = f"{_form(found)} instead of {_form(expected)}"
     else:
-        largest = (found - expected).abs().max().item()
-        scatter = (network() - expected).abs().max().item()
-        rounding = torch.finfo(expected.dtype).eps * expected.abs().max().item()
-        if largest <= min(REPEATS * scatter, ROUNDING * rounding):
+        largest = _gap(found, expected)
+        if largest <= ROUNDING * _unit(expected):
             return largest
         gap = f"a largest difference of {largest:.3g}"
     raise ProbeError(
         f"the proof of discovery failed at {what} does not reproduce the network ({gap}): "
         "it may depend on chance, on state outside the forward pass, or on a hook"
     )
+
+
+def refuse_mixing(graph: Trace, name: str) -> None:
+    """Raises `ProbeError` for a batch norm that takes its statistics from the batch."""
+    for node in graph.nodes:
+        if _takes_batch_statistics(graph, node):
+            where = node.target if node.op == "call_module" else f"called as {node.name}"
+            raise ProbeError(
+                f"{name} has a batch norm without running statistics, {where}: the logits of an "
+                "image depend on the others in its batch, so that no image has a result of its own"
+            )
+
+
+def _takes_batch_statistics(graph: Trace, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        norm = graph.module.get_submodule(str(node.target))
+        return isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is None
+    if node.target not in (F.batch_norm, torch.batch_norm):
+        return False
+    training = node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False)
+    return training is True
+
+
+def _states(chain: ResidualChain, example: Tensor) -> list[Tensor]:
+    """The state before each block and behind the last, of the example."""
+    found = [chain.stem(example.clone())]
+    for block in chain.blocks:
+        found.append(block.run(found[-1]))
+    return found
+
+
+def _random(states: list[Tensor]) -> list[Tensor]:
+    """Normal values of both signs, of the size and layout of each state."""
+    found = []
+    for h in states:
+        if not h.is_floating_point():
+            found.append(h)
+            continue
+        generator = torch.Generator(h.device).manual_seed(SEED)
+        noise = torch.randn(h.shape, generator=generator, device=h.device)
+        size = h.double().std(correction=0).nan_to_num(1.0, 1.0, 1.0)
+        found.append(torch.empty_like(h).copy_(noise * (size if size > 0 else 1.0)))
+    return found
+
+
+def _outputs(
+    graph: Trace, cuts: list[Cut], example: Tensor, states: list[Tensor], *, zeroed: bool
+) -> list[Tensor]:
+    """What the network makes of the state of each block, with its branch or with zeros in place."""
+    own = graph.original.nodes
+    given = {own[cut.start]: h for cut, h in zip(cuts, states, strict=True)}
+    zeros = {own[way] for cut in cuts for way in cut.branch} if zeroed else set()
+    return _Changed(graph.original.module, given, zeros, [own[c.after] for c in cuts])(example)
+
+
+class _Changed(InOrder):
+    """Runs the network with other values at some nodes: those `given`, or zeros.
+
+    Whatever else holds the tensor there holds the other one from then on.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        given: dict[fx.Node, Tensor],
+        zeros: Collection[fx.Node],
+        wanted: list[fx.Node],
+    ) -> None:
+        super().__init__(module, module.graph)
+        self.given, self.zeros, self.wanted = given, zeros, wanted
+        self.found: dict[fx.Node, Tensor] = {}
+
+    def __call__(self, example: Tensor) -> list[Tensor]:
+        self.run(example)
+        return [self.found[node] for node in self.wanted]
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n in self.wanted:
+            self.found[n] = value.clone()
+        if n in self.given:
+            return self._put(value, self.given[n].clone())
+        return self._put(value, torch.zeros_like(value)) if n in self.zeros else value
+
+    def _put(self, value: Tensor, other: Tensor) -> Tensor:
+        form = (value.data_ptr(), value.shape, value.stride())
+        for node, held in self.env.items():
+            if isinstance(held, Tensor) and form == (held.data_ptr(), held.shape, held.stride()):
+                self.env[node] = other
+        return other
+
+
+def _prove_batch(chain: ResidualChain, model: nn.Module, graph: Trace, images: Tensor) -> float:
+    try:
+        model(images.clone())
+    except Exception:  # a network for one batch size only, which the example has
+        return 0.0
+    return prove_output(chain, model, graph, images, chain(images))
+
+
+def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor) -> None:
+    """Refuse a network whose logits of an image change with the other images of its batch."""
+    first = example[:1]
+    batches = [torch.cat([first, others]) for others in (first, first.flip(-1).neg())]
+    logits: list[Tensor] = []
+    with suppress(Exception):  # a network for one batch size only
+        logits = [graph.pick(model(images))[:1] for images in batches]
+    if len(logits) == 2 and _gap(*logits) > MIXING * _unit(logits[0]):
+        raise ProbeError(
+            f"the logits of an image of {chain.name} depend on the other images of its batch, so "
+            "that no image has a result of its own"
+        )
+
+
+def _gap(found: Tensor, expected: Tensor) -> float:
+    """The largest difference; infinite where only one of the two is finite."""
+    gap = (found - expected).abs().nan_to_num(torch.inf)
+    same = (found == expected) | ((found != found) & (expected != expected))
+    return float(gap.masked_fill(same, 0).max())
+
+
+def _unit(value: Tensor) -> float:
+    """A unit in the last place of the largest value."""
+    finite = value[torch.isfinite(value)]
+    if not value.is_floating_point() or not len(finite):
+        return 0.0
+    return torch.finfo(value.dtype).eps * float(finite.abs().max())
+
+
+def _form(value: Tensor) -> str:
+    return f"shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import fx, nn
 from torch.nn import functional as F
 
-from resnet_probe.discover.inner import inner_blocks
 from resnet_probe.discover.naming import common_path
-from resnet_probe.discover.roles import roles
-from resnet_probe.discover.segments import Segment, is_weighted
+from resnet_probe.discover.segments import (
+    ADDITIONS,
+    Segment,
+    behind,
+    dominator,
+    is_weighted,
+    roles,
+)
 from resnet_probe.discover.trace import Trace, ancestors
 
 SHOWN = 3
@@ -36,6 +43,20 @@ def why_none(graph: Trace, found: list[Segment]) -> str:
         f"its parallel paths meet in {', '.join(ends)}, not in an addition of two of them"
         + _beside(graph, parallel)
     )
+
+
+def inner_blocks(graph: Trace, region: Iterable[fx.Node]) -> tuple[str, ...]:
+    """The names of the residual blocks whose additions lie in `region`, in the order they run."""
+    additions = sorted((n for n in region if n.target in ADDITIONS), key=graph.position.__getitem__)
+    starts = {node: dominator(graph, node) for node in additions}
+    found = []
+    for node, start in starts.items():
+        if len(node.users) == 1 and starts.get(next(iter(node.users))) is start:
+            continue  # a part of a sum of more operands
+        pair = roles(graph, Segment(start, node)) if start is not None else None
+        if start is not None and pair is not None:
+            found.append(common_path(behind(pair[1], start)) or node.name)
+    return tuple(dict.fromkeys(found))
 
 
 def role(graph: Trace, nodes: set[fx.Node]) -> str:

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.discover.copies import undisturbed
-from resnet_probe.discover.inner import inner_blocks
+from resnet_probe.discover.copies import plain, undisturbed
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.proof import prove
-from resnet_probe.discover.report import role, why_none, why_not_cut
-from resnet_probe.discover.roles import roles
+from resnet_probe.discover.report import inner_blocks, role, why_none, why_not_cut
 from resnet_probe.discover.segments import (
+    Cut,
     Segment,
+    Ways,
+    behind,
     holds_parameters,
     is_activation,
     is_weighted,
+    roles,
     segments,
 )
-from resnet_probe.discover.trace import Trace, ancestors, subgraph, trace
+from resnet_probe.discover.trace import Trace, subgraph, trace
 from resnet_probe.errors import ProbeError
 
 PRODUCTS = {operator.mul, torch.mul, "mul"}
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where a block lies in the graph: from `start` to the addition `end`, and on to `after`."""
-
-    start: fx.Node
-    shortcut: fx.Node
-    branch: fx.Node
-    end: fx.Node
-    after: fx.Node
 
 
 def chain_of(
@@ -58,6 +49,7 @@ def chain_of(
     Raises `ProbeError` if the model cannot be traced, has no residual block, or fails the proof.
     """
     name = name or type(model).__name__
+    model = plain(model, name)
     with undisturbed(model):
         graph = trace(model, example, name, output)
         cuts, chain = _cut(graph, name, tuple(example.shape[1:]))
@@ -98,7 +90,7 @@ def _cuts(graph: Trace, found: list[Segment]) -> list[Cut]:
 def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
     blocks: list[ResidualBlock] = []
     called = names(graph, cuts)
-    does = [role(graph, ancestors(cut.branch, cut.start)) for cut in cuts]
+    does = [role(graph, behind(cut.branch, cut.start)) for cut in cuts]
     layer = layers(cuts, called, does)
     stage = stages(graph, cuts)
     for number, cut in enumerate(cuts, start=1):
@@ -106,31 +98,42 @@ def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
             number=number,
             name=called[number - 1],
             stage=stage[number - 1],
-            shortcut=subgraph(graph, cut.start, cut.shortcut),
-            branch=subgraph(graph, cut.start, cut.branch),
+            shortcut=_operand(graph, cut, cut.shortcut, cut.branch),
+            branch=_operand(graph, cut, cut.branch, cut.shortcut),
             after=subgraph(graph, cut.end, cut.after),
             shortcut_kind=_kind(graph, cut),
             in_shape=(graph.shapes[cut.start] or ())[1:],
             out_shape=(graph.shapes[cut.after] or ())[1:],
             role=does[number - 1],
             layer=layer[number - 1],
-            inner=inner_blocks(graph, ancestors(cut.end, cut.start) - {cut.end}),
+            inner=inner_blocks(graph, behind(cut.shortcut + cut.branch, cut.start)),
+            branch_first=cut.end.args[0] in cut.branch,
+            total=subgraph(graph, cut.start, cut.end) if _several(cut) else None,
         )
         blocks.append(block)
     return blocks
 
 
+def _several(cut: Cut) -> bool:
+    return len(cut.shortcut + cut.branch) > 2
+
+
+def _operand(graph: Trace, cut: Cut, ways: Ways, others: Ways) -> nn.Module:
+    """One side of the sum, and of the shape of the sum, where the other side gives it that."""
+    whole = any(graph.shapes[way] == graph.shapes[cut.end] for way in ways)
+    return subgraph(graph, cut.start, *ways, beside=() if whole else others)
+
+
 def _kind(graph: Trace, cut: Cut) -> str:
-    if cut.shortcut is cut.start:
+    way = cut.shortcut[0]
+    if way is cut.start:
         return "identity"
-    nodes = ancestors(cut.shortcut, cut.start)
-    if cut.shortcut.target in PRODUCTS and any(is_activation(n, graph.module) for n in nodes):
+    nodes = behind(cut.shortcut, cut.start)
+    if way.target in PRODUCTS and any(is_activation(n, graph.module) for n in nodes):
         return "gated"
     if any(is_weighted(node, graph.module) for node in nodes):
         return "projection"
-    if cut.shortcut.target in PRODUCTS and not all(
-        isinstance(a, fx.Node) for a in cut.shortcut.args
-    ):
+    if way.target in PRODUCTS and not all(isinstance(a, fx.Node) for a in way.args):
         return "scaled"
     return (
         "affine"

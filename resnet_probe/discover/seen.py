@@ -1,25 +1,74 @@
-"""A torch.fx tracer that sees sizes: every question about a shape is answered, none about data."""
+"""Tracers of torch.fx: a fast one, and one that answers every question about a shape."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.graph import inplace_methods
 from torch.utils._pytree import tree_leaves, tree_map
 
 from resnet_probe.discover.functional import with_item
-from resnet_probe.discover.tracer import NamingTracer
 
 # Answers that are the same for every size of the images.
 SIZELESS = {"dim", "ndimension", "is_floating_point", "is_complex", "type", "get_device"}
 Shape = tuple[int, ...]
 
 
-class SeenProxy(fx.Proxy):
+class WritingProxy(fx.Proxy):
+    """A traced tensor for which `h += x` is an operation that writes, as it is for a tensor.
+
+    fx's own notes it as `h = h + x`, and loses that whoever else holds `h` sees the sum.
+    """
+
+
+def _augmented(name: str) -> Callable[[WritingProxy, Any], Any]:
+    function = getattr(operator, name)
+    return lambda h, x: h.tracer.create_proxy("call_function", function, (h, x), {})
+
+
+for _name in sorted(inplace_methods.keys() - {"setitem"}):
+    setattr(WritingProxy, f"__{_name}__", _augmented(_name))
+
+
+class NamingTracer(fx.Tracer):
+    """Gives the graph of `fx.Tracer` with what writes, in time linear in the number of parameters.
+
+    fx goes through all parameters of the model for each one that a forward pass reads: quadratic,
+    and for a transformer of some hundred tensors most of the time of its trace.
+    """
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return WritingProxy(node, self)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """The first name of each parameter and buffer of the root, by identity."""
+        found: dict[int, str] = {}
+        for name, tensor in chain(self.root.named_parameters(), self.root.named_buffers()):
+            found.setdefault(id(tensor), name)
+        return found
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        name = self.names.get(id(attr_val)) if isinstance(attr_val, nn.Parameter) else None
+        if name is None:
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> Any:
+        name = self.names.get(id(a)) if isinstance(a, Tensor) else None
+        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+
+
+class SeenProxy(WritingProxy):
     """A traced tensor that knows its shape, dtype and device (`known`), and nothing else."""
 
     def __init__(self, node: fx.Node, tracer: SeeingTracer, known: Any) -> None:

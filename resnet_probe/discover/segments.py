@@ -27,6 +27,24 @@ ACTIVATION_FUNCTIONS = {
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
 
 
+Ways = tuple[fx.Node, ...]
+"""Operands of one sum, in the order in which the network adds them."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a block lies in the graph: from `start` to the sum `end`, and on to `after`.
+
+    `shortcut` and `branch` are the operands of the sum: one each, where it has two.
+    """
+
+    start: fx.Node
+    shortcut: Ways
+    branch: Ways
+    end: fx.Node
+    after: fx.Node
+
+
 @dataclass(frozen=True)
 class Segment:
     """The way from one cut to the next: one operation, or paths that part and meet again."""
@@ -46,10 +64,28 @@ class Segment:
                 return None
         return first, second
 
+    def ways(self, graph: Trace) -> Ways:
+        """All that the sum `end` adds, sums of ways from `start` taken apart; else nothing."""
+        operands = self.operands()
+        if operands is None:
+            return ()
+        found: list[fx.Node] = []
+        for operand in operands:
+            inner = Segment(self.start, operand)
+            alone = len(operand.users) == 1 and operand is not self.start
+            parts = alone and inner.operands() and dominator(graph, operand) is self.start
+            found += inner.ways(graph) if parts else (operand,)
+        return tuple(found)
+
     @property
     def is_series(self) -> bool:
         """Whether `end` is one operation on `start` alone."""
         return ancestors(self.end, self.start) - _constants(self.end, self.start) == {self.end}
+
+
+def behind(ways: Ways, start: fx.Node) -> set[fx.Node]:
+    """All nodes of these ways from `start`."""
+    return set[fx.Node]().union(*(ancestors(way, start) for way in ways))
 
 
 def segments(
@@ -87,6 +123,42 @@ def segments(
     return [Segment(a, b) for a, b in pairwise(cuts)]
 
 
+def roles(graph: Trace, segment: Segment) -> tuple[Ways, Ways] | None:
+    """(shortcut, branch): the operands of the sum at the end of a segment.
+
+    Of two, the shortcut has fewer activations, then fewer weights, then fewer nodes.  Of more it is
+    the one without weights, and all others are the branch: they are deleted together, and in
+    whatever order they are written.  None where there is no sum, or two operands are equally light.
+    """
+    ways = segment.ways(graph)
+    if not ways:
+        return None
+    weights = {way: _weight(graph, segment.start, way) for way in ways}
+    if len(ways) > 2:
+        weights = {way: (w[1] > 0, *w) for way, w in weights.items()}
+    light = [way for way, weight in weights.items() if weight == min(weights.values())]
+    if len(light) > 1:
+        return None
+    return tuple(w for w in ways if w in light), tuple(w for w in ways if w not in light)
+
+
+def dominator(graph: Trace, node: fx.Node) -> fx.Node | None:
+    """The last tensor that every way from the input to `node` comes through.
+
+    (Lengauer & Tarjan 1979; here by the nearest common ancestor, as the graph has no loop.)
+    """
+    operands = [argument for argument in inputs(node) if argument in graph.data]
+    if len(operands) < 2:
+        return None
+    position = graph.position
+    waiting = dict.fromkeys(operands)
+    while len(waiting) > 1:  # replace the latest by what it is computed from, until all agree
+        latest = max(waiting, key=position.__getitem__)
+        del waiting[latest]
+        waiting |= {argument: None for argument in inputs(latest) if argument in graph.data}
+    return next(iter(waiting), None)
+
+
 def is_activation(node: fx.Node, module: fx.GraphModule) -> bool:
     """Whether a node is an activation function: elementwise (or softmax), without weights."""
     if node.op == "call_module":
@@ -109,6 +181,13 @@ def holds_parameters(node: fx.Node, module: fx.GraphModule) -> bool:
     if node.op == "call_module":
         return any(True for _ in module.get_submodule(str(node.target)).parameters())
     return False
+
+
+def _weight(graph: Trace, start: fx.Node, way: fx.Node) -> tuple[int, ...]:
+    nodes = behind((way,), start)
+    activations = sum(is_activation(node, graph.module) for node in nodes)
+    weighted = sum(is_weighted(node, graph.module) for node in nodes)
+    return activations, weighted, len(nodes)
 
 
 def _sources(operand: fx.Node, start: fx.Node) -> set[fx.Node]:

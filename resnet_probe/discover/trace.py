@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,23 +13,32 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import SIZES, merged, only_of_size, times_batch
 from resnet_probe.discover.copies import twin, witness
-from resnet_probe.discover.functional import make_functional, skip_idle
+from resnet_probe.discover.functional import Execution, make_functional, skip_idle
 from resnet_probe.discover.outputs import Pick
-from resnet_probe.discover.seen import SeeingTracer
-from resnet_probe.discover.tracer import NamingTracer
+from resnet_probe.discover.seen import NamingTracer, SeeingTracer
 from resnet_probe.errors import ProbeError
+
+
+@dataclass(frozen=True)
+class Original:
+    """A graph as it was traced, with all that it writes; `nodes` holds its own by a `Trace`'s."""
+
+    module: fx.GraphModule
+    nodes: dict[fx.Node, fx.Node]
 
 
 @dataclass(frozen=True)
 class Trace:
     """A graph whose nodes have no side effects, and the shape that each gave on the example.
 
-    Its output is the one that `pick` takes out of the model's.
+    Its output is the one that `pick` takes out of the model's.  `original` is the graph that it was
+    made from.
     """
 
     module: fx.GraphModule
     shapes: dict[fx.Node, tuple[int, ...] | None]
     pick: Pick
+    original: Original
 
     @cached_property
     def nodes(self) -> list[fx.Node]:
@@ -79,10 +89,10 @@ def trace(model: nn.Module, example: Tensor, name: str, output: str | int | None
 
 def _plain(model: nn.Module, example: Tensor, pick: Pick) -> Trace | None:
     """The graph as it is for every size; None if there is none that holds tensors alone."""
-    model = twin(model, pick.name)
+    root = twin(model, pick.name)
     try:
-        graph = NamingTracer().trace(model)
-        found = _finished(graph, model, example, pick)
+        graph = NamingTracer().trace(root)
+        found = _finished(graph, root, model, example, pick)
     except Exception:  # the other tracer says why
         return None
     if sum(node.op == "placeholder" for node in graph.nodes) != 1:
@@ -103,20 +113,34 @@ def _seen(model: nn.Module, example: Tensor, pick: Pick) -> Trace:
         raise ProbeError(f"{pick.name} cannot be traced by torch.fx: {_reason(error)}") from error
     if tracers[0].read_sizes:
         _guard(graph, tuple(example.shape[1:]))
-    return _finished(graph, twins[0], example, pick)
+    return _finished(graph, twins[0], model, example, pick)
 
 
-def _finished(graph: fx.Graph, root: nn.Module, example: Tensor, pick: Pick) -> Trace:
+def _finished(
+    graph: fx.Graph, root: nn.Module, model: nn.Module, example: Tensor, pick: Pick
+) -> Trace:
     end = next(node for node in graph.nodes if node.op == "output")
     end.args = (pick(end.args[0]),)
-    make_functional(graph, root, pick.name)
+    original = _original(graph, root, twin(model, pick.name))
+    execution = Execution(root, graph, pick.name)
+    _must_run(execution.run, example, pick.name)
+    make_functional(root, execution.writes)
     skip_idle(graph, root)
     module = fx.GraphModule(root, graph)
     graph.eliminate_dead_code()
     module.recompile()
-    recorder = _ShapeRecorder(module)
-    _must_run(recorder.run, example, pick.name)
-    return Trace(module, recorder.shapes, pick)
+    return Trace(module, execution.shapes, pick, original)
+
+
+def _original(graph: fx.Graph, traced: nn.Module, root: nn.Module) -> Original:
+    """A copy of the graph that calls the modules of `root`, another copy of the same model."""
+    for node in graph.nodes:
+        path = str(node.target)
+        if node.op == "get_attr" and "." not in path and not hasattr(root, path):
+            setattr(root, path, getattr(traced, path))  # a tensor that was made in the forward pass
+    copied, nodes = fx.Graph(), dict[fx.Node, fx.Node]()
+    copied.output(copied.graph_copy(graph, nodes))
+    return Original(fx.GraphModule(root, copied), nodes)
 
 
 def _guard(graph: fx.Graph, shape: tuple[int, ...]) -> None:
@@ -131,13 +155,19 @@ def _guard(graph: fx.Graph, shape: tuple[int, ...]) -> None:
     source.replace_all_uses_with(guard, lambda user: user.target not in (times_batch, only_of_size))
 
 
-def subgraph(trace: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
-    """The part of the graph that computes `end` from `start`, as a module of one argument."""
-    if start is end:
+def subgraph(
+    trace: Trace, start: fx.Node, *ends: fx.Node, beside: tuple[fx.Node, ...] = ()
+) -> nn.Module:
+    """The part of the graph that computes the sum of `ends` from `start`: a module of one argument.
+
+    The sum is broadcast with the tensors `beside` it.
+    """
+    if ends == (start,) and not beside:
         return nn.Identity()
     graph = fx.Graph()
     values = {start: graph.placeholder("h")}
-    for node in trace.between(start, end):
+    nodes = set[fx.Node]().union(*(ancestors(end, start) for end in ends + beside))
+    for node in sorted(nodes, key=trace.position.__getitem__):
         if node.target is times_batch:
             axis, rows = start.meta["rows"]
             values[node] = graph.call_function(
@@ -145,8 +175,18 @@ def subgraph(trace: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
             )
         else:
             values[node] = graph.node_copy(node, values.__getitem__)
-    graph.output(values[end])
+    total = values[ends[0]]
+    for end in ends[1:]:
+        total = graph.call_function(operator.add, (total, values[end]))
+    if beside:
+        total = graph.call_function(broadcast, (total, *map(values.__getitem__, beside)))
+    graph.output(total)
     return fx.GraphModule(trace.module, graph).eval()
+
+
+def broadcast(value: Tensor, *others: Tensor) -> Tensor:
+    """`value` in the shape that it has beside the others."""
+    return torch.broadcast_tensors(value, *others)[0]
 
 
 def ancestors(end: fx.Node, start: fx.Node) -> set[fx.Node]:
@@ -167,23 +207,12 @@ def inputs(node: fx.Node) -> list[fx.Node]:
     return [] if node.target is times_batch else node.all_input_nodes
 
 
-class _ShapeRecorder(fx.Interpreter):
-    """Runs the graph and keeps each node's shape, never its value."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=True)
-        self.shapes: dict[fx.Node, tuple[int, ...] | None] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self.shapes[n] = tuple(value.shape) if isinstance(value, Tensor) else None
-        return value
-
-
 def _must_run(forward: Callable[[Tensor], Any], example: Tensor, name: str) -> None:
     try:
         with torch.no_grad():
-            forward(example)
+            forward(example.clone())  # a network may write into its images
+    except ProbeError:
+        raise
     except Exception as error:
         raise ProbeError(
             f"{name} cannot run on an example of shape {tuple(example.shape)}: {_reason(error)}"

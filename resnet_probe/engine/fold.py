@@ -43,7 +43,10 @@ def fold(module: nn.Module) -> nn.Module:
     twin.graph.lint()
     twin.delete_all_unused_submodules()
     twin.recompile()
-    return twin.to(memory_format=torch.channels_last)
+    for tensor in (*twin.parameters(), *twin.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return twin
 
 
 def is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
@@ -69,11 +72,12 @@ class FoldedBlock(ResidualBlock):
 def _folded_block(block: ResidualBlock) -> ResidualBlock:
     shortcut, branch, after = fold(block.shortcut), fold(block.branch), fold(block.after)
     if isinstance(block, PlainLayer) or not _ends_fresh(branch):
-        return replace(block, shortcut=shortcut, branch=branch, after=after)
+        return replace(block, shortcut=shortcut, branch=branch, after=after, total=None)
     if _is_only_relu(after):
         after = nn.ReLU()
     kept: dict[str, Any] = {field.name: getattr(block, field.name) for field in fields(block)}
-    return FoldedBlock(**kept | {"shortcut": shortcut, "branch": branch, "after": after})
+    parts = {"shortcut": shortcut, "branch": branch, "after": after, "total": None}
+    return FoldedBlock(**kept | parts)
 
 
 def _is_only_relu(module: nn.Module) -> bool:
@@ -109,7 +113,7 @@ def _fuse(root: fx.GraphModule, norm: fx.Node) -> None:
     if not (type(convolution) is nn.Conv2d and isinstance(scale, nn.BatchNorm2d)):
         return
     assert isinstance(node, fx.Node)
-    name = str(node.target).replace(".", "_") + "_folded"
+    name = f"{node.name}_folded"  # of the call: one convolution may stand before several norms
     root.add_submodule(name, fuse_conv_bn_eval(convolution, scale))
     node.target = name
     norm.replace_all_uses_with(node)

@@ -32,10 +32,12 @@ class ImageStream:
         *,
         device: torch.device,
         finish: Callable[[Tensor], Tensor] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._read = read
         self._rows = rows
         self._finish = finish
+        self.dtype = dtype
         self.device = device
         self.shape = torch.Size((len(rows), *shape))
 
@@ -61,14 +63,29 @@ class ImageStream:
         if rows.step != 1:
             raise ProbeError(f"images[{which.start}:{which.stop}:{which.step}]: give no step")
         return ImageStream(
-            self._read, rows, self.shape[1:], device=self.device, finish=self._finish
-        )
+            self._read, rows, self.shape[1:], device=self.device, finish=self._finish,
+            dtype=self.dtype,
+        )  # fmt: skip
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """All these images, read: `[n, …]`, float32 unless `dtype` is another."""
+        """All these images, read: `[n, …]`, of `dtype`, else of the stream's, else as read."""
         images = self._read(self._rows.start, self._rows.stop).to(device or self.device)
         finished = images if self._finish is None else self._finish(images)
-        return finished if dtype is None else finished.to(dtype)
+        wanted = dtype or self.dtype
+        return finished if wanted is None else finished.to(wanted)
+
+    def of_type(self, dtype: torch.dtype) -> ImageStream:
+        """The same images, given as numbers of that type."""
+        if dtype == self.dtype:
+            return self
+        return ImageStream(
+            self._read, self._rows, self.shape[1:], device=self.device, finish=self._finish,
+            dtype=dtype,
+        )  # fmt: skip
+
+    def finished(self, finish: Callable[[Tensor], Tensor], *, device: torch.device) -> ImageStream:
+        """The same images, with `finish` done to what is read, on `device`."""
+        return ImageStream(self._read, self._rows, self.shape[1:], device=device, finish=finish)
 
     def split(self, size: int) -> tuple[ImageStream, ...]:
         """Views of at most `size` images each, in order."""

@@ -57,7 +57,7 @@ def footprint(chain: ResidualChain, image: Tensor) -> Footprint:
     for block in chain.blocks:
         short, first = _run(block.shortcut, h)
         branch, second = _run(block.branch, h)
-        h, third = _run(block.after, branch)
+        h, third = _run(block.after, block.add(short, branch))
         state = max(state, branch.nbytes, h.nbytes)
         work = max(work, first, short.nbytes + second, short.nbytes + branch.nbytes + third)
     _, last = _run(chain.head, h)

@@ -89,16 +89,15 @@ def renewed(
 def renew_block(block: ResidualBlock, gate: float, states: States) -> tuple[ResidualBlock, States]:
     """The block with new statistics in what it runs at this gate, and what it gives."""
     shortcut, branch = block.shortcut, block.branch
-    given: list[States] = []
     if block.residual or not gate:
-        shortcut, short = renew(shortcut, states)
-        given.append(short)
+        shortcut, total = renew(shortcut, states)
     if gate:
         branch, response = renew(branch, states)
-        given.append(response if gate == 1 else [gate * part for part in response])
-    total = [sum(parts[1:], start=parts[0]) for parts in zip(*given, strict=True)]
+        scaled = response if gate == 1 else [gate * part for part in response]
+        total = list(map(block.add, total, scaled)) if block.residual else scaled
     after, states = renew(block.after, total)
-    return replace(block, shortcut=shortcut, branch=branch, after=after), states
+    # What the parts have in common is renewed in each: the network's own sum would not know of it.
+    return replace(block, shortcut=shortcut, branch=branch, after=after, total=None), states
 
 
 def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:

@@ -20,6 +20,10 @@ from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
 from resnet_probe.engine.precision import full_precision
+from resnet_probe.errors import ProbeError
+
+PROOF = 8
+"""How many images the folded chain is held against the chain on, at most."""
 
 Progress = Callable[[int, int], None]
 """Called with (branch evaluations done, branch evaluations in all)."""
@@ -88,9 +92,11 @@ class Sweep:
     and the folded weights.  `batch` fixes the number of images that go through at once; without it
     a batch fits the budget and, on a CPU, the cache.  `exact` runs the chain's own modules,
     unfolded: the arithmetic of the plain loop.  The result does not depend on either but for
-    rounding; on CUDA it is that of IEEE float32, without TF32.
+    rounding; on CUDA it is that of IEEE float32, without TF32.  Images are taken in the type of the
+    chain's weights.
 
-    Raises `ProbeError` if the budget is too small for one image.
+    Raises `ProbeError` if the budget is too small for one image, and, before anything is handed
+    out, if the folded chain gives other logits than the chain by more than rounding.
     """
 
     def __init__(
@@ -101,10 +107,11 @@ class Sweep:
         memory: int = DEFAULT_MEMORY,
         exact: bool = False,
     ) -> None:
+        self.original = chain
         self.chain = chain if exact else folded(chain)
         self.batch = batch
         self.memory = memory
-        self.exact = exact
+        self.exact = self.proven = exact
 
     def run(
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
@@ -113,6 +120,9 @@ class Sweep:
         tree = PrefixTree.of(edits)
         batch = self.batch_for(tree, images)
         starts = range(0, len(images), batch)
+        if not self.proven:
+            self._prove(images[: min(batch, PROOF)])
+            self.proven = True
         done, total = 0, tree.branch_runs * len(starts)
         for start in starts:
             stop = min(start + batch, len(images))
@@ -125,7 +135,7 @@ class Sweep:
 
     def batch_for(self, tree: PrefixTree, images: Images) -> int:
         """How many images go through the tree at once."""
-        needs = footprint(self.chain, images[:1].to(self.chain.device))
+        needs = footprint(self.chain, self._take(images[:1]))
         return batch_size(
             needs,
             states=tree.states,
@@ -135,12 +145,36 @@ class Sweep:
             device=self.chain.device,
         )
 
+    def _take(self, images: Images) -> Tensor:
+        """The images on the chain's device, in the type of its weights and its layout."""
+        taken = images.to(self.chain.device)
+        if taken.is_floating_point():
+            taken = taken.to(self.chain.dtype)
+        layout = torch.contiguous_format if self.exact else torch.channels_last
+        return taken.contiguous(memory_format=layout) if taken.dim() == 4 else taken
+
+    @torch.inference_mode()
+    def _prove(self, images: Images) -> None:
+        """Hold the folded chain against the chain that it was made from."""
+        taken = self._take(images)
+        with full_precision(taken.device):
+            found, wanted = self.chain(taken), self.original(taken)
+        gap = (found - wanted).abs()
+        gap = gap.masked_fill((found == wanted) | (found.isnan() & wanted.isnan()), 0)
+        largest, size = (
+            float(gap.nan_to_num(torch.inf).max()),
+            float(wanted.abs().nan_to_num(0).max()),
+        )
+        if largest > torch.finfo(wanted.dtype).eps ** 0.5 * size:
+            raise ProbeError(
+                f"{self.original.name} with its batch norms folded into its convolutions gives "
+                f"logits that are off by {largest:.3g}, where the largest is {size:.3g}: more than "
+                "rounding; run it unfolded, with exact=True"
+            )
+
     @torch.inference_mode()
     def _walk(self, tree: PrefixTree, images: Images) -> Iterator[tuple[list[int], Tensor, int]]:
-        layout = torch.contiguous_format if self.exact else torch.channels_last
-        images = images.to(self.chain.device)
-        if images.dim() == 4:
-            images = images.contiguous(memory_format=layout)
+        images = self._take(images)
         with full_precision(images.device):
             h = self.chain.stem(images)
         if tree.ends:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,13 +18,17 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images
 from resnet_probe.explorer.engine import MEMORY, Explorer
 from resnet_probe.explorer.outcome import Outcome
-from resnet_probe.explorer.still import Still
 from resnet_probe.explorer.switches import Switches
 
 if TYPE_CHECKING:
     from resnet_probe.explorer.widget import ExplorerWidget
 
 __all__ = ["Explorer", "Outcome", "Still", "Switches", "explore"]
+
+ADVICE = (
+    "To click on the blocks, install the widgets: pip install 'resnet-probe[notebook]', "
+    "then run this cell in JupyterLab."
+)
 
 
 def explore(
@@ -55,3 +62,24 @@ def explore(
     from resnet_probe.explorer.widget import ExplorerWidget
 
     return ExplorerWidget(explorer)
+
+
+class Still:
+    """The figure of the state that `explorer` is in when it is shown, and how to get the widget."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer = explorer
+
+    def __repr__(self) -> str:
+        return f"{self.explorer.now!r}\n{ADVICE}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        file = io.BytesIO()
+        self.explorer.figure().savefig(file, format="png", dpi=120)
+        picture = base64.b64encode(file.getvalue()).decode()
+        alt = html.escape(repr(self.explorer.now), quote=True)
+        return {
+            "text/html": f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
+            f"<p>{html.escape(ADVICE)}</p>",
+            "text/plain": repr(self),
+        }

@@ -16,9 +16,17 @@ STYLE = """<style>
 .rp-explore { --rp-on: #0072B2; --rp-twice: #E69F00; --rp-ink: var(--jp-ui-font-color1, #222);
   --rp-faint: var(--jp-layout-color2, #eee); --rp-dim: var(--jp-ui-font-color2, #616161);
   padding: 4px 10px 4px 2px; max-width: 960px }
-.rp-explore button.rp-block { width: 37px; height: 26px; padding: 0; margin: 1px; font-size: 12px;
-  line-height: 24px; border: 1px solid var(--rp-on);
-  border-radius: 3px; background: var(--rp-on); color: #fff }
+.rp-explore .rp-line { padding: 10px 0 4px 6px; row-gap: 12px }
+.rp-explore button.rp-block { position: relative; overflow: visible; width: 37px; height: 26px;
+  padding: 0; margin: 0 12px 0 0; font-size: 12px; line-height: 24px; flex: none;
+  border: 1px solid var(--rp-on); border-radius: 3px; background: var(--rp-on); color: #fff }
+.rp-explore button.rp-block::before { content: ""; position: absolute; left: -7px; right: -7px;
+  top: -9px; height: 21px; border: 1.3px solid var(--rp-ink); border-bottom: 0;
+  border-radius: 7px 7px 0 0; pointer-events: none; clip-path: inset(-2px -2px 12px -2px) }
+.rp-explore button.rp-block::after { content: ""; position: absolute; left: -12px; width: 11px;
+  top: 11px; border-top: 1.3px solid var(--rp-ink); pointer-events: none }
+.rp-explore button.rp-projection::before { border-top-width: 3px; border-color: #D55E00 }
+.rp-explore button.rp-parameter-free::before { border-top-style: dashed }
 .rp-explore button.rp-off { background: transparent; color: var(--rp-dim); font-style: italic;
   border: 1px dashed var(--rp-dim); text-decoration: line-through }
 .rp-explore button.rp-twice { background: var(--rp-twice); border-color: var(--rp-twice);
@@ -47,6 +55,16 @@ STYLE = """<style>
 .rp-message { color: var(--rp-ink); border-left: 3px solid #D55E00; padding-left: 6px;
   font-size: 12px; line-height: 18px }
 </style>"""
+
+
+COPY = """<button class="jupyter-button rp-copy" type="button" onclick="
+  const code = this.closest('.rp-code').querySelector('textarea');
+  const said = () => { this.textContent = 'Copied';
+    setTimeout(() => { this.textContent = 'Copy'; }, 1500); };
+  if (navigator.clipboard) { navigator.clipboard.writeText(code.value).then(said); }
+  else { code.select(); document.execCommand('copy'); said(); }
+">Copy</button>"""
+"""A page that is not served securely has no clipboard of its own: there the old way is taken."""
 
 
 def headline(now: Outcome, unit: str) -> str:

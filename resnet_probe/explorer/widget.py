@@ -8,15 +8,15 @@ from functools import cache
 from typing import Any
 
 import ipywidgets as widgets
+import pandas as pd
 
+from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer import page
-from resnet_probe.explorer.board import Board
 from resnet_probe.explorer.engine import Explorer
+from resnet_probe.explorer.figure import Pictures
 from resnet_probe.explorer.outcome import Outcome
-from resnet_probe.explorer.pictures import Pictures
-from resnet_probe.explorer.presets import PRESETS
-from resnet_probe.explorer.switches import Setting, Switches
+from resnet_probe.explorer.switches import PRESETS, Setting, Switches
 
 LABELS = {
     "all on": "All on",
@@ -40,7 +40,11 @@ class ExplorerWidget(widgets.VBox):
         self._make_tools()
         self.head, self.bars, self.pictures = (widgets.HTML() for _ in range(3))
         self.message = widgets.HTML()
-        self.code = widgets.Textarea(layout=widgets.Layout(width="auto", height="130px"))
+        self.code = widgets.Textarea(
+            description="Python",
+            layout=widgets.Layout(width="auto", height="132px"),
+            style={"description_width": "initial"},
+        )
         found = Pictures(explorer.images)
         self._uri = cache(found.uri) if found.there else None
         super().__init__(self._arranged())
@@ -59,15 +63,22 @@ class ExplorerWidget(widgets.VBox):
 
     def _make_tools(self) -> None:
         blocks = len(self.explorer.chain)
-        small = widgets.Layout(width="64px")
+        wide = {"description_width": "initial"}  # every field has a name of its own
         kinds = ("off", "twice", "scaled") if self.explorer.chain.residual else ("off", "twice")
         self.brush = widgets.ToggleButtons(
             options=kinds, tooltips=["leave the branch out", "run it twice", "times the factor"],
             style=widgets.ToggleButtonsStyle(button_width="68px"),
         )  # fmt: skip
-        self.factor = widgets.FloatText(0.5, step=0.1, layout=small)
-        self.count = widgets.BoundedIntText(min(5, blocks), min=0, max=blocks, layout=small)
-        self.seed = widgets.IntText(0, layout=small)
+        self.factor = widgets.FloatText(
+            0.5, step=0.1, description="factor", style=wide, layout=widgets.Layout(width="104px")
+        )
+        self.count = widgets.BoundedIntText(
+            min(5, blocks), min=0, max=blocks, description="k", style=wide,
+            layout=widgets.Layout(width="76px"),
+        )  # fmt: skip
+        self.seed = widgets.IntText(
+            0, description="seed", style=wide, layout=widgets.Layout(width="92px")
+        )
         self.presets = {
             name: widgets.Button(
                 description=LABELS[name], tooltip=about, layout=widgets.Layout(width="auto")
@@ -89,20 +100,13 @@ class ExplorerWidget(widgets.VBox):
         for panel in (self.bars, self.pictures):
             panel.layout = half
         brush = widgets.Box(
-            [say(f"A click turns a {self.explorer.chain.unit}&nbsp;"), self.brush,
-             say("&nbsp;by&nbsp;"), self.factor], layout=row,
-        )  # fmt: skip
-        presets = widgets.Box(
-            [
-                say("k&nbsp;"),
-                self.count,
-                *self.presets.values(),
-                say("&nbsp;seed&nbsp;"),
-                self.seed,
-            ],
+            [say(f"A click turns a {self.explorer.chain.unit}&nbsp;"), self.brush, self.factor],
             layout=row,
         )
-        code = widgets.Accordion([self.code], titles=("Copy as code",), selected_index=None)
+        presets = widgets.Box([self.count, *self.presets.values(), self.seed], layout=row)
+        inside = widgets.VBox([self.code, widgets.HTML(page.COPY)])
+        inside.add_class("rp-code")
+        code = widgets.Accordion([inside], titles=("This state as code",), selected_index=None)
         both = widgets.Box([self.bars, self.pictures], layout=widgets.Layout(flex_flow="row wrap"))
         return [
             widgets.HTML(page.STYLE), self.head, self.message, brush, presets, self.progress,
@@ -153,3 +157,91 @@ class ExplorerWidget(widgets.VBox):
         if self._uri is not None:
             self.pictures.value = page.pictures(now, self.explorer.class_names, self._uri)
         self.code.value = self.explorer.code
+
+
+class Board(widgets.VBox):
+    """Shows `Switches`; tells `pressed` which blocks were clicked, and `None` or on/off for all.
+
+    `buttons[b − 1]` is the button of block b; `groups` maps (stage, "on" or "off") to the button
+    that switches a whole stage.
+    """
+
+    def __init__(
+        self,
+        chain: ResidualChain,
+        *,
+        pressed: Callable[[int], None],
+        stage_pressed: Callable[[Sequence[int], Setting], None],
+    ) -> None:
+        self.chain = chain
+        self.shown: list[Setting] = ["on"] * len(chain)
+        layout, look = widgets.Layout(), widgets.ButtonStyle()
+        self.buttons = [
+            widgets.Button(
+                description=str(block.number), tooltip=_about(block), layout=layout, style=look
+            )
+            for block in chain
+        ]
+        for block, button in zip(chain, self.buttons, strict=True):
+            button.add_class("rp-block")
+            button.add_class(f"rp-{block.shortcut_kind.split()[0]}")
+            button.on_click(lambda _, number=block.number: pressed(number))
+        self.groups: dict[tuple[int, str], widgets.Button] = {}
+        super().__init__([self._stage(numbers, stage_pressed) for numbers in chain.stages])
+
+    def show(self, switches: Switches) -> None:
+        """Bring the buttons up to date; only those that differ are touched."""
+        for place, setting in enumerate(switches.settings):
+            if setting != self.shown[place]:
+                self.shown[place] = setting
+                button, kind = self.buttons[place], _kind(setting)
+                button.description = f"{place + 1}{_mark(setting)}"
+                shortcut = button._dom_classes[1]
+                more = [f"rp-{kind}"] if kind != "on" else []
+                button._dom_classes = ("rp-block", shortcut, *more)
+
+    def tell(self, singles: pd.DataFrame) -> None:
+        """Add to the tooltips what deleting each single block costs, in points of error."""
+        costs = dict(zip(singles["block"], singles["delta_pct"], strict=True))
+        for block, button in zip(self.chain, self.buttons, strict=True):
+            cost = costs[block.number]
+            button.tooltip = f"{_about(block)}; deleted alone: {cost:+.1f} points of error"
+
+    def _stage(
+        self, numbers: Sequence[int], stage_pressed: Callable[[Sequence[int], Setting], None]
+    ) -> widgets.VBox:
+        stage = self.chain.block(numbers[0]).stage
+        shape = "×".join(map(str, self.chain.block(numbers[-1]).out_shape))
+        title = widgets.HTML(f'<span class="rp-title">stage {stage} · {shape}</span>')
+        both = []
+        for setting in ("on", "off"):
+            button = widgets.Button(
+                description=f"all {setting}",
+                tooltip=f"switch stage {stage} {setting}",
+                layout=widgets.Layout(width="auto", height="auto"),
+            )
+            button.add_class("rp-small")
+            button.on_click(lambda _, s=setting: stage_pressed(numbers, s))
+            self.groups[stage, setting] = button
+            both.append(button)
+        line = widgets.Box(
+            [self.buttons[number - 1] for number in numbers],
+            layout=widgets.Layout(flex_flow="row wrap"),
+        )
+        line.add_class("rp-line")
+        top = widgets.HBox([title, *both], layout=widgets.Layout(align_items="center"))
+        return widgets.VBox([top, line])
+
+
+def _about(block: ResidualBlock) -> str:
+    return f"{block.name}: {block.shortcut_kind} shortcut"
+
+
+def _kind(setting: Setting) -> str:
+    return setting if isinstance(setting, str) else "scaled"
+
+
+def _mark(setting: Setting) -> str:
+    if isinstance(setting, str):
+        return "×2" if setting == "twice" else ""
+    return "×" + f"{setting:.2g}".replace("0.", ".", 1)

@@ -5,29 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures.agreement import agreement_figures
-from resnet_probe.figures.attribution import attribution_figures
-from resnet_probe.figures.deletions import deletions_by_network
-from resnet_probe.figures.history import error_by_epoch, history_figures
-from resnet_probe.figures.lens import lens_figures
-from resnet_probe.figures.lesion import single_deletion
-from resnet_probe.figures.order import permutation_tau
-from resnet_probe.figures.path_depth import path_depth
-from resnet_probe.figures.path_terms import path_terms
-from resnet_probe.figures.paths import path_figures, path_lengths
-from resnet_probe.figures.recalibration import recalibrated_errors
-from resnet_probe.figures.responses import block_responses, layer_responses, response_figures
-from resnet_probe.figures.several import multi_edit
+from resnet_probe.figures.agreement import pairs, votes
+from resnet_probe.figures.attribution import block_shares, class_shares, interactions
+from resnet_probe.figures.draws import multi_edit, permutation_tau
+from resnet_probe.figures.history import error_by_epoch
+from resnet_probe.figures.lens import depth_of_answer
+from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
+from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
+from resnet_probe.figures.responses import block_responses, layer_responses
 from resnet_probe.published import comparison
 from resnet_probe.results import Result, save_figure
+from resnet_probe.stats.path_lengths import by_length
 
 __all__ = [
     "block_responses",
@@ -46,56 +44,97 @@ __all__ = [
     "single_deletion",
 ]
 
-STUDIES: dict[str, Callable[..., Figure]] = {
-    "lesion": single_deletion,
-    "lesion-counts": multi_edit,
-    "lesion-permute": multi_edit,
-    "lesion-permute-tau": permutation_tau,
-    "lesion-duplicate": multi_edit,
+A = TypeVar("A", bound=Axes | Sequence[Axes])
+Draws = Callable[..., Figure]
+
+STUDIES: Mapping[str, Mapping[str, Draws]] = {
+    "lesion": {"figure": single_deletion, "recalibrated": recalibrated_errors},
+    "lesion-counts": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "lesion-permute": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
+    "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
+    "responses": {"figure": layer_responses, "blocks": block_responses},
+    "lens": {"figure": depth_of_answer},
+    "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
+    "agreement": {"figure": votes, "pairs": pairs},
+    "train": {"figure": error_by_epoch},
 }
-SETS: dict[str, Callable[..., dict[str, Figure]]] = {
-    "paths": path_figures,
-    "responses": response_figures,
-    "lens": lens_figures,
-    "attribute": attribution_figures,
-    "agreement": agreement_figures,
-    "train": history_figures,
-}
+"""By study, its figures by file stem; the first is the one of `draw`."""
 
 
-def draw(result: Result, *, compare: str | pd.DataFrame | None = None, columns: int = 2) -> Figure:
+def _exact(table: pd.DataFrame) -> bool:
+    return bool(by_length(table, "exact", "norm_of_sum")["relative"].notna().any())
+
+
+THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
+    recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
+    path_depth: _exact,
+    path_terms: _exact,
+    block_responses: lambda table: bool((table["place"] == "block").any()),
+    class_shares: lambda table: bool(table["class"].notna().any()),
+    interactions: lambda table: bool((table["method"] == "interactions").any()),
+    pairs: lambda table: bool((table["kind"] == "pair").any()),
+}
+"""Whether a table holds what a further figure draws."""
+
+
+@overload
+def draw(
+    result: Result, *, compare: str | pd.DataFrame | None = None, columns: int = 2
+) -> Figure: ...
+
+
+@overload
+def draw(
+    result: Result, *, compare: str | pd.DataFrame | None = None, columns: int = 2, ax: A
+) -> A: ...
+
+
+def draw(
+    result: Result,
+    *,
+    compare: str | pd.DataFrame | None = None,
+    columns: int = 2,
+    ax: Any = None,
+) -> Any:
     """The figure of a study, titled with its network and data.
 
     ``compare`` names published results (``veit2016``) or is a table of the form that
-    `published.comparison` gives. Raises ProbeError for a study that has no figure, or none of
-    those results.
+    `published.comparison` gives. With ``ax``, axes of the user's own, one a panel of the figure,
+    it is drawn there and they are returned. Raises ProbeError for a study that has no figure, none
+    of those results, and another number of axes.
     """
-    if result.study in SETS:
-        return draw_all(result, columns=columns)["figure"]
-    function = STUDIES.get(result.study)
-    if function is None:
-        known = ", ".join([*STUDIES, *SETS])
-        raise ProbeError(f"no figure for the study {result.study!r}: there is {known}")
-    if isinstance(compare, str):
-        compare = comparison(compare, result.study)
-    options: dict[str, Any] = {"title": _title(result), "compare": compare, "columns": columns}
-    if function is not permutation_tau:
-        options["unit"] = _unit(result)
-    return function(result.table, **options)
+    main = next(iter(_figures_of(result).values()))
+    figure = _drawn(main, result, compare=compare, columns=columns, ax=ax)
+    return figure if ax is None else ax
 
 
 def draw_all(
     result: Result, *, compare: str | pd.DataFrame | None = None, columns: int = 2
 ) -> dict[str, Figure]:
     """All figures of a study by file stem; the main one, that of `draw`, is called ``figure``."""
-    if result.study in SETS:
-        return SETS[result.study](result.table, title=_title(result), columns=columns)
-    drawn = {"figure": draw(result, compare=compare, columns=columns)}
-    if "recalibrated_error_pct" in result.table:
-        drawn["recalibrated"] = recalibrated_errors(
-            result.table, title=_title(result), unit=_unit(result), columns=columns
-        )
-    return drawn
+    return {
+        stem: _drawn(function, result, compare=compare, columns=columns)
+        for stem, function in _figures_of(result).items()
+        if function not in THERE or THERE[function](result.table)
+    }
+
+
+def _figures_of(result: Result) -> Mapping[str, Draws]:
+    if result.study not in STUDIES:
+        known = ", ".join(STUDIES)
+        raise ProbeError(f"no figure for the study {result.study!r}: there is {known}")
+    return STUDIES[result.study]
+
+
+def _drawn(function: Draws, result: Result, *, compare: Any, **options: Any) -> Figure:
+    """`function` of the table, with those of the options that it takes."""
+    if isinstance(compare, str):
+        compare = comparison(compare, result.study)
+    options |= {"title": _title(result), "unit": _unit(result), "compare": compare}
+    taken = signature(function).parameters
+    return function(result.table, **{k: v for k, v in options.items() if k in taken})
 
 
 def _title(result: Result) -> str:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures import lines, marks, panels, style
-from resnet_probe.figures.lines import LOOKS, Look
+from resnet_probe.figures import marks, style
+from resnet_probe.figures.marks import LOOKS, Look
+from resnet_probe.figures.style import Given
 
 ERRORS = {"error_pct": "single networks, mean", "averaged_error_pct": "average of their outputs"}
 ALIKE = {
@@ -19,17 +20,7 @@ ALIKE = {
 }
 
 
-def agreement_figures(
-    table: pd.DataFrame, *, title: str = "", columns: int = 2
-) -> dict[str, Figure]:
-    """``figure``: against the number of deleted blocks; ``pairs``: each two single deletions."""
-    drawn = {"figure": votes(table, title=title, columns=columns)}
-    if (table["kind"] == "pair").any():
-        drawn["pairs"] = pairs(table, title=title, columns=columns)
-    return drawn
-
-
-def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None) -> Figure:
     """(a) errors of lesioned networks and of their average, (b) φ of errors, (c) disagreement.
 
     All against the number of blocks that each network lacks; bands are 95 % intervals.  Raises
@@ -40,7 +31,7 @@ def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
     if rows.empty or len(whole) != 1:
         raise ProbeError("the table has no lesioned networks: is it the table of an agreement?")
     with style.theme():
-        figure, axes = panels.panels(3, columns=columns, height=2.1, title=title, across=3)
+        figure, axes = style.panels(3, columns=columns, height=2.1, title=title, across=3, given=ax)
         base = whole.iloc[0]
         axes[0].axhspan(base["ci_low"], base["ci_high"], color=style.LIGHT, alpha=0.45, lw=0)
         axes[0].axhline(
@@ -48,18 +39,18 @@ def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
         )
         for (quantity, name), look in zip(ERRORS.items(), LOOKS, strict=False):
             some = rows[rows["quantity"] == quantity]
-            lines.line(axes[0], some["edits"], some, Look(*look), label=name)
+            marks.line(axes[0], some["edits"], some, Look(*look), label=name)
         axes[0].set_ylabel("error (%, 95 % CI)")
         for ax, (quantity, (_, label)) in zip(axes[1:], ALIKE.items(), strict=True):
             some = rows[rows["quantity"] == quantity]
-            lines.line(ax, some["edits"], some, Look(*LOOKS[2]), label="two networks, mean")
+            marks.line(ax, some["edits"], some, Look(*LOOKS[2]), label="two networks, mean")
             ax.set_ylabel(label)
         for ax in axes:
             ax.set_xlabel("blocks deleted in each")
             marks.number(ax, int(rows["edits"].min()), int(rows["edits"].max()))
             ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-        panels.letter(axes, ["error", *(name for name, _ in ALIKE.values())])
-        panels.legend(figure, axes, columns=columns)
+        style.letter(axes, ["error", *(name for name, _ in ALIKE.values())])
+        style.shared_legend(figure, axes, columns=columns)
     return figure
 
 
@@ -72,7 +63,7 @@ def pairs(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
     grid[first, second] = grid[second, first] = rows["value"].to_numpy(float)
     side = style.WIDTHS[columns] * (0.55 if columns > 1 else 0.7)
     with style.theme():
-        figure, (ax,) = panels.panels(1, columns=columns, height=side, title=title)
+        figure, (ax,) = style.panels(1, columns=columns, height=side, title=title)
         mesh = _draw(ax, grid)
         ax.set_xlabel("block deleted in one network")
         ax.set_ylabel("block deleted in the other")

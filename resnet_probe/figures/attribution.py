@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures import lines, marks, panels, style
-from resnet_probe.figures.lines import LOOKS, Look
+from resnet_probe.figures import marks, style
+from resnet_probe.figures.marks import LOOKS, Look
+from resnet_probe.figures.style import Given
 
 METRICS = {"accuracy": "percentage points", "loss": "nats", "margin": "logits"}
 METHODS = {
@@ -22,19 +23,9 @@ MANY = 40  # pairs that stand out
 SIGNS = {1: (style.OURS, style.OURS), -1: ("white", "#D55E00")}
 
 
-def attribution_figures(
-    table: pd.DataFrame, *, title: str = "", columns: int = 2
-) -> dict[str, Figure]:
-    """``figure``: the shares; ``classes`` and ``interactions``, where the table has them."""
-    drawn = {"figure": block_shares(table, title=title, columns=columns)}
-    if table["class"].notna().any():
-        drawn["classes"] = class_shares(table, title=title, columns=columns)
-    if (table["method"] == "interactions").any():
-        drawn["interactions"] = interactions(table, title=title, columns=columns)
-    return drawn
-
-
-def block_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def block_shares(
+    table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None
+) -> Figure:
     """What each block adds to accuracy, loss and margin, by method, with 95 % intervals as bands.
 
     Raises ProbeError for a table without shares of blocks.
@@ -44,13 +35,13 @@ def block_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
         raise ProbeError("the table has no shares of blocks: is it the table of an attribution?")
     last = int(rows["block"].max())
     with style.theme():
-        figure, axes = panels.panels(3, columns=columns, height=2.0, title=title, across=3)
+        figure, axes = style.panels(3, columns=columns, height=2.0, title=title, across=3, given=ax)
         for ax, (metric, unit) in zip(axes, METRICS.items(), strict=True):
             for (method, name), look in zip(METHODS.items(), LOOKS, strict=False):
                 some = rows[(rows["method"] == method) & (rows["metric"] == metric)]
                 if len(some):
-                    size = lines.marker_size(3 * last, columns, largest=2.8)
-                    lines.line(
+                    size = marks.marker_size(3 * last, columns, largest=2.8)
+                    marks.line(
                         ax, some["block"], some, Look(*look), label=name, size=size, shade=0.13
                     )
             ax.axhline(0, color=style.PUBLISHED, lw=0.7, zorder=1)
@@ -59,8 +50,8 @@ def block_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
             across = 3 if columns > 1 else 1
             marks.draw_stages(ax, _stages(rows), width_pt=72 * style.WIDTHS[columns] / across - 45)
             marks.number(ax, 1, last)
-        panels.letter(axes, [f"share in the {metric}" for metric in METRICS], pad=11)
-        panels.legend(figure, axes, columns=columns + 1)
+        style.letter(axes, [f"share in the {metric}" for metric in METRICS], pad=11)
+        style.shared_legend(figure, axes, columns=columns + 1)
     return figure
 
 
@@ -74,7 +65,7 @@ def class_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
     grid = rows.pivot(index="class", columns="block", values="value")
     height = float(np.clip(0.16 * len(grid) + 0.9, 1.8, 6.0))
     with style.theme():
-        figure, (ax,) = panels.panels(1, columns=columns, height=height, title=title)
+        figure, (ax,) = style.panels(1, columns=columns, height=height, title=title)
         last = int(rows["block"].max())
         mesh = ax.imshow(
             grid.to_numpy(float), aspect="auto", cmap="YlGnBu", origin="lower",
@@ -105,7 +96,7 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
     last = int(rows["other"].max())
     side = style.WIDTHS[columns] * (0.62 if columns > 1 else 0.92)
     with style.theme():
-        figure, (ax,) = panels.panels(1, columns=columns, height=side, title=title)
+        figure, (ax,) = style.panels(1, columns=columns, height=side, title=title)
         for metric, x, y in zip(PAIRED, ("other", "block"), ("block", "other"), strict=True):
             _draw_pairs(ax, rows[rows["metric"] == metric], x, y, cell=72 * 0.78 * side / last)
         ax.set_aspect("equal")
@@ -126,7 +117,7 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
             ax.plot([], [], ls="", marker="s", ms=5, mfc=face, mec=edge, mew=0.8,
                     label=f"two cost {word} than the sum of each alone")  # fmt: skip
         ax.plot([], [], ls="", marker=".", ms=2, color=style.INK, label="95 % interval holds 0")
-        panels.legend(figure, [ax], columns=1)
+        style.shared_legend(figure, [ax], columns=1)
     return figure
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_probe.claims.words import interval
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures import style
+from resnet_probe.results.table import interval
 
 NEEDED = ("claim", "kind", "value", "ci_low", "ci_high", "bound_low", "bound_high", "verdict")
 FAR = 6.0

@@ -7,18 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures import lines, marks, panels, style
+from resnet_probe.figures import marks, style
+from resnet_probe.figures.style import Given
 
 NEEDED = {"epoch", "lr", "train_error_pct", "test_error_pct"}
 HEIGHTS = (4, 1)
 
 
-def history_figures(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> dict[str, Figure]:
-    """``figure``: training and test error by epoch."""
-    return {"figure": error_by_epoch(table, title=title, columns=columns)}
-
-
-def error_by_epoch(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def error_by_epoch(
+    table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None
+) -> Figure:
     """Test error (a line with markers) and training error (dashed) by epoch, the rate below.
 
     A table with a column ``arch`` gives a pair of lines for each network, in one colour. Raises
@@ -29,8 +27,8 @@ def error_by_epoch(table: pd.DataFrame, *, title: str = "", columns: int = 2) ->
     named = table if "arch" in table else table.assign(arch="")
     names = list(dict.fromkeys(named["arch"]))
     with style.theme():
-        figure, (errors, rates) = _two_axes(title, columns)
-        for name, look in lines.looks(names):
+        figure, (errors, rates) = _two_axes(title, columns, ax)
+        for name, look in marks.looks(names):
             rows = named[named["arch"] == name]
             _draw(errors, rows, look, f"{name}, " if name else "", columns)
             rates.step(
@@ -43,20 +41,21 @@ def error_by_epoch(table: pd.DataFrame, *, title: str = "", columns: int = 2) ->
         rates.set_xlabel("epoch")
         first, last = int(named["epoch"].min()), int(named["epoch"].max())
         marks.number(rates, first, last)
-        panels.legend(figure, [errors], columns=columns)
+        style.shared_legend(figure, [errors], columns=columns)
     return figure
 
 
-def _two_axes(title: str, columns: int) -> tuple[Figure, list[Axes]]:
-    figure, (whole,) = style.axes(columns=columns, height=3.2)
-    whole.remove()
+def _two_axes(title: str, columns: int, given: Given) -> tuple[Figure, list[Axes]]:
+    if given is not None:
+        return style.axes(columns=columns, height=3.2, panels=2, given=given)
+    figure = style.sheet(columns, 3.2)
     made = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHTS)
     style.title(made[0], title, columns=columns)
     return figure, list(made)
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, look: lines.Look, name: str, columns: int) -> None:
-    size = lines.marker_size(len(rows), columns)
+def _draw(ax: Axes, rows: pd.DataFrame, look: marks.Look, name: str, columns: int) -> None:
+    size = marks.marker_size(len(rows), columns)
     ax.plot(
         rows["epoch"], rows["test_error_pct"], color=look.color, lw=1.2, marker=look.marker,
         ms=size, mew=0, label=f"{name}test (end of epoch)", zorder=3,

@@ -7,19 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures import lines, marks, panels, style
-from resnet_probe.figures.lines import LOOKS, Look
+from resnet_probe.figures import marks, style
+from resnet_probe.figures.marks import LOOKS, Look
+from resnet_probe.figures.style import Given
 
 SHARES = {"accuracy": "right", "agreement": "as the whole network"}
 RENEWED = "recalibrated_"
 
 
-def lens_figures(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> dict[str, Figure]:
-    """``figure``: accuracy, agreement and entropy by depth."""
-    return {"figure": depth_of_answer(table, title=title, columns=columns)}
-
-
-def depth_of_answer(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def depth_of_answer(
+    table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None
+) -> Figure:
     """(a) accuracy and agreement with the final answer, (b) entropy, against the depth.
 
     Bands are 95 % intervals; hollow markers: with batch-norm statistics re-estimated at that
@@ -29,8 +27,8 @@ def depth_of_answer(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
         raise ProbeError("the table has no accuracy by depth: is it the table of a lens?")
     last = int(table["block"].max())
     with style.theme():
-        figure, axes = panels.panels(2, columns=columns, height=2.3, title=title)
-        size = lines.marker_size(last + 1, columns)
+        figure, axes = style.panels(2, columns=columns, height=2.3, title=title, given=ax)
+        size = marks.marker_size(last + 1, columns)
         for (quantity, name), look in zip(SHARES.items(), LOOKS, strict=False):
             _draw(axes[0], table, f"{quantity}_{{}}pct", f"answers {name}", Look(*look), size)
         _draw(axes[1], table, "entropy_{}nats", "entropy", Look(*LOOKS[2]), size)
@@ -43,14 +41,14 @@ def depth_of_answer(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
         axes[0].set_ylim(-2, 102)
         axes[1].set_ylabel("entropy of the answer (nats)")
         axes[1].set_ylim(bottom=0)
-        panels.letter(axes, ["what the head answers", "how sure it is"], pad=11)
-        panels.legend(figure, axes, columns=columns)
+        style.letter(axes, ["what the head answers", "how sure it is"], pad=11)
+        style.shared_legend(figure, axes, columns=columns)
     return figure
 
 
 def _draw(ax: Axes, table: pd.DataFrame, column: str, label: str, look: Look, size: float) -> None:
     ends = column.format("low_"), column.format("high_")
-    lines.line(
+    marks.line(
         ax, table["block"], table, look, value=column.format(""), ends=ends, label=label, size=size
     )
     renewed = RENEWED + column.format("")

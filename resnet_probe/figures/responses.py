@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures import lines, marks, panels, style
-from resnet_probe.figures.lines import Look
+from resnet_probe.figures import marks, style
+from resnet_probe.figures.marks import Look
+from resnet_probe.figures.style import Given
 
 DIAMOND: dict[str, Any] = {"ls": "", "marker": "D", "ms": 3.6, "mfc": "white", "mew": 0.9}
 PANELS = {
@@ -25,17 +26,9 @@ PANELS = {
 }
 
 
-def response_figures(
-    table: pd.DataFrame, *, title: str = "", columns: int = 2
-) -> dict[str, Figure]:
-    """``figure``: the weight layers; ``blocks``: the residual branches, where there are any."""
-    drawn = {"figure": layer_responses(table, title=title, columns=columns)}
-    if (table["place"] == "block").any():
-        drawn["blocks"] = block_responses(table, title=title, columns=columns)
-    return drawn
-
-
-def layer_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def layer_responses(
+    table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None
+) -> Figure:
     """Standard deviations of the weight layers, in order and sorted (He et al. 2015, figure 7).
 
     A line a network (column ``arch``, where the ``table`` has one), with 95 % intervals as bands;
@@ -45,22 +38,22 @@ def layer_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
     if rows.empty:
         raise ProbeError("the table has no rows of weight layers: is it the table of responses?")
     with style.theme():
-        figure, axes = panels.panels(2, columns=columns, height=2.3, title=title)
+        figure, axes = style.panels(2, columns=columns, height=2.3, title=title, given=ax)
         for (arch, look), layers in _each(rows):
             layers = layers.sort_values("number")
             few = len(layers) <= 60
-            size = lines.marker_size(len(layers), columns, largest=2.4)
-            lines.line(axes[0], layers["number"], layers, look, label=arch, marked=few, size=size)
+            size = marks.marker_size(len(layers), columns, largest=2.4)
+            marks.line(axes[0], layers["number"], layers, look, label=arch, marked=few, size=size)
             _mark_stages(axes[0], layers, layers["number"], look)
             ranked = layers.sort_values("value", ascending=False, ignore_index=True)
-            lines.line(axes[1], np.arange(1, len(ranked) + 1), ranked, look, marked=few, size=size)
+            marks.line(axes[1], np.arange(1, len(ranked) + 1), ranked, look, marked=few, size=size)
         _name_stages(axes[0], "first layer of a stage")
         for ax, what in zip(axes, ("weight layer, in order", "rank of the layer"), strict=True):
             ax.set_xlabel(what)
             ax.set_ylabel("std of the response (95 % CI)")
             ax.set_ylim(bottom=0)
-        panels.letter(axes, ["in order", "sorted by size"])
-        panels.legend(figure, axes, columns=columns)
+        style.letter(axes, ["in order", "sorted by size"])
+        style.shared_legend(figure, axes, columns=columns)
     return figure
 
 
@@ -78,7 +71,7 @@ def block_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
     kept = [what for what in PANELS.values() if (known["quantity"] == what[0]).any()]
     single = rows["arch"].nunique() == 1
     with style.theme():
-        figure, axes = panels.panels(len(kept), columns=columns, height=1.75, title=title)
+        figure, axes = style.panels(len(kept), columns=columns, height=1.75, title=title)
         for (arch, look), blocks in _each(rows):
             place = _place(blocks, single)
             for ax, (quantity, _, _) in zip(axes, kept, strict=True):
@@ -88,8 +81,8 @@ def block_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
             ax.set_ylabel(label, fontsize=7)
         if not single:
             _name_stages(axes[0], "first block of a stage")
-        panels.letter(axes, [name for _, name, _ in kept], pad=11 if single else 4)
-        panels.legend(figure, axes, columns=columns)
+        style.letter(axes, [name for _, name, _ in kept], pad=11 if single else 4)
+        style.shared_legend(figure, axes, columns=columns)
     return figure
 
 
@@ -100,7 +93,7 @@ def _networks(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _each(rows: pd.DataFrame) -> list[tuple[tuple[str, Look], pd.DataFrame]]:
     names = list(dict.fromkeys(rows["arch"]))
-    return [((name, look), rows[rows["arch"] == name]) for name, look in lines.looks(names)]
+    return [((name, look), rows[rows["arch"] == name]) for name, look in marks.looks(names)]
 
 
 def _place(blocks: pd.DataFrame, single: bool) -> Callable[[pd.DataFrame], pd.Series]:
@@ -120,11 +113,11 @@ def _draw(
     columns: int,
 ) -> None:
     rows = blocks[blocks["quantity"] == quantity].sort_values("number")
-    size = lines.marker_size(len(rows), columns)
+    size = marks.marker_size(len(rows), columns)
     label = "mean over images (95 % CI)" if single else arch
     if rows["ci_low"].isna().all() and single:
         label = "always on" if quantity == "always_on_pct" else "value"
-    lines.line(ax, place(rows), rows, look, label=label, size=size)
+    marks.line(ax, place(rows), rows, look, label=label, size=size)
     if not single:
         _mark_stages(ax, rows, place(rows), look)
     if quantity == "ratio" and single:

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, colours, markers, and the theme in a context manager.
+"""One look for every figure: sizes, colours, panels, legends, and the theme in a context manager.
 
 The colours are Okabe and Ito's, which colour-blind readers tell apart; whatever differs in
 colour differs in marker, line style or lightness too, so that a grey print can be read.
@@ -7,11 +7,12 @@ colour differs in marker, line style or lightness too, so that a grey print can 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import numpy as np
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,6 +27,10 @@ TRANSITION = "#E69F00"  # light in grey, and always a diamond with a dark edge
 PUBLISHED = "#6A6A6A"
 INK = "#222222"
 FAINT = "#F1F1F1"
+
+Given = Axes | Sequence[Axes] | None
+"""Axes of the user's own to draw into, one a panel, or none: then a new figure has them."""
+NAME = "resnet_probe"
 
 THEME: dict[Any, Any] = {  # matplotlib types its keys by hundreds of literals
     "font.family": "sans-serif",
@@ -64,16 +69,40 @@ def theme() -> Iterator[None]:
         yield
 
 
-def axes(*, columns: int, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure for ``columns`` columns (1: 3.4 in, 2: 7 in), ``height`` inches high.
+def sheet(columns: int, height: float) -> Figure:
+    """An empty figure for ``columns`` columns (1: 3.4 in, 2: 7 in), ``height`` inches high.
 
     It belongs to no window and to no global state: what is not saved is simply forgotten.
     """
     if columns not in WIDTHS:
         raise ProbeError(f"a figure spans 1 or 2 columns, not {columns}")
     figure = Figure(figsize=(WIDTHS[columns], height), layout="constrained")
+    figure.set_label(NAME)
+    return figure
+
+
+def axes(
+    *, columns: int, height: float, panels: int = 1, given: Given = None
+) -> tuple[Figure, list[Axes]]:
+    """A `sheet` with panels side by side that share their y axis, or those that are ``given``.
+
+    Raises ProbeError where another number of axes is given.
+    """
+    if given is not None:
+        return _given(given, panels)
+    figure = sheet(columns, height)
     made = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     return figure, list(made)
+
+
+def _given(given: Axes | Sequence[Axes], count: int) -> tuple[Figure, list[Axes]]:
+    found = [given] if isinstance(given, Axes) else list(np.ravel(np.asarray(given, dtype=object)))
+    if len(found) != count:
+        needs = f"{count} axes, one a panel" if count > 1 else "one Axes"
+        raise ProbeError(f"ax= has {len(found)} axes: the figure of this table needs {needs}")
+    figure = found[0].get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    return figure, found
 
 
 def title(ax: Axes, text: str, *, columns: int, pad: float = 6.0) -> None:
@@ -86,6 +115,9 @@ def legend(figure: Figure, ax: Axes, *, columns: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
         return
+    if figure.get_label() != NAME:  # the user's own: what lies beside their axes is theirs
+        ax.legend(fontsize=6.5)
+        return
     if columns == 1:
         narrow: dict[str, Any] = {
             "fontsize": 6.5,
@@ -97,3 +129,56 @@ def legend(figure: Figure, ax: Axes, *, columns: int) -> None:
     else:
         wide = len(handles) if len(handles) <= 4 else 3
         figure.legend(handles, labels, loc="outside lower center", ncols=wide)
+
+
+def panels(
+    count: int,
+    *,
+    columns: int,
+    height: float,
+    title: str,
+    across: int = 2,
+    given: Given = None,
+) -> tuple[Figure, list[Axes]]:
+    """`count` axes, `across` in a row on two columns and one on one; a row is `height` inches.
+
+    Those that are ``given`` are taken as they are, without the title over all of them.
+    """
+    if given is not None:
+        return _given(given, count)
+    across = min(count, across) if columns > 1 else 1
+    down = -(-count // across)
+    figure = sheet(columns, down * height + 0.65)
+    made = figure.subplots(down, across, squeeze=False).ravel()
+    for ax in made[count:]:
+        ax.remove()
+    figure.suptitle(textwrap.fill(title, 44 * columns), x=0.01, ha="left", fontsize=8.5)
+    return figure, list(made[:count])
+
+
+def letter(axes: list[Axes], names: list[str], *, pad: float = 4.0) -> None:
+    """Titles (a), (b), … for the panels."""
+    for sign, ax, name in zip("abcdefgh", axes, names, strict=False):
+        ax.set_title(f"({sign}) {name}", fontsize=8, pad=pad)
+
+
+def shared_legend(figure: Figure, axes: list[Axes], *, columns: int) -> None:
+    """One legend below the figure for what any of the panels names."""
+    found: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if figure.get_label() != NAME:
+        axes[0].legend(list(found.values()), list(found), fontsize=6.5)
+        return
+    figure.legend(
+        list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=6.5,
+        borderpad=0.1,
+    )  # fmt: skip
+
+
+def pale(colour: str) -> tuple[float, ...]:
+    """The colour, mixed with twice as much white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple((part + 2) / 3 for part in to_rgb(colour))

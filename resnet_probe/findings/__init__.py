@@ -5,19 +5,17 @@ whose every number has a name and a value, and, where the table tests a claim, i
 """
 
 from resnet_probe.findings.agreement import summarize_agreement
-from resnet_probe.findings.answer_depth import answer_depth
-from resnet_probe.findings.attribution import summarize_attribution
-from resnet_probe.findings.block_shares import block_shares
-from resnet_probe.findings.deletion import other_orders, several_deletions, single_deletions
-from resnet_probe.findings.finding import Finding
-from resnet_probe.findings.lens import summarize_lens
-from resnet_probe.findings.lesion import summarize_lesion
-from resnet_probe.findings.paths import summarize_paths
-from resnet_probe.findings.recalibration import summarize_recalibration
-from resnet_probe.findings.residual_size import small_residuals
-from resnet_probe.findings.responses import summarize_responses
-from resnet_probe.findings.sentence import Sentence
-from resnet_probe.findings.short_paths import short_paths
+from resnet_probe.findings.attribution import block_shares, summarize_attribution
+from resnet_probe.findings.lens import answer_depth, summarize_lens
+from resnet_probe.findings.lesion import (
+    other_orders,
+    several_deletions,
+    single_deletions,
+    summarize_lesion,
+)
+from resnet_probe.findings.paths import short_paths, summarize_paths
+from resnet_probe.findings.responses import small_residuals, summarize_responses
+from resnet_probe.findings.sentence import Finding, Sentence
 
 __all__ = [
     "Finding",
@@ -34,6 +32,5 @@ __all__ = [
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",
-    "summarize_recalibration",
     "summarize_responses",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_probe.findings.words import estimate
+from resnet_probe.findings.sentence import estimate
 from resnet_probe.results import Result
 
 

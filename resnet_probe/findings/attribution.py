@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from resnet_probe.findings.words import block_of, estimate, listed
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    block_of,
+    estimate,
+    inside,
+    interval,
+    listed,
+)
+from resnet_probe.findings.verdict import FAILS, UNDECIDED
 from resnet_probe.results import Result
+from resnet_probe.stats import Estimate, wilson
 
 TOP = 5
-CHANCE = 0.05
 
 
 def summarize_attribution(result: Result) -> str:
@@ -59,7 +70,7 @@ def _interactions(table: pd.DataFrame) -> list[str]:
         lines.append(
             f"two blocks, {metric}: on average {some['value'].mean():+.3f} {some['unit'].iloc[0]} "
             f"beyond the sum of each alone{typical}; beyond their interval {more} pairs above it "
-            f"and {less} below, of {len(some)} (by chance about {CHANCE * len(some):.0f})"
+            f"and {less} below, of {len(some)} (by chance about {CHANCE / 100 * len(some):.0f})"
         )
     return lines
 
@@ -71,3 +82,83 @@ def _shares(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
 
 def _only(table: pd.DataFrame, method: str, metric: str) -> pd.Series:
     return _shares(table, method, metric).iloc[0]
+
+
+CHANCE = 5.0
+"""Per cent of the pairs whose 95 % interval leaves out 0 by chance alone."""
+
+
+def shares(table: pd.DataFrame, method: str, metric: str = "accuracy") -> pd.DataFrame:
+    """The rows of a method over all images, a block or pair each."""
+    chosen = (table["method"] == method) & (table["metric"] == metric) & table["class"].isna()
+    return table[chosen]
+
+
+def block_shares(result: Result) -> Finding:
+    """Which blocks carry accuracy, and do the shares add up?  From the table of an attribution.
+
+    Additivity is tested in the margin of the true class, by how many pairs of blocks cost more or
+    less together than the sum of each alone.  The interval is Wilson's; it takes pairs to be
+    independent, which makes it too narrow.
+    """
+    table = result.table
+    shapley, pairs = shares(table, "shapley"), shares(table, "interactions", "margin")
+    start = _largest(shapley) if len(shapley) else Sentence("")
+    if pairs.empty:
+        return Finding(start + Sentence(" Pairs of blocks were not measured."))
+    clear = int(((pairs["ci_low"] > 0) | (pairs["ci_high"] < 0)).sum())
+    low, high = wilson(clear, len(pairs))
+    found = Estimate(100 * clear / len(pairs), 100 * float(low), 100 * float(high))
+    # That few pairs stand out may be for want of images: a test can refute additivity, not show it.
+    verdict = FAILS if found.low > CHANCE else UNDECIDED
+    values = {
+        "pairs": len(pairs), "clear": clear, "clear_share": found.value,
+        "clear_low": found.low, "clear_high": found.high, "beyond": pairs["value"].mean(),
+        "alone": shares(table, "ablation", "margin")["value"].mean(), "chance": CHANCE,
+        "images": pairs["images"].iloc[0],
+    }  # fmt: skip
+    return Finding(
+        sentence=start + _pairs(values, verdict),
+        claim="the costs of deletions add up",
+        rule=Sentence(
+            "The costs do not add up where more than {chance:g} % of the pairs, as many as by "
+            "chance, differ from the sum of their two by more than their interval, the interval of "
+            "that share included. Fewer pairs than that decide nothing: more images might show "
+            "more.",
+            values,
+        ),
+        verdict=verdict,
+        estimate=found,
+    )
+
+
+def _pairs(values: dict[str, Any], verdict: str) -> Sentence:
+    opening = (
+        " The costs of deletions do not simply add up: "
+        if verdict == FAILS
+        else " That the costs of deletions add up is not refuted: "
+    )
+    return Sentence(
+        f"{opening}two blocks deleted together cost {{beyond:+.2f}} logits of the true "
+        "class’s margin on average beyond the sum of each alone ({alone:+.2f} each); {clear} of "
+        f"{{pairs}} pairs ({{clear_share:.1f}} %, {inside('clear', values, '.1f')}) lie beyond "
+        "their interval on these {images} images, where chance alone would put about {chance:g} %.",
+        values,
+    )
+
+
+def _largest(rows: pd.DataFrame) -> Sentence:
+    ranked = rows.sort_values("value", ascending=False, kind="stable")
+    top, total = ranked.iloc[0], float(rows["value"].sum())
+    enough = int((ranked["value"].cumsum() < total / 2).sum()) + 1
+    values = {
+        "top": top["value"], "top_low": top["ci_low"], "top_high": top["ci_high"],
+        "top_block": int(top["block"]), "top_name": str(top["name"]), "total": total,
+        "enough": enough, "of": len(rows),
+    }  # fmt: skip
+    return Sentence(
+        "By Shapley value block {top_block} ({top_name}) carries most, {top:.2f} points of accuracy"
+        f"{interval('top', values, unit='')}, and the {{enough}} largest of {{of}} hold half of "
+        "the {total:.2f} points between all branches and none.",
+        values,
+    )

@@ -12,6 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from resnet_probe.stats import Estimate
+
 CONFIDENCE = "95 %"
 """The only number that a template may spell out: the confidence of every interval."""
 
@@ -105,3 +109,40 @@ def inside(
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"{what} {{{name}_low:{form}}} to {{{name}_high:{form}}}{unit}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question.
+
+    `sentence` is the answer in full, `answer` in short where it belongs to the opening of a
+    report.  `verdict` says whether `claim` holds by `rule`, judged by `estimate` in `unit`; a
+    finding without a claim is a description and has none of the four.
+    """
+
+    sentence: Sentence
+    answer: Sentence | None = None
+    claim: str = ""
+    rule: Sentence | None = None
+    verdict: str = ""
+    estimate: Estimate | None = None
+
+
+def estimate(row: pd.Series, digits: int = 2, unit: str = "") -> str:
+    """`0.74 (95 % CI 0.72–0.76)`, without the interval where there is none."""
+    value = f"{row['value']:.{digits}f}{unit}"
+    if pd.isna(row["ci_low"]):
+        return value
+    to = " to " if row["ci_low"] < 0 else "–"
+    return f"{value} (95 % CI {row['ci_low']:.{digits}f}{to}{row['ci_high']:.{digits}f}{unit})"
+
+
+def listed(parts: list[str], most: int = 8) -> str:
+    """`a, b, c`, and how many more."""
+    more = len(parts) - most
+    return ", ".join(parts[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def block_of(row: pd.Series) -> str:
+    """`10 (layer2.0)`."""
+    return f"{row['block']} ({row['name']})"

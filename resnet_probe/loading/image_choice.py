@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.data import AnySet, Normalization, Preprocess
     from resnet_probe.loading.networks import Network
 
-RESIZED = ("imagefolder", "parquet")
+RESIZED = ("imagefolder", "csv", "parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def images_for(network: Network, asked: Asked) -> tuple[AnySet, Normalization, P
 def _said(normalize: str | None, network: Network) -> str:
     if normalize is None:
         raise ProbeError(
-            f"{network.source} does not say how its images were normalized: give --normalize "
+            f"{network.source} does not say how its images were normalized: give normalize= "
             "(imagenet, cifar10, none, or mean=…,std=…)"
         )
     return normalize
@@ -71,15 +71,15 @@ def _preprocess(network: Network, asked: Asked) -> Preprocess | None:
     height, width = network.arch.input_shape[1:]
     if asked.preprocess is not None and kind not in RESIZED:
         raise ProbeError(
-            f"--preprocess {asked.preprocess}: the images of {asked.source} lie ready; it is for "
-            "imagefolder:DIR and parquet:FILE"
+            f"preprocess={asked.preprocess}: the images of {asked.source} lie ready; it is for "
+            "imagefolder:DIR, csv:FILE and parquet:FILE"
         )
     if kind not in RESIZED:
         return None
     spec = asked.preprocess or (None if asked.sized else network.preprocess)
     if spec is not None:
         return data.preprocess(spec, (height, width))
-    return data.Preprocess.usual((height, width)) if kind == "imagefolder" or asked.sized else None
+    return data.Preprocess.usual((height, width)) if kind != "parquet" or asked.sized else None
 
 
 def _check_shape(network: Network, asked: Asked, images: AnySet) -> None:
@@ -93,6 +93,6 @@ def _check_shape(network: Network, asked: Asked, images: AnySet) -> None:
         )
     if asked.sized and asked.preprocess is None and found != wanted:
         raise ProbeError(
-            f"the images of {images.name} are {here} and --input says {there}: give --input "
+            f"the images of {images.name} are {here} and input= says {there}: give input="
             f"{here.replace('×', 'x')}"
         )

@@ -5,15 +5,14 @@ Nothing here imports torch before it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.errors import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor, device, nn
 
     from resnet_probe.models import Architecture
@@ -56,17 +55,20 @@ def load_network(
     data: str | None,
     *,
     zoo: str | None = None,
+    weights_key: str | None = None,
 ) -> Network:
     """The bundled weights, those of a library, in a file, freshly drawn, or as your own is built.
 
     `weights` is a file, `pretrained`, `pretrained:NAME` for others of torchvision's, or
-    `initial:SEED`.
+    `initial:SEED`; `weights_key` says which of several sets in a file.
 
     Raises `ProbeError` for unknown names and weights that are not there or do not fit.
     """
     arch = architecture(spec)
     if zoo is not None and (weights is not None or arch.family == OWN):
-        raise ProbeError("bundled weights (--zoo) and other ones (--weights, --model): give one")
+        raise ProbeError("bundled weights (zoo=) and other ones (weights=, model=): give one")
+    if weights_key is not None and weights is None:
+        raise ProbeError("weights_key= chooses among the weights in a file: give weights=")
     if weights is None and arch.family == OWN:
         return _as_built(arch)
     if weights is None:
@@ -76,7 +78,7 @@ def load_network(
         return _published(arch, which or "DEFAULT")
     if str(weights).startswith(INITIAL):
         return _initial(arch, str(weights).removeprefix(INITIAL), data or "digits")
-    return _from_file(arch, Path(weights))
+    return _from_file(arch, Path(weights), weights_key)
 
 
 def _from_zoo(arch: Architecture, which: str) -> Network:
@@ -85,7 +87,7 @@ def _from_zoo(arch: Architecture, which: str) -> Network:
 
     if arch.family in LIBRARIES:
         raise ProbeError(
-            f"{arch.spec} comes without weights here: give --weights pretrained or FILE"
+            f"{arch.spec} comes without weights here: give weights=pretrained or a file"
         )
     card = zoo.find(arch.spec, which)
     return Network(
@@ -117,21 +119,24 @@ def _published(arch: Architecture, which: str) -> Network:
     )
 
 
-def _from_file(arch: Architecture, path: Path) -> Network:
-    from resnet_probe.zoo import Card, checkpoint
+def _from_file(arch: Architecture, path: Path, key: str | None) -> Network:
+    from resnet_probe.zoo import checkpoint, fitting
 
-    state = checkpoint.read(path)
-    if arch.family in (OWN, *LIBRARIES):
-        model = _sized(arch, state)
-    else:
+    path = path.expanduser()
+    known = arch.family not in (OWN, *LIBRARIES)
+    model = None if known else arch.build(seed=0)
+    names = [*(fitting.skeleton(arch.spec).shapes if model is None else model.state_dict())]
+    state = checkpoint.read(path, key=key, names=names)
+    if model is None:
         model = arch.build(checkpoint.classes_of(state, arch.spec), seed=0)
+    else:
+        model = _sized(arch, model, state)
     checkpoint.load_into(model, state, arch=arch.spec, path=path)
-    beside = path.with_suffix(".json")
-    card = Card.read(beside) if path.suffix == ".safetensors" and beside.exists() else None
+    card = _card_beside(path)
     return Network(
         arch=arch,
         model=model.eval(),
-        source=path.name,
+        source=path.name if key is None else f"{path.name} ({key})",
         weights_sha256=hash_of(model),
         data=(card.test_data or card.data) if card else None,
         normalize=card.normalize if card else None,
@@ -139,12 +144,34 @@ def _from_file(arch: Architecture, path: Path) -> Network:
     )
 
 
-def _sized(arch: Architecture, state: Mapping[str, Tensor]) -> nn.Module:
+def _card_beside(path: Path) -> Card | None:
+    """The model card of a safetensors file; None where the JSON file beside it is something else.
+
+    Raises `ProbeError` for a card that is broken.
+    """
+    import json
+
+    from resnet_probe.data.files import LARGEST_TEXT
+    from resnet_probe.zoo import Card
+
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.is_file():
+        return None
+    if beside.stat().st_size > LARGEST_TEXT:
+        return None
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    is_card = isinstance(found, dict) and {"arch", "correct", "normalize"} <= found.keys()
+    return Card.read(beside) if is_card else None
+
+
+def _sized(arch: Architecture, model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """The network, with as many classes as the last matrix in `state` has rows."""
-    model = arch.build(seed=0)
     heads = [key for key, value in model.state_dict().items() if value.dim() == 2]
     there = state.get(heads[-1]) if heads else None
-    if arch.family == OWN or there is None or len(there) == arch.classes:
+    if arch.family == OWN or there is None or there.dim() != 2 or len(there) == arch.classes:
         return model
     return arch.build(len(there), seed=0)
 
@@ -153,8 +180,11 @@ def _initial(arch: Architecture, seed: str, data: str) -> Network:
     """Freshly drawn weights; images are normalized as bundled weights on the same data want it."""
     from resnet_probe import zoo
 
-    if not seed.isdecimal():
-        raise ProbeError(f"{INITIAL}{seed} names no seed: write a whole number, such as initial:0")
+    if not (seed.isascii() and seed.isdecimal() and len(seed) < 20 and int(seed) < 2**63):
+        raise ProbeError(
+            f"{INITIAL}{seed[:40]} names no seed: write a whole number below 2^63, such as "
+            "initial:0"
+        )
     model = arch.build(seed=int(seed)).eval()
     like = next((card for card in zoo.cards() if card.data == data), None)
     return Network(
@@ -183,13 +213,18 @@ def _as_built(arch: Architecture) -> Network:
 
 
 def given_network(model: nn.Module) -> tuple[Network, device]:
-    """A model that the user has, as it is, and the device it is on."""
+    """A model that the user has, as it is, and the device it is on.
+
+    Its weights have no hash as long as it has lazy layers, which `filled` gives their shapes.
+    Raises `ProbeError` for a scripted model, which has no layers to cut.
+    """
     from itertools import chain
 
     import torch
 
     from resnet_probe.models import Architecture
 
+    model = unwrapped(model)
     place = next((t.device for t in chain(model.parameters(), model.buffers())), None)
     name = type(model).__name__
     arch = Architecture(name, OWN, (3, 224, 224), 1, residual=True, make=lambda *, classes: model)
@@ -197,7 +232,7 @@ def given_network(model: nn.Module) -> tuple[Network, device]:
         arch=arch,
         model=model,
         source="as given",
-        weights_sha256=hash_of(model),
+        weights_sha256="" if is_lazy(model) else hash_of(model),
         data=None,
         normalize=None,
         known_error_pct=None,
@@ -205,12 +240,112 @@ def given_network(model: nn.Module) -> tuple[Network, device]:
     return network, place or torch.device("cpu")
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model in `DataParallel`, `DistributedDataParallel` and `torch.compile`.
+
+    Raises `ProbeError` for a model of torch.jit, and for what is no module.
+    """
+    from torch import jit, nn
+
+    if not isinstance(model, nn.Module):
+        raise ProbeError(f"the given model is a {type(model).__name__}, not a torch.nn.Module")
+    while True:
+        if isinstance(model, jit.ScriptModule):
+            raise ProbeError(
+                f"the given {type(model).__name__} is a model of torch.jit, whose layers cannot be "
+                "measured one by one: give the eager model"
+            )
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # what torch.compile makes of a module
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model
+
+
+def is_lazy(model: nn.Module) -> bool:
+    """Whether it has parameters or buffers that wait for the first input to have a shape."""
+    from torch.nn.parameter import is_lazy as lazy
+
+    return any(lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
+
+
+def filled(network: Network, example: Tensor) -> Network:
+    """A copy in which lazy layers have the shapes that `example` gives them, with a hash.
+
+    The weights are drawn from a copy of the state of torch's random numbers; the model itself and
+    that state are left alone.
+    """
+    import copy
+
+    import torch
+
+    model = copy.deepcopy(network.model)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.eval()(example)
+    except Exception as error:  # whatever a user's forward raises
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ProbeError(
+            f"{network.arch.spec} has lazy layers and cannot run on an image of shape "
+            f"{tuple(example.shape)}: {reason[0]}"
+        ) from error
+    for module, mode in modes.items():
+        module.training = mode
+    return replace(network, model=model, weights_sha256=hash_of(model))
+
+
+def with_output(network: Network, output: str | int | Callable[[Any], Tensor]) -> Network:
+    """The network with one of the things that its model returns as its logits.
+
+    `output` is a key, a place, an attribute, a way through several (`"aux.0"`), or a function of
+    what the model returns. The layers are those of the model, under their own names.
+    """
+    import copy
+
+    model, name = network.model, network.arch.spec
+    kind = type(model)
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        value = kind.forward(self, *args, **kwargs)
+        if callable(output):
+            return output(value)
+        for key in str(output).split("."):
+            value = _entry(value, key, name)
+        return value
+
+    view = copy.copy(model)
+    body = {"forward": forward, "__module__": kind.__module__}
+    view.__class__ = type(kind.__name__, (kind,), body)
+    called = output.__name__ if callable(output) else output
+    return replace(network, model=view, arch=replace(network.arch, spec=f"{name}@{called}"))
+
+
+def _entry(value: Any, key: str, name: str) -> Any:
+    if isinstance(value, Mapping):
+        entries = {str(each): part for each, part in value.items()}
+    elif isinstance(value, tuple | list):
+        entries = {str(place): part for place, part in enumerate(value)}
+        entries |= dict(zip(getattr(value, "_fields", ()), value, strict=False))
+    else:
+        entries = {key: getattr(value, key)} if hasattr(value, key) else {}
+        entries = entries or dict.fromkeys(getattr(value, "__dict__", {}))
+    if key not in entries:
+        there = ", ".join(entries) or "nothing by a name"
+        raise ProbeError(f"{name} has no output {key!r}: what it returns has {there}")
+    return entries[key]
+
+
 def hash_of(model: nn.Module) -> str:
-    """SHA-256 over the names and values of all parameters and buffers."""
+    """SHA-256 over the names and values of all parameters and buffers, whatever their type."""
     import hashlib
+
+    import torch
 
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        values = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ Nothing here imports torch before it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,16 @@ from resnet_probe.loading.networks import (
     OWN,
     Network,
     architecture,
+    filled,
     given_network,
     hash_of,
+    is_lazy,
     load_network,
+    with_output,
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, nn
+    from torch import Tensor, device, dtype, nn
 
     from resnet_probe.chain import ResidualChain
     from resnet_probe.data import AnySet, Preprocess
@@ -77,6 +81,7 @@ def prepare(
     arch: str | nn.Module,
     *,
     weights: str | Path | None = None,
+    weights_key: str | None = None,
     zoo: str | None = None,
     data: Any = None,
     data_root: Path | None = None,
@@ -88,6 +93,7 @@ def prepare(
     class_map: str | Path | None = None,
     stream: bool | None = None,
     workers: int | None = None,
+    output: str | int | Callable[[Any], Tensor] | None = None,
 ) -> Prepared:
     """Load network and images, put them on the device, and cut the network into its chain.
 
@@ -95,16 +101,22 @@ def prepare(
     your own, which stays on its device.  Of a name, the weights are the bundled ones unless
     `weights` is a file, `pretrained` for those that torchvision or timm publishes, or
     `initial:SEED` for none yet; `data` and `normalize` are then what the weights' card says.
+    `weights_key` chooses among several sets of weights in a file, such as `state_dict_ema`.
     `zoo` picks other bundled ones: by what they were trained on (`cifar10-jpeg`), or by their name
     in `zoo list`; where no `data` is given, their images are looked for in `data_root`.
 
-    `data` is a name, or a `DataLoader`, a `Dataset`, a pair of tensors or any batches of (images,
-    labels), which come as their own transforms make them.  `limit` takes the first images only, of
-    a folder all classes in turn.  Images in files are resized and cropped as `preprocess` says
-    (`resize=256,crop=224,interpolation=bicubic`), by default as belongs to the weights;
-    `input_shape` (channels, height, width) is for a network that takes several.  Folders get the
-    network's class numbers by WordNet id, by name or by `class_map`, a file.  Many images are left
-    where they are and read when needed, by so many `workers`; `stream` says so or not.
+    A model in `DataParallel` or `torch.compile` is taken out of it, lazy layers get their shapes in
+    a copy.  Of a model that returns more than its logits, `output` says which they are: a key, a
+    place, an attribute, or a function of what it returns.
+
+    `data` is a name, or a `DataLoader`, a `Dataset`, a pair of tensors or arrays, or any batches of
+    (images, labels), which come as their own transforms make them, in the model's number type.
+    `limit` takes the first images only, of a folder all classes in turn.  Images in files are
+    resized and cropped as `preprocess` says (`resize=256,crop=224,interpolation=bicubic`), by
+    default as belongs to the weights; `input_shape` (channels, height, width) is for a network that
+    takes several.  Folders get the network's class numbers by WordNet id, by name or by
+    `class_map`, a file.  Many images are left where they are and read when needed, by so many
+    `workers`; `stream` says so or not.
 
     `where` is auto, cpu or cuda.
 
@@ -113,17 +125,21 @@ def prepare(
     """
     from resnet_probe.loading.image_choice import Asked, images_for
 
-    network, place = _network(arch, weights, zoo, data, where, input_shape)
+    network, place = _network(arch, weights, weights_key, zoo, data, where, input_shape)
     source = data if data is not None else _images_of(network, data_root)
     if source is None:
-        raise ProbeError(f"{network.source} does not say which images it is for: give --data")
+        raise ProbeError(f"{network.source} does not say which images it is for: give data=")
     sized = input_shape is not None or (isinstance(arch, str) and network.arch.family == OWN)
     asked = Asked(
         source=source, root=data_root, normalize=normalize, limit=limit, preprocess=preprocess,
         stream=stream, workers=workers, sized=sized,
     )  # fmt: skip
     image_set, scale, ready = images_for(network, asked)
-    images = image_set.on(place, scale)
+    images = image_set.on(place, scale, number_type(network.model))
+    if is_lazy(network.model):
+        network = filled(network, images[:1].to(place))
+    if output is not None:
+        network = with_output(network, output)
     chain = cut(network.arch, network.model, images[:1].to(place))
     image_set = _numbered(image_set, chain, network, class_map)
     return Prepared(
@@ -135,6 +151,7 @@ def prepare(
 def _network(
     arch: str | nn.Module,
     weights: str | Path | None,
+    weights_key: str | None,
     zoo: str | None,
     data: Any,
     where: str,
@@ -148,10 +165,10 @@ def _network(
         data_sets.slug(name)  # an unknown name is refused before anything is loaded
     if isinstance(arch, str):
         place = find_device(where)
-        network = load_network(arch, weights, name, zoo=zoo)
+        network = load_network(arch, weights, name, zoo=zoo, weights_key=weights_key)
         network.model.to(place)
     else:
-        if weights is not None or zoo is not None:
+        if any(given is not None for given in (weights, weights_key, zoo)):
             raise ProbeError("a model comes with its weights: give weights to a name only")
         network, place = given_network(arch)
         if where not in ("auto", place.type):
@@ -164,10 +181,13 @@ def _network(
 def _numbered(
     images: AnySet, chain: ResidualChain, network: Network, class_map: str | Path | None
 ) -> AnySet:
-    """With the network's class numbers as labels; only folders have to be told which they are."""
+    """With the network's class numbers as labels; only classes by name need to be told apart."""
     from resnet_probe.data import in_order_of
 
-    if not images.name.startswith("imagefolder:") and class_map is None:
+    by_name = images.name.startswith("imagefolder:") or (
+        images.name.startswith("csv:") and not all(map(str.isdecimal, images.class_names))
+    )
+    if not by_name and class_map is None:
         return images
     return in_order_of(
         images,
@@ -192,12 +212,20 @@ def remarks(arch: Architecture, chain: ResidualChain) -> tuple[str, ...]:
     )
 
 
+def number_type(model: nn.Module) -> dtype:
+    """The type that the model computes in: that of its first floating-point parameter."""
+    import torch
+
+    found = (t.dtype for t in model.parameters() if t.is_floating_point())
+    return next(found, torch.float32)
+
+
 def find_device(name: str) -> device:
     """The torch device of that name; `auto` is CUDA where there is one."""
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise ProbeError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        raise ProbeError("device=cuda: torch finds no CUDA device here; use device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

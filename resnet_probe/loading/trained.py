@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from resnet_probe import data as data_sets
@@ -75,7 +76,7 @@ def trained(
         progress=progress,
     )
     some = test_set.take(limit)
-    images = scale.apply(some.images).to(device)
+    images = scale.apply(torch.cat(list(some.pieces()))).to(device)
     chain = cut(network, run.model, images[:1])
     return Trained(chain, images, some.labels, run.history)
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from resnet_probe.models import joins, shortcuts
-from resnet_probe.models.joins import SUM, Join
+from resnet_probe.models.joins import SUM, Join, make_join, make_shortcut, projects
 from resnet_probe.models.orders import Order
 from resnet_probe.models.parts import DENSE, Steps, weighted
 from resnet_probe.models.skipping import Skippable
@@ -77,9 +76,7 @@ class Block(Skippable):
     ) -> None:
         super().__init__()
         self.deleted = deleted
-        shared = first or (
-            spec.shortcut is not None and shortcuts.projects(spec.shortcut, *sizes.ends)
-        )
+        shared = first or (spec.shortcut is not None and projects(spec.shortcut, *sizes.ends))
         before: Steps = ()
         if shared or not deleted:
             before = self.append_activation(spec.order.before, sizes.channels)
@@ -89,8 +86,8 @@ class Block(Skippable):
         if spec.shortcut is not None:
             # A projection ends as the branch does, so that both sides of the addition are alike.
             norm = "bn" in spec.order.behind
-            self.shortcut = shortcuts.make(spec.shortcut, *sizes.ends, norm=norm)
-            self.join = joins.make(spec.join, *sizes.ends)
+            self.shortcut = make_shortcut(spec.shortcut, *sizes.ends, norm=norm)
+            self.join = make_join(spec.join, *sizes.ends)
         self.steps_shared = before if shared else ()
         self.steps_branch = branch if shared else before + branch
 

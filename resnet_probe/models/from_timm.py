@@ -64,7 +64,7 @@ def load(name: str) -> Pretrained:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ProbeError(
             f"the weights of timm:{name} can neither be read from the cache of huggingface_hub nor "
-            f"downloaded ({reason}): give --weights FILE, or fetch them where there is a network"
+            f"downloaded ({reason}): give weights=, or fetch them where there is a network"
         ) from error
     config = timm.data.resolve_model_data_config(model)
     tag = model.pretrained_cfg.get("tag", "")
@@ -84,7 +84,7 @@ def _preprocess(name: str, config: dict[str, Any]) -> str:
     if config["crop_mode"] not in CROPS:
         raise ProbeError(
             f"timm:{name} crops its images in the way {config['crop_mode']!r}, which is not known "
-            f"here ({' and '.join(CROPS)} are): give the network as --model with --preprocess"
+            f"here ({' and '.join(CROPS)} are): give the network as model= with preprocess="
         )
     height, width = config["input_size"][1:]
     sides = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))

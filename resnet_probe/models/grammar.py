@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.models.options import Depth, Option, Value, spelled, whole_number
+from resnet_probe.models.options import Option, Value, spelled, whole_number
 
 SHOWN = 3
 """Of how many options a message says what they take."""
@@ -69,7 +69,7 @@ def unknown_name(name: str, names: Sequence[str]) -> ProbeError:
     return ProbeError(f'unknown architecture "{name}": {what}')
 
 
-def impossible_depth(name: str, depth: int, option: Depth) -> str:
+def impossible_depth(name: str, depth: int, option: Option) -> str:
     """Why a network cannot have that depth, with the nearest ones that it can have."""
     near = " and ".join(map(str, option.nearest(depth)))
     return f"{name} cannot have {depth} layers (depths are {option.form}, the nearest {near})"
@@ -87,6 +87,6 @@ def what_there_is(name: str, options: Sequence[Option]) -> str:
 
 def _refusal(name: str, option: Option, text: str) -> str:
     depth = whole_number(text, 9)
-    if isinstance(option, Depth) and depth is not None:
+    if option.form and depth is not None:
         return impossible_depth(name, depth, option)
     return f'{name} cannot have {option.name}="{text}": {option.name} takes {option}'

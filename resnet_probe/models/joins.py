@@ -1,4 +1,7 @@
-"""How a block puts its shortcut and its branch together (He et al. 2016, arXiv 1603.05027, sec. 3).
+"""Shortcuts by kind, and how a block puts its shortcut and its branch together.
+
+Shortcuts are options A, B and C of He et al. 2015, arXiv 1512.03385, section 4.1; joins are those
+of He et al. 2016, arXiv 1603.05027, section 3.
 
 Every join computes one addition of two terms, `shortcut` and `branch`: what a lesion removes is
 the second of them, and a path takes one or the other.
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from resnet_probe.chain import OptionA
 from resnet_probe.models.parts import weighted
 
 HALF = 0.5
@@ -120,7 +124,7 @@ class Transform(GatedShortcut):
         return shortcut
 
 
-def make(join: Join, channels: int, out_channels: int, stride: int) -> Sum:
+def make_join(join: Join, channels: int, out_channels: int, stride: int) -> Sum:
     """The join of a block [n, channels, h, w] -> [n, out_channels, ceil(h/stride), …]."""
     if join.kind in GATED:
         kinds = {"gated": Gated, "gated_shortcut": GatedShortcut, "transform": Transform}
@@ -130,3 +134,29 @@ def make(join: Join, channels: int, out_channels: int, stride: int) -> Sum:
     if join.kind == "sum":
         return Sum()
     return Scaled(HALF if join.kind == "scaled" else 1.0)
+
+
+def changes_shape(channels: int, out_channels: int, stride: int) -> bool:
+    """Whether a block with these numbers gives another shape than it takes."""
+    return stride != 1 or channels != out_channels
+
+
+def projects(kind: str, channels: int, out_channels: int, stride: int) -> bool:
+    """Whether that kind of shortcut is a 1×1 convolution there."""
+    return kind == "C" or (kind == "B" and changes_shape(channels, out_channels, stride))
+
+
+def make_shortcut(
+    kind: str, channels: int, out_channels: int, stride: int, *, norm: bool
+) -> nn.Module:
+    """The shortcut [n, channels, h, w] -> [n, out_channels, ceil(h/stride), ceil(w/stride)].
+
+    A: identity, zero-padded where the shape changes. B: identity, a 1×1 convolution where the
+    shape changes. C: a 1×1 convolution everywhere. `norm` puts a batch norm behind a convolution.
+    """
+    if projects(kind, channels, out_channels, stride):
+        conv = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if norm else nn.Sequential(conv)
+    if changes_shape(channels, out_channels, stride):
+        return OptionA(channels, out_channels, stride)
+    return nn.Identity()

@@ -13,7 +13,6 @@ from torch import nn
 from resnet_probe.errors import ProbeError
 from resnet_probe.models import registry
 from resnet_probe.models.architecture import Architecture
-from resnet_probe.models.library import LIBRARIES
 
 SPEC = re.compile(
     r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)"
@@ -24,7 +23,7 @@ SPEC = re.compile(
 def is_own(spec: str) -> bool:
     """Whether `spec` names a callable in a module rather than an architecture of the table."""
     match = SPEC.fullmatch(spec)
-    known = (*registry.names(), *LIBRARIES)
+    known = (*registry.names(), *registry.LIBRARIES)
     return match is not None and match["module"] not in known
 
 
@@ -41,7 +40,7 @@ def own_architecture(spec: str) -> Architecture:
     if match is None:
         raise ProbeError(f"{spec!r} names no network: write module:callable, as mypkg.nets:build")
     if match["shape"] is None:
-        raise ProbeError(f"{spec} does not say what its images are: give --input CxHxW")
+        raise ProbeError(f"{spec} does not say what its images are: give input=CxHxW")
     build = _callable(match["module"], match["name"])
 
     def make(*, classes: int) -> nn.Module:

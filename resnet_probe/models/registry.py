@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.models import grammar, pretrained, rules
+from resnet_probe.models import from_timm, grammar, pretrained
 from resnet_probe.models.architecture import Architecture
-from resnet_probe.models.catalog import Family, families
-from resnet_probe.models.library import is_library, library_architecture
-from resnet_probe.models.options import Depth, Option, Value
+from resnet_probe.models.catalog import Family, families, note
+from resnet_probe.models.options import Option, Value
 from resnet_probe.models.skipping import check_deleted
+
+LIBRARIES = ("torchvision", "timm")
 
 _FAMILIES = {family.name: family for family in families()}
 _MEMBERS: dict[str, tuple[Family, Mapping[str, Value]]] = {
@@ -53,7 +55,7 @@ def groups() -> list[Group]:
     for family in _FAMILIES.values():
         needed = [option for option in family.options if option.default is None]
         free = tuple(o for o in (family.variant or family).options if o.default is not None)
-        parts = (f"{o.name}={o.form if isinstance(o, Depth) else '…'}" for o in needed)
+        parts = (f"{o.name}={o.form or '…'}" for o in needed)
         form = f"{family.name}:{','.join(parts)}" if needed else ""
         found.setdefault((form, free), []).extend(family.presets or [family.name])
     return [Group(tuple(members), *key) for key, members in found.items()]
@@ -81,6 +83,38 @@ def architecture(spec: str) -> Architecture:
     return _architecture(family, fixed, spec)
 
 
+def is_library(spec: str) -> bool:
+    """Whether `spec` names a library and, behind a colon, a network of its own."""
+    return spec.partition(":")[0] in LIBRARIES and ":" in spec
+
+
+def library_architecture(spec: str) -> Architecture | None:
+    """The network of torchvision or timm that `spec` names; None for a plain name of neither.
+
+    A name without its library is torchvision's.  `residual` says that its blocks are looked for;
+    a plain network is cut into its layers.
+
+    Raises ProbeError for a name that the library does not have, with the nearest.
+    """
+    library, _, name = spec.rpartition(":")
+    if library not in ("", *LIBRARIES):
+        return None
+    if library == "timm":
+        shape, classes = from_timm.known(name)
+        make = partial(from_timm.network, name=name)
+        return Architecture(spec, "timm", shape, classes, residual=True, make=make)
+    names = pretrained.all_names()
+    if name not in names:
+        if not library:
+            return None
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ProbeError(f"torchvision has no classification network {name!r}{hint}")
+    shape = pretrained.input_shape(name)
+    made = partial(pretrained.network, name=name)
+    return Architecture(spec, "torchvision", shape, 1000, residual=True, make=made)
+
+
 def _architecture(family: Family, fixed: Mapping[str, Value], spec: str) -> Architecture:
     name, _ = grammar.split(spec)
     values: dict[str, Any] = {**fixed, **grammar.read_options(spec, _left(family, fixed))}
@@ -99,7 +133,7 @@ def _architecture(family: Family, fixed: Mapping[str, Value], spec: str) -> Arch
         classes=family.classes,
         residual=family.residual,
         make=partial(family.make, **values),
-        note=rules.note(family.kind, values),
+        note=note(family.kind, values),
     )
 
 
@@ -130,7 +164,7 @@ def _unknown(name: str) -> ProbeError:
     """Says how to write another depth of a known family, and which depths it has."""
     match = re.fullmatch(r"([a-z_]+)(\d{1,6})", name)
     family = _FAMILIES.get(match[1]) if match else None
-    depths = [o for o in family.options if isinstance(o, Depth)] if family else []
+    depths = [o for o in family.options if o.form] if family else []
     if not (match and family and depths):
         return grammar.unknown_name(name, [*names(), *pretrained.all_names()])
     depth = int(match[2])

@@ -3,10 +3,16 @@
 Nothing is measured here, and nothing but tables is read.
 """
 
-from resnet_probe.report.blocks import block_cards
 from resnet_probe.report.folder import Made, write_report
-from resnet_probe.report.questions import QUESTIONS, Question, question
-from resnet_probe.report.sections import Section, answers, sections
+from resnet_probe.report.page import block_cards
+from resnet_probe.report.questions import (
+    QUESTIONS,
+    Question,
+    Section,
+    answers,
+    question,
+    sections,
+)
 
 __all__ = [
     "QUESTIONS",

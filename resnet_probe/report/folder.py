@@ -12,10 +12,9 @@ from uuid import uuid4
 import pandas as pd
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.report.blocks import block_cards
 from resnet_probe.report.drawings import draw
-from resnet_probe.report.page import render
-from resnet_probe.report.sections import Section, sections
+from resnet_probe.report.page import block_cards, render
+from resnet_probe.report.questions import Section, sections
 from resnet_probe.results import Result, provenance
 from resnet_probe.results import table as csv
 

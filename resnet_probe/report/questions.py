@@ -1,4 +1,7 @@
-"""What a report asks: one question a study, with what its figures show and what to keep in mind."""
+"""What a report asks and how it answers: a question a study, and the sections of the page.
+
+A question knows what its figures show and what to keep in mind; a section holds its answer.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,14 @@ FROZEN = (
     "network."
 )
 
+OPENING = ("lesion", "paths", "responses")
+"""The studies whose answers open a report."""
+NOT_ASKED = "Not measured for this page."
+SMALL_DIGITS = (
+    "These are small images of handwritten digits, an easy task: what holds here need not hold on "
+    "photographs."
+)
+
 
 @dataclass(frozen=True)
 class Question:
@@ -52,7 +63,8 @@ QUESTIONS = (
         summaries.single_deletions,
         {
             "figure": "Error with each block deleted, with its interval, beside the whole network "
-            "and the published curve. Hollow markers: no significant difference."
+            "and the published curve. Hollow markers: shown harmless, all blocks together; pale "
+            "ones: neither harm nor harmlessness is shown."
         },
         (STALE, SHARED_WEIGHTS),
         by_block=frozenset({"figure"}),
@@ -139,3 +151,68 @@ def question(study: str) -> Question:
             return asked
     known = ", ".join(asked.study for asked in QUESTIONS)
     raise ProbeError(f"a report has no section for the study {study!r}: there is {known}")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question: answered by `finding`, or not asked for the reason in `absent`."""
+
+    asked: Question
+    result: Result | None
+    finding: Finding | None
+    absent: str = ""
+    command: str = ""
+    caveats: tuple[str, ...] = ()
+
+
+def sections(
+    results: Mapping[str, Result],
+    *,
+    commands: Mapping[str, str] | None = None,
+    absent: Mapping[str, str] | None = None,
+) -> list[Section]:
+    """The sections of a report, in its order, by study: its result, or why there is none.
+
+    `commands` reproduce a study each, or measure one that has no result here; `absent` says in a
+    sentence why one does not apply.  Raises
+    `ProbeError` for a study that a report does not ask, and for no results at all.
+    """
+    commands, absent = commands or {}, absent or {}
+    known = [asked.study for asked in QUESTIONS]
+    strange = [study for study in (*results, *absent) if study not in known]
+    if strange:
+        raise ProbeError(f"a report has no section for {strange[0]!r}: it has {', '.join(known)}")
+    if not results:
+        raise ProbeError("a report needs the result of at least one study")
+    found = []
+    for asked in QUESTIONS:
+        result = results.get(asked.study)
+        command = commands.get(asked.study, "")
+        if result is not None:
+            caveats = (*asked.caveats, *_of_the_images(result))
+            found.append(Section(asked, result, asked.find(result), "", command, caveats))
+        elif asked.study in absent or command:
+            why = absent.get(asked.study, NOT_ASKED)
+            found.append(Section(asked, None, None, why, command))
+    return found
+
+
+def answers(found: list[Section]) -> list[Section]:
+    """The sections that open the page, those without an answer too."""
+    return [section for section in found if section.asked.study in OPENING]
+
+
+def _of_the_images(result: Result) -> list[str]:
+    """What has to be known about the images; every number in it is from the identity."""
+    identity = result.provenance.get("identity", {})
+    notes = []
+    if identity.get("data") == "digits":
+        notes.append(SMALL_DIGITS)
+    if "JPEG" in str(identity.get("data_note", "")):
+        notes.append(
+            "The images are JPEG re-encodings: networks trained on the original pixels lose "
+            "accuracy on them, so no error here is to be compared with a published one."
+        )
+    elif identity.get("data_note"):
+        notes.append(f"The images: {identity['data_note']}.")
+    return notes

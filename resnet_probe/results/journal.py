@@ -1,18 +1,22 @@
-"""What lets an interrupted sweep go on: the outcome of each finished batch, on disk.
+"""What lets an interrupted study go on: the arrays of each finished step, on disk.
 
-The journal of the run folder ``runs/x`` lives in ``runs/x.partial`` until the run is whole. A
-shard is one file: a line with the SHA-256 of all that follows, a line of JSON, then the bits of
-``correct``. A shard that does not fit its own hash is left out and its images are run again.
+The journal of the run folder `runs/x` lives in `runs/x.partial` until the run is whole.  A step is
+one file: a line with the SHA-256 of all that follows, a line of JSON that says whose it is, then
+the arrays as NumPy writes them.  A file that does not fit its own hash is left out, and its step is
+made again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,91 +24,110 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.results import provenance
 
 IDENTITY = "identity.json"
-
-
-class Shard(NamedTuple):
-    """The images ``start`` to ``stop - 1``: ``correct`` is bool [edits, stop - start]."""
-
-    start: int
-    stop: int
-    correct: np.ndarray
-    extra: dict[str, Any]
+LOCK = "lock"
+SUFFIX = ".step"
 
 
 @dataclass(frozen=True)
 class Journal:
-    """The partial outcome of the run that will go to ``folder``.
+    """The finished steps of the run that will go to `folder`.
 
-    ``identity`` says what determines the outcome, as in a result's provenance. Raises
-    ProbeError where the journal there belongs to another identity, or cannot be written.
+    `identity` says what determines the outcome, as in a result's provenance.  Nothing is written
+    before the first step is kept, or the journal is entered: as a context it is this process's
+    alone until it is left, and an empty one leaves nothing behind.
+
+    Raises `ProbeError` where the journal there belongs to another identity or to a process that is
+    at work, or cannot be written.
     """
 
     folder: Path
     identity: Mapping[str, Any] = field(repr=False)
+    _held: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).resolve())
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-            self._claim()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ProbeError(f"{self.place} cannot be written: {reason}") from error
+        self._refuse_another()
 
     @property
     def place(self) -> Path:
-        """Where the shards lie."""
+        """Where the steps lie."""
         return self.folder.with_name(f"{self.folder.name}.partial")
 
-    def record(
-        self, start: int, stop: int, correct: np.ndarray, extra: Mapping[str, Any] | None = None
-    ) -> None:
-        """Keep one batch: ``correct`` is bool [edits, stop - start], ``extra`` small and JSON-able.
+    def __enter__(self) -> Self:
+        from filelock import FileLock, Timeout
 
-        When it returns the shard is there, whole; when it is interrupted there is none.
-        """
-        correct = np.asarray(correct)
-        if correct.dtype != bool or correct.ndim != 2 or correct.shape[1] != stop - start:
+        lock = FileLock(self.place / LOCK)
+        try:
+            self._claim()
+            lock.acquire(blocking=False)
+        except Timeout:
             raise ProbeError(
-                f"images {start} to {stop} need bool [edits, {stop - start}], "
-                f"not {correct.dtype} {list(correct.shape)}"
-            )
-        head = {
-            "start": int(start),
-            "stop": int(stop),
-            "edits": correct.shape[0],
-            "run": self._run,
-            "extra": provenance.plain(extra or {}),
-        }
-        body = json.dumps(head).encode() + b"\n" + np.packbits(correct).tobytes()
-        _write_whole(self.place / f"{start:08d}-{stop:08d}.shard", _digest(body) + b"\n" + body)
+                f"another process is writing {self.folder}: wait for it, or choose another folder "
+                "(out=)"
+            ) from None
+        except OSError as error:
+            raise ProbeError(f"{self.place} cannot be written: {_reason(error)}") from error
+        self._held.append(lock)
+        return self
 
-    def done(self) -> Iterator[Shard]:
-        """The shards in the order of their images, none overlapping another."""
-        end = 0
-        for path in self._paths():
-            shard = self._read(path)
-            if shard is not None and shard.start >= end:
-                end = shard.stop
-                yield shard
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for lock in self._held:
+            lock.release()
+        self._held.clear()
+        (self.place / LOCK).unlink(missing_ok=True)
+        if not self.steps:
+            self.discard()
 
-    def missing(self, images: int) -> list[tuple[int, int]]:
-        """The ranges ``(start, stop)`` of the first ``images`` images that `done` leaves out."""
-        gaps, end = [], 0
-        for shard in self.done():
-            if min(shard.start, images) > end:
-                gaps.append((end, min(shard.start, images)))
-            end = shard.stop
-        return gaps + ([(end, images)] if end < images else [])
+    @property
+    def steps(self) -> list[Path]:
+        """The files of the steps that are kept."""
+        return sorted(self.place.glob(f"*{SUFFIX}"))
 
-    def damaged(self) -> list[Path]:
-        """The shards that cannot be used (cut short, changed, of another run)."""
-        return [path for path in self._paths() if self._read(path) is None]
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays kept under `key`, bit for bit; None where there are none, or not whole."""
+        path = self._path(key)
+        try:
+            digest, _, body = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if digest != _digest(body):
+            return None
+        head, _, arrays = body.partition(b"\n")
+        if json.loads(head) != {"run": self._run, "key": key}:
+            return None
+        with np.load(io.BytesIO(arrays), allow_pickle=False) as found:
+            return dict(found)
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the arrays of a step: when it returns they are there, whole.
+
+        Raises `ProbeError` where the disk refuses; what was kept before stays.
+        """
+        kept = io.BytesIO()
+        plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+        np.savez_compressed(kept, **plain)
+        head = json.dumps({"run": self._run, "key": key}).encode()
+        body = head + b"\n" + kept.getvalue()
+        try:
+            self._claim()
+            write_whole(self._path(key), _digest(body) + b"\n" + body)
+        except OSError as error:
+            raise ProbeError(
+                f"{self.place} cannot be written ({_reason(error)}): what was finished is kept "
+                "there, and the same call goes on from it once there is room"
+            ) from error
 
     def discard(self) -> None:
         """Remove the journal; files that it did not write stay."""
-        for path in [*self._paths(), self.place / IDENTITY, *self.place.glob("*.tmp")]:
+        for path in [*self.steps, self.place / IDENTITY, *self.place.glob("*.tmp")]:
             path.unlink(missing_ok=True)
+        if not self._held:
+            (self.place / LOCK).unlink(missing_ok=True)
         if self.place.is_dir() and not any(self.place.iterdir()):
             self.place.rmdir()
 
@@ -113,45 +136,44 @@ class Journal:
         text = json.dumps(provenance.plain(self.identity), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def _path(self, key: str) -> Path:
+        name = key if re.fullmatch(r"[\w.-]{1,80}", key) else _digest(key.encode()).decode()[:32]
+        return self.place / f"{name}{SUFFIX}"
+
     def _claim(self) -> None:
-        path = self.place / IDENTITY
-        try:
-            found = provenance.read(path)
-        except ProbeError:  # new, or damaged: each shard still says whose it is
+        self.place.mkdir(parents=True, exist_ok=True)
+        if not (self.place / IDENTITY).exists():
             text = json.dumps(provenance.plain(self.identity), indent=2, ensure_ascii=False)
-            _write_whole(path, text.encode())
+            write_whole(self.place / IDENTITY, text.encode())
+
+    def _refuse_another(self) -> None:
+        try:
+            found = provenance.read(self.place / IDENTITY)
+        except ProbeError:  # none, or damaged: each step still says whose it is
             return
         differs = provenance.difference(self.identity, found)
-        if differs:
+        if differs and self.steps:
             raise ProbeError(
                 f"{self.place} holds the unfinished run of another study: {differs}; "
-                f"remove it or choose another folder (--out)"
+                f"remove it or choose another folder (out=)"
             )
-
-    def _paths(self) -> list[Path]:
-        return sorted(self.place.glob("*.shard"))
-
-    def _read(self, path: Path) -> Shard | None:
-        digest, _, body = path.read_bytes().partition(b"\n")
-        if digest != _digest(body):
-            return None
-        line, _, bits = body.partition(b"\n")
-        head = json.loads(line)
-        if head["run"] != self._run:
-            return None
-        shape = head["edits"], head["stop"] - head["start"]
-        flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=shape[0] * shape[1])
-        return Shard(head["start"], head["stop"], flat.astype(bool).reshape(shape), head["extra"])
+        if differs:
+            (self.place / IDENTITY).unlink(missing_ok=True)
 
 
-def _digest(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest().encode()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part of it."""
     beside = path.with_name(f"{path.name}.tmp")
     try:
         beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -9,14 +9,16 @@ or taken from another run is noticed when the folder is read.
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 
 from resnet_probe.errors import ProbeError
@@ -24,6 +26,7 @@ from resnet_probe.results import provenance
 from resnet_probe.results import table as csv
 
 TABLE = "table.csv"
+OUTCOMES = "outcomes.npz"
 FORMATS = ("png", "svg")
 DPI = 200
 
@@ -41,12 +44,16 @@ class Result:
     ``table`` is in long form, one row an observation, units in the column names.
     ``provenance["identity"]`` holds everything that determines the table; the other entries
     are facts about the run (command, versions, device, seconds). The keys ``study``,
-    ``columns`` and ``files`` are the folder's own.
+    ``columns`` and ``files`` are the folder's own. ``outcomes`` are what every edited network did
+    with every image, where a study keeps it: ``answer`` ``[edits, images]``, the predicted class,
+    ``loss`` ``[edits, images]``, the cross-entropy in nats as float16, and ``labels``
+    ``[images]``, in the order of the table's rows; empty otherwise.
     """
 
     study: str
     table: pd.DataFrame
     provenance: dict[str, Any]
+    outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -90,10 +97,15 @@ class Result:
             raise ProbeError(f"{path} does not list the files of a run: make the run again")
         for name, digest in files.items():
             _check(path.with_name(name), str(digest))
-        return cls(str(study), csv.read(path.with_name(TABLE), columns), record)
+        table = csv.read(path.with_name(TABLE), columns)
+        kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
+        return cls(str(study), table, record, kept)
 
     def _write(self, folder: Path, figures: Mapping[str, Drawn]) -> None:
         csv.write(folder / TABLE, self.table)
+        if self.outcomes:
+            kept: dict[str, Any] = dict(self.outcomes)
+            np.savez_compressed(folder / OUTCOMES, **kept)
         for stem, figure in figures.items():
             for suffix in FORMATS:
                 save_figure(figure, folder / f"{stem}.{suffix}")
@@ -120,7 +132,7 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
             tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ProbeError(f"{folder} cannot be written: {reason}; choose another (--out)") from error
+        raise ProbeError(f"{folder} cannot be written: {reason}; choose another (out=)") from error
 
 
 def save_figure(figure: Drawn, path: str | Path) -> None:
@@ -146,9 +158,9 @@ def save_figure(figure: Drawn, path: str | Path) -> None:
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
     if folder.is_mount():
-        raise ProbeError(f"{folder} is a mount point: name a folder inside it (--out)")
+        raise ProbeError(f"{folder} is a mount point: name a folder inside it (out=)")
     if folder.exists() and not folder.is_dir():
-        raise ProbeError(f"{folder} is a file: choose another folder (--out)")
+        raise ProbeError(f"{folder} is a file: choose another folder (out=)")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names:
         return
@@ -157,15 +169,20 @@ def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
     except ProbeError as error:
         raise ProbeError(
             f"{folder} is not empty and does not say what made it ({error}): "
-            f"remove it or choose another folder (--out)"
+            f"remove it or choose another folder (out=)"
         ) from error
     ours = {provenance.FILE, *_entry(record, "files")}
     strange = [name for name in names if name not in ours]
     if strange:
-        raise ProbeError(f"{folder} holds {strange[0]}, which no run wrote: choose another (--out)")
+        raise ProbeError(f"{folder} holds {strange[0]}, which no run wrote: choose another (out=)")
     differs = provenance.difference(identity, _entry(record, "identity"))
     if differs:
-        raise ProbeError(f"{folder} holds another study: {differs}; choose another folder (--out)")
+        raise ProbeError(f"{folder} holds another study: {differs}; choose another folder (out=)")
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
+        return dict(found)
 
 
 def _entry(record: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A table as CSV, and the same table back: texts as texts, numbers to the last digit."""
+"""A table as CSV, and the same table back; and how the estimate of a row is written."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,27 @@ def kinds(table: pd.DataFrame) -> dict[str, str]:
 
 
 def read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The table that was written, from the `kinds` of its columns."""
+    """The table that was written, to the last digit, from the `kinds` of its columns."""
     # As text first: pandas would take the name "NA" for a gap, and may round the last digit.
     text = pd.read_csv(path, dtype=str, keep_default_na=False)
     return pd.DataFrame({name: _restored(text[name], kind) for name, kind in columns.items()})
+
+
+def number(value: float) -> str:
+    """Three digits that say something, whole numbers as they are."""
+    if math.isnan(value):
+        return "–"
+    if abs(value) < 5e-7:
+        return "0"
+    if value == round(value) and abs(value) < 1e9:
+        return f"{value:,.0f}".replace("-", "−")
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 6)}f}".replace("-", "−")
+
+
+def interval(row: pd.Series) -> str:
+    """`0.67 (0.55 to 0.80)`: its `value`, `ci_low` and `ci_high`."""
+    return f"{number(row['value'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
 
 
 def _restored(column: pd.Series, kind: str) -> pd.Series:

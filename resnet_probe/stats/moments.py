@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ class Moments:
     @classmethod
     def of(cls, values: Tensor, dims: Sequence[int]) -> Moments:
         """The moments of a tensor over `dims`; their shape is that of the other axes."""
+        import torch
+
         with torch.no_grad():
             variance, mean = torch.var_mean(values.double(), dim=tuple(dims), correction=0)
         elements = float(np.prod([values.shape[axis] for axis in dims]))

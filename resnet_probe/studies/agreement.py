@@ -8,34 +8,28 @@ each member lacks.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from resnet_probe.chain import ResidualChain
-from resnet_probe.edits import Edit
-from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY
-from resnet_probe.engine.precision import full_precision
-from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
-from resnet_probe.results import Result
+from resnet_probe.settings import Settings, listed, numbers, option
 from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.stats.moments import Floats
-from resnet_probe.studies.checks import check_finite, check_spread, check_weights, predicted
-from resnet_probe.studies.lesion import check_data
-from resnet_probe.studies.plan import plan
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 from resnet_probe.studies.votes import Votes, of_pairs, over_networks
 
-STUDY = "agreement"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
+
 DEFAULT_COUNTS = tuple(range(1, 11))
 QUANTITIES: dict[str, str] = {
     "error_pct": "% of images; of networks without k blocks the mean over these networks. Interval "
@@ -59,92 +53,92 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Of networks that lack as many blocks: `[networks, n]`, and outputs added, `[n, classes]`."""
+    """Of networks that lack as many blocks: `[networks, n]`, and their average's, `[n]`."""
 
     answers: NDArray[np.int64]
-    outputs: Floats
+    average: NDArray[np.int64]
 
 
-def agreement(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
-    *,
-    counts: Sequence[int] | None = None,
-    draws: int = 20,
-    seed: int = 0,
-    batch: int | None = None,
-    memory: int = DEFAULT_MEMORY,
-    progress: Progress | None = None,
-) -> Result:
-    """Errors in common, disagreement and the average of lesioned networks, by `counts`.
+@dataclass(frozen=True, kw_only=True)
+class AgreementSettings(Settings):
+    """Which lesioned networks are compared."""
 
-    For one block all single deletions are the networks; for each larger number in `counts`
-    (default 1–10, as far as there are blocks) `draws` random deletions of as many, as in `lesion`.
-    The table is in long form: `QUANTITIES` is its key, `COLUMNS` its columns.  `batch` and
-    `memory` (bytes) as in `Sweep`.
+    counts: tuple[int, ...] | None = option(
+        None,
+        "blocks deleted in each network (default: 1-10); 1 stands for every block once",
+        read=numbers,
+        write=listed,
+        metavar="1-10",
+    )
+    draws: int = option(20, "random networks for each count (default: 20)", metavar="N")
+    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
 
-    Raises `ProbeError` for counts beyond the blocks, fewer draws than two, one image alone, data
-    that do not fit, and weights that are not finite (by name).
-    """
-    began = time.perf_counter()
-    check_data(chain, images, labels)
-    check_weights(chain)
-    edits = planned(chain, images, counts=counts, draws=draws, seed=seed)
+
+def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
+    from resnet_probe.studies.checks import check_spread, check_weights
+
+    check_spread(subject.images, STUDY.name)
+    check_weights(subject.chain)
+    edits_of(subject.chain, settings)
+    return settings
+
+
+def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured:
+    from resnet_probe.engine.precision import full_precision
+    from resnet_probe.engine.sweep import Sweep
+    from resnet_probe.studies.outcomes import outcomes
+
+    chain, images, labels, _ = subject
+    edits = edits_of(chain, settings)
     with full_precision(chain.device):
-        sweep = Sweep(chain, batch=batch, memory=memory)
-        found = _collect(sweep, edits, images, progress)
+        sweep = Sweep(chain, batch=run.batch, memory=run.memory)
+        found = outcomes(sweep, edits, images, labels, partial(_votes, edits), run)
     truth = labels.cpu().numpy()
-    rows = [*_rows(found, truth), *_pairs(found, truth)]
+    networks = _by_count(edits, found)
+    rows = [*_rows(networks, truth), *_pairs(networks, truth)]
     table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
-    table = table.astype(dict.fromkeys(("block", "other"), "Int64"))
-    identity = {
-        "study": STUDY, "arch": chain.name, "images": len(images), "counts": _sizes(edits)[1:],
-        "draws": draws, "seed": seed,
-    }  # fmt: skip
-    facts = {"blocks": len(chain), "residual": chain.residual}
-    record = {"identity": identity, **facts, "seconds": time.perf_counter() - began}
-    return Result(STUDY, table, record)
+    return Measured(table.astype(dict.fromkeys(("block", "other"), "Int64")), {})
 
 
-def planned(
-    chain: ResidualChain,
-    images: Images,
-    *,
-    counts: Sequence[int] | None = None,
-    draws: int = 20,
-    seed: int = 0,
-) -> list[Edit]:
+def edits_of(chain: ResidualChain, settings: AgreementSettings) -> list[Edit]:
     """The baseline, the single deletions, and the drawn ones; raises as `agreement` does."""
-    check_spread(images, STUDY)
-    if draws < 2:
-        raise ProbeError(f"{draws} draws have nothing to agree with: give at least 2")
-    counts = [k for k in DEFAULT_COUNTS if k <= len(chain)] if counts is None else counts
+    from resnet_probe.studies.plan import plan
+
+    if settings.draws < 2:
+        raise ProbeError(f"{settings.draws} draws have nothing to agree with: give at least 2")
+    known = [k for k in DEFAULT_COUNTS if k <= len(chain)]
+    counts = known if settings.counts is None else settings.counts
     found = plan(chain)
     several = [count for count in counts if count != 1]
     if several:
         found = found[:1] + (found[1:] if 1 in counts else [])
-        found += plan(chain, counts=several, draws=draws, seed=seed)[1:]
+        found += plan(chain, counts=several, draws=settings.draws, seed=settings.seed)[1:]
     return found
 
 
-def _collect(
-    sweep: Sweep, edits: Sequence[Edit], images: Images, progress: Progress | None
-) -> dict[int, Answers]:
+def _votes(edits: Sequence[Edit], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The `answer` of each edit `[edits, n]`, and the `average`'s by number of blocks `[k, n]`."""
+    from torch import stack
+
+    from resnet_probe.studies.checks import predicted
+
+    logits = logits.float()
+    each = [predicted(one) for one in logits]
+    chance = logits.double().softmax(dim=2)
+    averages = [
+        chance[[index for index, edit in enumerate(edits) if edit.edits == k]].sum(0).argmax(1)
+        for k in _sizes(edits)
+    ]
+    return {"answer": stack(each), "average": stack(averages)}
+
+
+def _by_count(edits: Sequence[Edit], found: Arrays) -> dict[int, Answers]:
     """By the number of deleted blocks; 0 is the whole network."""
     places = {k: [i for i, edit in enumerate(edits) if edit.edits == k] for k in _sizes(edits)}
-    chain, shape = sweep.chain, (len(images), sweep.chain.classes)
-    answers = np.zeros((len(edits), len(images)), dtype=np.int64)
-    outputs = {k: np.zeros(shape) for k in places}
-    for piece in sweep.run(edits, images, progress=progress):
-        logits = piece.logits.float()
-        check_finite(logits, chain, piece.start)
-        here = slice(piece.start, piece.stop)
-        chance = torch.softmax(logits.double(), dim=1).cpu().numpy()
-        for index in piece.edits:
-            answers[index, here] = predicted(logits).cpu().numpy()
-            outputs[edits[index].edits][here] += chance
-    return {k: Answers(answers[rows], outputs[k]) for k, rows in places.items()}
+    return {
+        k: Answers(found["answer"][rows].astype(np.int64), found["average"][place])
+        for place, (k, rows) in enumerate(places.items())
+    }
 
 
 def _sizes(edits: Sequence[Edit]) -> list[int]:
@@ -158,7 +152,7 @@ def _rows(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row]
         if not k:
             continue
         place = {"kind": "lesioned", "edits": k, "networks": len(networks.answers)}
-        together = networks.outputs.argmax(axis=1) != labels
+        together = networks.average != labels
         p_value = float(mcnemar((whole & ~together).sum(), (~whole & together).sum()))
         yield {**place, **_error("averaged_error_pct", together), "p_value": p_value}
         votes = Votes.of(networks.answers, labels)
@@ -184,3 +178,26 @@ def _error(name: str, wrong: NDArray[np.bool_]) -> Row:
     low, high = wilson(wrong.sum(), len(wrong))
     ends = {"ci_low": 100 * float(low), "ci_high": 100 * float(high)}
     return {"quantity": name, "value": 100 * float(wrong.mean()), **ends}
+
+
+STUDY = Study(
+    "agreement",
+    description="""\
+Compare networks that lack one block or several: on how many images they are wrong together, how
+often they answer differently, and whether the average of their outputs is better than they are,
+against the number of blocks that each lacks.""",
+    examples=("--arch resnet110", "--arch resnet110 --counts 1-20 --draws 30"),
+    settings=AgreementSettings,
+    fit=fit,
+    measure=measure,
+)
+agreement = STUDY.function(
+    """Errors in common, disagreement and the average of lesioned networks, by `counts`.
+
+    For one block all single deletions are the networks; for each larger number in `counts`
+    (default 1–10, as far as there are blocks) `draws` random deletions of as many, as in `lesion`.
+    The table is in long form: `QUANTITIES` is its key, `COLUMNS` its columns.
+
+    Raises `ProbeError` for counts beyond the blocks, fewer draws than two, one image alone, data
+    that do not fit, and weights that are not finite (by name)."""
+)

@@ -8,28 +8,29 @@ Parameter-free shortcuts (option A) only subsample and pad; where a shortcut has
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
-from resnet_probe.engine.precision import full_precision
-from resnet_probe.engine.recalibrate import Norm, States, into_batches, renew, renew_block
-from resnet_probe.engine.sweep import Progress
-from resnet_probe.results import Result
+from resnet_probe.settings import Settings
 from resnet_probe.stats import t_interval, wilson
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.checks import check_finite, check_spread, check_weights, predicted
-from resnet_probe.studies.lesion import check_data
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
-STUDY = "lens"
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from resnet_probe.chain import ResidualBlock, ResidualChain
+    from resnet_probe.engine.images import Images
+    from resnet_probe.engine.recalibrate import States
+
+    Tail = tuple[tuple[ResidualBlock, ...], nn.Module]
+    """The blocks whose shortcuts carry a state on, and the head."""
+
 RENEWED = "recalibrated_"
 MEASURED = {
     "accuracy_pct": "% of images that the head has right; Wilson interval",
@@ -56,54 +57,41 @@ COLUMNS: dict[str, str] = {
 other images at this depth; empty where no batch norm is left.
 """
 
-Tail = tuple[tuple[ResidualBlock, ...], torch.nn.Module]
-"""The blocks whose shortcuts carry a state on, and the head."""
 Seen = dict[str, np.ndarray]
 
 
-def lens(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
-    *,
-    recalibrate: Images | None = None,
-    batch: int | None = None,
-    memory: int = DEFAULT_MEMORY,
-    progress: Progress | None = None,
-) -> Result:
-    """The head's answer at every depth, for `images` `[n, …]` with `labels` `[n]`.
+@dataclass(frozen=True, kw_only=True)
+class LensSettings(Settings):
+    """There is nothing to choose."""
 
-    A row is a depth, from 0 (the stem alone) to the whole network; `COLUMNS` says what it holds.
-    `recalibrate` `[m, …]` are other images than those: on them the batch-norm statistics of head
-    and shortcuts are re-estimated for each depth.  Without them, and where no batch norm is left,
-    the columns `recalibrated_…` are empty.
 
-    Raises `ProbeError` for one image alone, data that do not fit, weights that are not finite (by
-    name), and a memory budget (bytes) too small.
-    """
-    began = time.perf_counter()
-    check_data(chain, images, labels)
-    check_spread(images, STUDY)
-    check_weights(chain)
+def fit(subject: Subject, settings: LensSettings) -> LensSettings:
+    from resnet_probe.studies.checks import check_spread, check_weights
+
+    check_spread(subject.images, STUDY.name)
+    check_weights(subject.chain)
+    return settings
+
+
+def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
+    import torch
+
+    from resnet_probe.engine.precision import full_precision
+
+    chain, images, labels, training = subject
     with torch.inference_mode(), full_precision(chain.device):
         tails: dict[str, list[Tail | None]] = {}
         tails[""] = [(chain.blocks[depth:], chain.head) for depth in range(len(chain) + 1)]
-        if recalibrate is not None:
-            tails[RENEWED] = recalibrated_tails(chain, recalibrate, memory=memory)
-        sizes = _batches(chain, images, batch, memory)
+        if training is not None:
+            tails[RENEWED] = recalibrated_tails(chain, training, memory=run.memory)
         seen: list[list[Seen]] = []
-        for start, stop in sizes:
-            answers = _answers(chain, tails, images[start:stop].to(chain.device))
-            check_finite(answers[-1][""], chain, start)
-            seen.append([_judge(depth, answers[-1][""], labels[start:stop]) for depth in answers])
-            if progress is not None:
-                progress(stop, len(images))
+        for start, stop in _batches(chain, images, run):
+            step = partial(_step, chain, tails, images[start:stop], labels[start:stop], start)
+            seen.append(_by_depth(run.kept(f"{start}-{stop}", step), len(chain)))
+            if run.progress is not None:
+                run.progress(stop, len(images))
     rows = [_row(chain, depth, parts) for depth, parts in enumerate(zip(*seen, strict=True))]
-    identity = {"study": STUDY, "arch": chain.name, "images": len(images)}
-    identity["recalibrate"] = 0 if recalibrate is None else len(recalibrate)
-    facts = {"blocks": len(chain), "residual": chain.residual}
-    record = {"identity": identity, **facts, "seconds": time.perf_counter() - began}
-    return Result(STUDY, pd.DataFrame(rows).reindex(columns=list(COLUMNS)), record)
+    return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {})
 
 
 def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> list[Tail | None]:
@@ -111,6 +99,8 @@ def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> 
 
     None where no batch norm is left.
     """
+    from resnet_probe.engine.recalibrate import into_batches
+
     states = [chain.stem(part) for part in into_batches(chain, images, copies=3, memory=memory)]
     tails: list[Tail | None] = []
     for depth in range(len(chain) + 1):
@@ -121,6 +111,8 @@ def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> 
 
 
 def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail | None:
+    from resnet_probe.engine.recalibrate import Norm, renew, renew_block
+
     parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
     if not any(isinstance(module, Norm) for part in parts for module in part.modules()):
         return None
@@ -132,14 +124,43 @@ def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail
     return tuple(blocks), head
 
 
-def _batches(
-    chain: ResidualChain, images: Images, batch: int | None, memory: int
-) -> Iterator[tuple[int, int]]:
+def _batches(chain: ResidualChain, images: Images, run: Run) -> Iterator[tuple[int, int]]:
+    from resnet_probe.engine.memory import batch_size, footprint
+
     needs = footprint(chain, images[:1].to(chain.device))
     size = batch_size(
-        needs, states=2, memory=memory, images=len(images), asked=batch, device=chain.device
-    )
+        needs, states=2, memory=run.memory, images=len(images), asked=run.batch,
+        device=chain.device,
+    )  # fmt: skip
     return ((start, min(start + size, len(images))) for start in range(0, len(images), size))
+
+
+def _step(
+    chain: ResidualChain,
+    tails: dict[str, list[Tail | None]],
+    images: Images,
+    labels: Tensor,
+    start: int,
+) -> Arrays:
+    """What is seen of a batch, `DEPTH.NAME` by name."""
+    from resnet_probe.studies.checks import check_finite
+
+    answers = _answers(chain, tails, images.to(chain.device))
+    whole = answers[-1][""]
+    check_finite(whole, chain, start)
+    return {
+        f"{depth}.{name}": values
+        for depth, given in enumerate(answers)
+        for name, values in _judge(given, whole, labels).items()
+    }
+
+
+def _by_depth(step: Arrays, blocks: int) -> list[Seen]:
+    found: list[Seen] = [{} for _ in range(blocks + 1)]
+    for name, values in step.items():
+        depth, _, quantity = name.partition(".")
+        found[int(depth)][quantity] = values
+    return found
 
 
 def _answers(
@@ -164,9 +185,11 @@ def _carry(h: Tensor, tail: Tail) -> Tensor:
 
 def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
     """Of each image, by the prefix of the column: correct, entropy, agreement."""
+    from resnet_probe.studies.checks import predicted
+
     found: Seen = {}
     for kind, logits in answers.items():
-        chance, answer = torch.log_softmax(logits.double(), dim=1), predicted(logits)
+        chance, answer = logits.double().log_softmax(dim=1), predicted(logits)
         entropy = -(chance.exp() * chance).nan_to_num(0).sum(1)
         found[f"{kind}accuracy"] = (answer == labels.to(answer.device)).cpu().numpy()
         found[f"{kind}entropy"] = entropy.cpu().numpy()
@@ -207,3 +230,27 @@ def _mean(values: np.ndarray) -> tuple[float, float, float]:
     moments = Moments.over(values)
     low, high = t_interval(moments.mean, moments.error, moments.count)
     return float(moments.mean), float(low), float(high)
+
+
+STUDY = Study(
+    "lens",
+    description="""\
+Apply the classifier behind every block: its accuracy, its entropy, and how often it agrees with
+the final answer, by depth. States of another width are carried on by the shortcuts that remain.""",
+    examples=("--arch resnet110", "--arch preresnet110 --recalibrate 512"),
+    settings=LensSettings,
+    fit=fit,
+    measure=measure,
+    training=True,
+)
+lens = STUDY.function(
+    """The head's answer at every depth, for `images` `[n, …]` with `labels` `[n]`.
+
+    A row is a depth, from 0 (the stem alone) to the whole network; `COLUMNS` says what it holds.
+    `recalibrate=` `[m, …]` are other images than those: on them the batch-norm statistics of head
+    and shortcuts are re-estimated for each depth.  Without them, and where no batch norm is left,
+    the columns `recalibrated_…` are empty.
+
+    Raises `ProbeError` for one image alone, data that do not fit, weights that are not finite (by
+    name), and a memory budget (bytes) too small."""
+)

@@ -2,125 +2,142 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from copy import deepcopy
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.edits import Edit
-from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY
-from resnet_probe.engine.sweep import Piece, Progress, Sweep
 from resnet_probe.errors import ProbeError
-from resnet_probe.results import Result
-from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.studies import counts as counting
-from resnet_probe.studies.plan import name_of, plan
-from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
+from resnet_probe.settings import Settings, listed, numbers, option, taus
+from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interval, wilson
+from resnet_probe.stats.bootstrap import median_of_edits
+from resnet_probe.stats.moments import Moments
+from resnet_probe.stats.simultaneous import SignFlips
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
-KEEP_EVERY = 512
-"""Images after which the outcome is handed to the journal."""
-
-
-class Keeper(Protocol):
-    """What keeps finished images: `resnet_probe.results.journal.Journal`, for one."""
-
-    def record(self, start: int, stop: int, correct: np.ndarray, extra: dict[str, Any]) -> None: ...
-    def done(self) -> Any: ...
+if TYPE_CHECKING:
+    from resnet_probe.chain import ResidualBlock, ResidualChain
+    from resnet_probe.edits import Edit
 
 
-def lesion(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
-    *,
-    edit: str = "delete",
-    counts: Sequence[int] | None = None,
-    draws: int = 60,
-    tau: Sequence[float] | None = None,
-    seed: int = 0,
-    unit: str = "block",
-    batch: int | None = None,
-    memory: int = DEFAULT_MEMORY,
-    exact: bool = False,
-    recalibrate: Images | None = None,
-    journal: Keeper | None = None,
-    recalibrate_journal: Keeper | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.
+@dataclass(frozen=True, kw_only=True)
+class LesionSettings(Settings):
+    """Which edits are made, and how they are run."""
 
-    Options as in `plan` (which edits) and `Sweep` (how they are run).  A row of the table is an
-    edit, the first one the baseline; errors, their difference from the baseline and the 95 %
-    Wilson interval are in percent; `p_value` is McNemar's, exact, paired with the baseline on the
-    same images and not corrected for the number of rows, from the `lost` images, which only the
-    baseline has right, and those `gained`, which only the edited network has; `near_ties` counts
-    images whose two best logits lie within 1e-4, which alone may depend on rounding;
-    `top5_correct`, with 100 classes or more, those whose class is among the five best.  With
-    `recalibrate` `[m, …]`, training images, every edit is measured once more with batch-norm
-    statistics re-estimated on them: the columns of `recalibration.side_by_side`.  The journals keep
-    what is finished.
+    edit: str = option(
+        "delete",
+        "what is done to blocks (default: delete)",
+        choices=("delete", "permute", "duplicate"),
+    )
+    counts: tuple[int, ...] | None = option(
+        None,
+        "how many random edits at once (default: delete every block once; permute and duplicate "
+        "1-20)",
+        read=numbers,
+        write=listed,
+        metavar="1-20",
+    )
+    draws: int = option(60, "random draws for each count or τ (default: 60)", metavar="N")
+    tau: tuple[float, ...] | None = option(
+        None,
+        "permute to these values of Kendall's τ instead of counting swaps",
+        read=taus,
+        write=listed,
+        metavar="FROM:TO:STEP",
+    )
+    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    unit: str = option(
+        "block",
+        "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
+        "together (default: block)",
+        choices=("block", "layer"),
+    )
+    margin: float = option(
+        0.5,
+        "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
+        metavar="POINTS",
+    )
+    exact: bool = option(
+        False,
+        "run the network's own modules, nothing folded: the arithmetic of the plain loop",
+        group="run",
+    )
 
-    Raises `ProbeError` for options out of range, labels outside the head's classes, images of
-    another shape than the chain's, logits that are not finite, and what `recalibrated` refuses.
-    """
-    began = time.perf_counter()
-    check_data(chain, images, labels)
-    edits = plan(chain, edit, counts=counts, draws=draws, tau=tau, seed=seed, unit=unit)
-    sweep = Sweep(chain, batch=batch, memory=memory, exact=exact)
-    correct, counted = _measure(sweep, edits, images, labels, journal, progress)
-    table = tabulate(chain, edits, correct, counted, seed=seed)
-    if recalibrate is not None:
-        own = recalibrated_outcomes(
-            chain, edits, recalibrate, images, labels, batch=batch, memory=memory, exact=exact,
-            journal=recalibrate_journal, progress=progress,
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.margin <= 100:
+            raise ProbeError(
+                f"margin={self.margin:g} is no margin of equivalence: give points of error above 0 "
+                "and at most 100"
+            )
+
+
+def title_of(settings: LesionSettings) -> str:
+    """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; of layers with -layers."""
+    kind = "lesion" if settings.edit == "delete" else f"lesion-{settings.edit}"
+    if settings.edit == "delete" and settings.counts is not None:
+        kind += "-counts"
+    return kind + ("-tau" if settings.tau is not None else "")
+
+
+def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
+    """The baseline, then the edits; raises `ProbeError` for those that cannot be made."""
+    from resnet_probe.studies.plan import plan
+
+    names = ("edit", "counts", "draws", "tau", "seed", "unit")
+    return plan(chain, **{name: getattr(settings, name) for name in names})
+
+
+def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
+    edits_of(subject.chain, settings)
+    return settings
+
+
+def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
+    from resnet_probe.engine.sweep import Sweep
+    from resnet_probe.studies.outcomes import answers, outcomes
+    from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
+
+    chain, images, labels, training = subject
+    edits = edits_of(chain, settings)
+    sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    found = outcomes(sweep, edits, images, labels, answers, run)
+    truth = labels.cpu().numpy()
+    correct = found["answer"] == truth
+    table = tabulate(chain, edits, correct, found, settings)
+    facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
+    if table["edits"].max() <= 1 < len(edits) > 2:
+        facts["median_delta_pct"] = median_change(correct, settings.seed)
+    if training is not None:
+        own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
         table = side_by_side(table, correct, own)
-    study = name_of(edit, counts=counts, tau=tau)
-    what = {"study": study, "arch": chain.name, "images": len(images)}
-    identity = {**what, "edit": edit, "seed": seed, "draws": draws, "exact": exact}
-    if unit != "block":
-        identity["unit"] = unit
-    if recalibrate is not None:
-        identity["recalibrate"] = len(recalibrate)
-    facts = {"near_ties": int(counted["near_ties"].sum()), "seconds": time.perf_counter() - began}
-    kind = {"blocks": len(chain), "residual": chain.residual, "unit": unit}
-    return Result(study, table, {"identity": identity, **kind, **facts})
+        if "median_delta_pct" in facts:
+            facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
+    return Measured(table, facts, kept)
 
 
-def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
-    """Raises `ProbeError` unless the images and labels fit each other and the chain."""
-    if len(images) == 0 or len(images) != len(labels):
-        raise ProbeError(
-            f"{len(images)} images and {len(labels)} labels: as many of each, and some"
-        )
-    if tuple(images.shape[1:]) != chain.input_shape:
-        raise ProbeError(
-            f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
-            f"images of shape {chain.input_shape}"
-        )
-    outside = torch.nonzero((labels < 0) | (labels >= chain.classes)).flatten()
-    if len(outside):
-        first = int(outside[0])
-        raise ProbeError(
-            f"label {int(labels[first])} of image {first} is outside the head's classes: "
-            f"{chain.name} has {chain.classes} (0–{chain.classes - 1})"
-        )
+def lost(correct: np.ndarray) -> np.ndarray:
+    """Of bool `[edits, images]`: 1 where only the first row is right, −1 where only the other."""
+    return correct[:1].astype(np.int8) - correct.astype(np.int8)
+
+
+def median_change(correct: np.ndarray, seed: int = 0) -> list[float]:
+    """The median over these edits of the change in error, in points, and its 95 % interval.
+
+    The interval is over images, the edits staying as they are.
+    """
+    return [100 * end for end in median_of_edits(lost(correct)[1:], seed=seed)]
 
 
 def tabulate(
     chain: ResidualChain,
     edits: Sequence[Edit],
     correct: np.ndarray,
-    counted: counting.Counts,
-    *,
-    seed: int,
+    found: Arrays,
+    settings: LesionSettings,
 ) -> pd.DataFrame:
     """One row an edit from `correct`, bool `[edits, images]`, whose first row is the baseline."""
     right, images = correct.sum(axis=1), correct.shape[1]
@@ -128,9 +145,8 @@ def tabulate(
     error = 100 * (1 - right / images)
     only_baseline = (correct[0] & ~correct).sum(axis=1)
     only_edited = (~correct[0] & correct).sum(axis=1)
-    frame = pd.DataFrame([_describe(chain, edit) for edit in edits])
-    table = frame.assign(
-        seed=seed,
+    table = pd.DataFrame([_describe(chain, edit) for edit in edits]).assign(
+        seed=settings.seed,
         tau=[np.nan if edit.tau is None else edit.tau for edit in edits],
         correct=right,
         images=images,
@@ -142,7 +158,56 @@ def tabulate(
         lost=only_baseline,
         gained=only_edited,
     )
-    return counting.with_counts(table, counted)
+    if "sum.top5_correct" in found:
+        top = 100 * (1 - found["sum.top5_correct"] / images)
+        table = table.assign(
+            top5_correct=found["sum.top5_correct"], top5_error_pct=top, top5_delta_pct=top - top[0]
+        )
+    table = table.assign(near_ties=found["sum.near_ties"], **_losses(found, images))
+    return table.assign(**_differences(correct, only_baseline, only_edited, settings))
+
+
+def _losses(found: Arrays, images: int) -> dict[str, np.ndarray]:
+    """Cross-entropy, its change with Student's interval over images, and what else changes."""
+    loss = found["loss"].astype(np.float64)
+    change = Moments.over(loss - loss[:1], axis=1)
+    low, high = t_interval(change.mean, change.error, change.count)
+    apart = (found["answer"] != found["answer"][0]).sum(axis=1)
+    margin = found["sum.margin"] / images
+    return {
+        "loss": loss.mean(axis=1),
+        "delta_loss": change.mean,
+        "delta_loss_low": low,
+        "delta_loss_high": high,
+        "kl_from_whole": found["sum.kl"] / images,
+        "changed_pct": 100 * apart / images,
+        "margin_drop": margin[0] - margin,
+    }
+
+
+def _differences(
+    correct: np.ndarray, lost_images: np.ndarray, gained: np.ndarray, settings: LesionSettings
+) -> dict[str, np.ndarray]:
+    """The paired interval of the change in error and whether it is inside the margin.
+
+    Edit by edit, and so that all edits hold together; the baseline has none of it.
+    """
+    images, margin = correct.shape[1], settings.margin / 100
+    low, high = paired_difference(lost_images, gained, images)
+    found = {
+        "delta_low_pct": 100 * low,
+        "delta_high_pct": 100 * high,
+        "inside_margin": equivalent(lost_images, gained, images, margin).astype(float),
+    }
+    joint = np.full((4, len(correct)), np.nan)
+    if images > 1 and len(correct) > 1:
+        flips = SignFlips.of(lost(correct)[1:], seed=settings.seed)
+        joint[:2, 1:] = 100 * np.array(flips.interval())
+        joint[2, 1:], joint[3, 1:] = flips.p_values(), flips.inside(margin)
+    for name, values in found.items():
+        found[name] = np.concatenate([[np.nan], values[1:]])
+    names = ("joint_low_pct", "joint_high_pct", "joint_p_value", "joint_inside_margin")
+    return {**found, **dict(zip(names, joint, strict=True))}
 
 
 def _describe(chain: ResidualChain, edit: Edit) -> dict[str, Any]:
@@ -165,50 +230,45 @@ def _stages(edit: Edit, blocks: Sequence[ResidualBlock]) -> list[str]:
     return list(dict.fromkeys(stages)) if edit.edits == 1 else stages
 
 
-def _measure(
-    sweep: Sweep,
-    edits: Sequence[Edit],
-    images: Images,
-    labels: Tensor,
-    journal: Keeper | None,
-    progress: Progress | None,
-) -> tuple[np.ndarray, counting.Counts]:
-    """(correct, bool [edits, images]; what else is counted, int [edits])."""
-    correct = np.zeros((len(edits), len(images)), dtype=bool)
-    counted = none = counting.none(len(edits), classes=sweep.chain.classes)
-    first = 0
-    for shard in journal.done() if journal else ():
-        if shard.start == first and len(shard.correct) == len(edits):
-            correct[:, shard.start : shard.stop] = shard.correct
-            counted = counting.plus(counted, shard.extra)
-            first = shard.stop
-    fresh, kept = deepcopy(none), first
-    for piece in _pieces(sweep, edits, images[first:], progress):
-        start, stop = first + piece.start, first + piece.stop
-        if journal and start >= kept + KEEP_EVERY:
-            journal.record(kept, start, correct[:, kept:start], fresh)
-            counted, fresh, kept = counting.plus(counted, fresh), deepcopy(none), start
-        right, more = _judge(piece, labels[start:stop], edits)
-        for index in piece.edits:
-            correct[index, start:stop] = right
-            for name, number in more.items():
-                fresh[name][index] += number
-    return correct, counting.plus(counted, fresh)
+STUDY = Study(
+    "lesion",
+    description="""\
+Delete the blocks of a trained network one at a time, several at once, or put them in another
+order, and measure its error after each edit (Veit, Wilber, Belongie 2016, arXiv 1605.06431).
+A deleted block keeps its shortcut, with its projection.""",
+    examples=(
+        "--arch resnet110",
+        "--arch resnet110 --counts 1-20 --draws 60",
+        "--arch preresnet110 --edit permute --tau 1.0:0.7:0.05",
+        "--arch resnet56 --weights resnet56.th --normalize imagenet --data parquet:test.parquet",
+    ),
+    settings=LesionSettings,
+    fit=fit,
+    measure=measure,
+    title=title_of,
+    training=True,
+    compared=("veit2016",),
+)
+lesion = STUDY.function(
+    """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.
 
+    A row of the table is an edit, the first one the baseline.  Errors, and the 95 % Wilson interval
+    `ci_…`, are in percent.  Everything else is paired with the baseline on the same images:
+    `delta_pct`, the change in error in points, with the interval of Bonett & Price 2012
+    (`delta_low_pct`, `delta_high_pct`), from the `lost` images, which only the baseline has right,
+    and those `gained`, which only the edited network has; `p_value`, McNemar's, exact; and
+    `inside_margin`, 1 where two one-sided tests show a change of less than `margin` points.  These
+    hold edit by edit; those that begin with `joint_` hold for all edits together (joint sign flips,
+    Romano & Wolf 2005).  Beside the error: `loss`, the mean cross-entropy in nats, its change with
+    Student's interval, `kl_from_whole`, the mean Kullback–Leibler divergence of the edited
+    network's distribution from the whole one's, `changed_pct`, images whose predicted class
+    changes, and `margin_drop`, by how many logits the true class's lead shrinks.  `near_ties`
+    counts images whose two best logits rounding alone may exchange; `top5_correct`, with 100
+    classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
+    training images, every edit is measured once more with batch-norm statistics re-estimated on
+    them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
+    and loss.  A `journal=` keeps what is finished.
 
-def _pieces(sweep: Sweep, edits: Sequence[Edit], images: Images, progress: Progress | None) -> Any:
-    return sweep.run(edits, images, progress=progress) if len(images) else ()
-
-
-def _judge(
-    piece: Piece, labels: Tensor, edits: Sequence[Edit]
-) -> tuple[np.ndarray, dict[str, int]]:
-    logits = piece.logits.float()
-    if not torch.isfinite(logits).all():
-        edit = edits[piece.edits[0]]
-        raise ProbeError(
-            f"the logits of images {piece.start}–{piece.stop - 1} are not finite "
-            f"({edit.kind} {edit.blocks}".rstrip()
-            + "): the network or its input holds NaN or Inf"
-        )
-    return counting.judged(logits, labels)
+    Raises `ProbeError` for options out of range, labels outside the head's classes, images of
+    another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""
+)

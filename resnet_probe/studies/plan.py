@@ -65,9 +65,9 @@ def _plan(
     if draws < 1:
         raise ProbeError(f"{draws} draws are none: ask for at least 1")
     if tau is not None and edit != "permute":
-        raise ProbeError(f"--tau goes with --edit permute, not with {edit}")
+        raise ProbeError(f"tau= goes with edit='permute', not with {edit}")
     if tau is not None and counts is not None:
-        raise ProbeError("permute takes either --counts (swaps) or --tau, not both")
+        raise ProbeError("permute takes either counts= (swaps) or tau=, not both")
     none = edits.baseline(len(chain))
     if edit == "delete" and counts is None:
         return [none, *(edits.delete(len(chain), [block.number]) for block in chain)]
@@ -75,13 +75,6 @@ def _plan(
         return [none, *_orders(chain, tau, draws, seed)]
     drawn = _draw_one(chain, edit)
     return [none, *_draws(chain, edit, drawn, counts, draws, seed)]
-
-
-def name_of(edit: str, *, counts: Sequence[int] | None, tau: Sequence[float] | None) -> str:
-    """What the study is called: lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate."""
-    if edit == "delete":
-        return "lesion" if counts is None else "lesion-counts"
-    return f"lesion-{edit}" + ("-tau" if tau is not None else "")
 
 
 def swappable(chain: ResidualChain | Layers) -> list[list[int]]:
@@ -126,7 +119,7 @@ def _draws(
             kept = " that keep the shape" if edit == "duplicate" else ""
             raise ProbeError(
                 f"{edit} {count} is out of range: {chain.name} has {most} {chain.unit}s{kept}, "
-                f"so --counts goes from 1 to {most}"
+                f"so counts= goes from 1 to {most}"
             )
     return [
         replace(draw(count, _generator(seed, edit, count, number)), draw=number)
@@ -151,3 +144,16 @@ def _orders(
 def _generator(seed: int, *what: object) -> torch.Generator:
     digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def reachable_taus(chain: ResidualChain | Layers, values: Sequence[float]) -> tuple[float, ...]:
+    """Those values of Kendall's τ that orders of the blocks inside their stages can have."""
+    ranges = [numbers for numbers in swappable(chain) if numbers]
+    found = []
+    for value in values:
+        try:
+            edits.inversions_at(len(chain), ranges, value)
+        except ProbeError:
+            continue
+        found.append(value)
+    return tuple(found)

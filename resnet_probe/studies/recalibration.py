@@ -3,70 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.recalibrate import Renewed, renewed
-from resnet_probe.engine.sweep import Progress, Sweep
+from resnet_probe.engine.sweep import Sweep
 from resnet_probe.stats import mcnemar, wilson
 from resnet_probe.studies.checks import check_finite, predicted
-
-if TYPE_CHECKING:
-    from resnet_probe.studies.lesion import Keeper
+from resnet_probe.studies.study import Run, Subject
 
 
 def recalibrated_outcomes(
-    chain: ResidualChain,
-    edits: Sequence[Edit],
-    training: Images,
-    images: Images,
-    labels: Tensor,
-    *,
-    batch: int | None = None,
-    memory: int = DEFAULT_MEMORY,
-    exact: bool = False,
-    journal: Keeper | None = None,
-    progress: Progress | None = None,
+    chain: ResidualChain, edits: Sequence[Edit], subject: Subject, run: Run, *, exact: bool = False
 ) -> np.ndarray:
     """Which images each edited network has right, bool `[edits, images]`, its statistics renewed.
 
-    `training` `[m, …]` are the images that the statistics come from: never those in `images`.  A
-    shard of the `journal` is a range of edits, the images its rows.  Half of the memory budget is
-    for the states of the training images.
+    The statistics come from the subject's training images `[m, …]`: never those that are tested.
+    Half of the memory budget is for their states.
     """
+    images, labels = subject.images, subject.labels.cpu().numpy()
+    assert subject.training is not None
     correct = np.zeros((len(edits), len(images)), dtype=bool)
-    left = dict(enumerate(edits))
-    for shard in journal.done() if journal else ():
-        if shard.correct.shape == (len(images), shard.stop - shard.start):
-            correct[shard.start : shard.stop] = shard.correct.T
-            for index in range(shard.start, shard.stop):
-                left.pop(index, None)
-    indices = list(left)
-    if not indices:
+    left = []
+    for index in range(len(edits)):
+        kept = None if run.journal is None else run.journal.get(_key(index))
+        if kept is None:
+            left.append(index)
+        else:
+            correct[index] = kept["answer"] == labels
+    if not left:
         return correct
-    done = len(edits) - len(indices)
-    networks = renewed(chain, [left[index] for index in indices], training, memory=memory // 2)
+    networks = renewed(
+        chain, [edits[index] for index in left], subject.training, memory=run.memory // 2
+    )
+    done = len(edits) - len(left)
     with full_precision(chain.device):
         for network in networks:
-            sweep = Sweep(network.chain, batch=batch, memory=memory // 2, exact=exact)
-            right = _judge(sweep, network, images, labels)
-            for index in (indices[edit] for edit in network.edits):
-                correct[index] = right
-                if journal:
-                    journal.record(index, index + 1, right[:, None], {})
+            sweep = Sweep(network.chain, batch=run.batch, memory=run.memory // 2, exact=exact)
+            answer = _answers(sweep, network, images)
+            for index in (left[edit] for edit in network.edits):
+                run.kept(_key(index), lambda: {"answer": answer})  # noqa: B023
+                correct[index] = answer == labels
             done += len(network.edits)
-            if progress is not None:
-                progress(done, len(edits))
+            if run.progress is not None:
+                run.progress(done, len(edits))
     return correct
+
+
+def _key(index: int) -> str:
+    return f"recalibrated-{index}"
 
 
 def side_by_side(table: pd.DataFrame, correct: np.ndarray, renewed: np.ndarray) -> pd.DataFrame:
@@ -102,11 +93,11 @@ def _mcnemar(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return mcnemar((one & ~other).sum(axis=1), (~one & other).sum(axis=1))
 
 
-def _judge(sweep: Sweep, network: Renewed, images: Images, labels: Tensor) -> np.ndarray:
+def _answers(sweep: Sweep, network: Renewed, images: Images) -> np.ndarray:
+    """The class that the network gives each image, `[n]`."""
     program = Edit("renewed", 0, "", network.steps)
-    right = torch.zeros(len(images), dtype=torch.bool)
+    found = torch.zeros(len(images), dtype=torch.int64, device=network.chain.device)
     for piece in sweep.run([program], images):
         check_finite(piece.logits, network.chain, piece.start)
-        best = predicted(piece.logits.float()).cpu()
-        right[piece.start : piece.stop] = best == labels[piece.start : piece.stop].cpu()
-    return right.numpy()
+        found[piece.start : piece.stop] = predicted(piece.logits.float())
+    return found.cpu().numpy()

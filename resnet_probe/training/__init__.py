@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from resnet_probe.training.evaluation import count_correct
-from resnet_probe.training.history import TrainingRun
 from resnet_probe.training.recipe import RECIPES, Recipe, learning_rate, recipe, usual_recipe
-from resnet_probe.training.team import Team, joined
-from resnet_probe.training.trainer import train
+from resnet_probe.training.team import Team, asked_to_stop, joined
+from resnet_probe.training.trainer import TrainingRun, count_correct, identity_of, train
 
 __all__ = [
     "RECIPES",
     "Recipe",
     "Team",
     "TrainingRun",
+    "asked_to_stop",
     "count_correct",
+    "identity_of",
     "joined",
     "learning_rate",
     "recipe",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 
 from resnet_probe.training.recipe import Recipe
 from resnet_probe.training.team import ALONE, Team
+
+AVERAGED_AT_ONCE = 4096
 
 
 class Step(NamedTuple):
@@ -37,51 +39,77 @@ class Batches:
     padded: Tensor
     labels: Tensor
     recipe: Recipe
-    team: Team = ALONE
+    team: Team
+    pad: int
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, recipe: Recipe, team: Team = ALONE) -> Batches:
         """From images uint8 ``[n, 3, h, w]``, on whatever device they are."""
-        return cls(F.pad(images, [recipe.pad] * 4), labels, recipe, team)
+        return cls(F.pad(images, [recipe.pad] * 4), labels, recipe, team, recipe.pad)
+
+    def at(self, height: int | None) -> Batches:
+        """The same images at this height, and padded in proportion; None for that they have."""
+        if height is None or height == self.height:
+            return self
+        images = self.padded[..., self.pad :, self.pad :][..., : self.height, : self.width]
+        pad = round(self.pad * height / self.height)
+        return replace(self, padded=F.pad(averaged(images, height), [pad] * 4), pad=pad)
+
+    @property
+    def height(self) -> int:
+        """Of the images, in pixels."""
+        return self.padded.shape[2] - 2 * self.pad
+
+    @property
+    def width(self) -> int:
+        return self.padded.shape[3] - 2 * self.pad
 
     @property
     def steps(self) -> int:
         """Steps in one epoch."""
         return ceil(len(self.labels) / self.recipe.batch)
 
-    def epoch(self, generator: Generator) -> Iterator[Step]:
+    def epoch(self, generator: Generator, *, done: int = 0) -> Iterator[Step]:
         """Every image once, in random order; of a team's, this process's share of every step.
 
-        The draws come from a generator on the CPU, so that they are the same on every device,
-        and are made for the whole epoch before its first step. The steps are of nearly equal
-        size: a last batch of three images would upset the batch norm.
+        The draws come from a generator on the CPU, so that they are the same on every device, and
+        are made for the whole epoch at once, also where its first ``done`` steps are left out. The
+        steps are of nearly equal size: a last batch of three images would upset the batch norm.
         """
         count = len(self.labels)
         order = torch.randperm(count, generator=generator)
-        shift = torch.randint(2 * self.recipe.pad + 1, (count, 2), generator=generator)
+        shift = torch.randint(2 * self.pad + 1, (count, 2), generator=generator)
         mirror = torch.randint(2, (count,), generator=generator).bool() & self.recipe.flip
         draws = [each.to(self.padded.device) for each in (order, shift, mirror)]
-        parts = (each.tensor_split(self.steps) for each in draws)
-        for whole in zip(*parts, strict=True):
-            rows, places, mirrored = (self.team.share(each) for each in whole)
-            weight = len(rows) * self.team.size / len(whole[0])
-            yield Step(self.cropped(rows, places, mirrored), self.labels[rows], weight)
+        parts = list(zip(*(each.tensor_split(self.steps) for each in draws), strict=True))
+        return map(self._step, parts[done:])
+
+    def _step(self, whole: tuple[Tensor, ...]) -> Step:
+        rows, places, mirrored = (self.team.share(each) for each in whole)
+        weight = len(rows) * self.team.size / len(whole[0])
+        return Step(self.cropped(rows, places, mirrored), self.labels[rows], weight)
 
     def some(self, count: int) -> Tensor:
         """At most ``count`` images uint8 ``[m, 3, h, w]`` as they are, from all over the set."""
         images = len(self.labels)
         rows = torch.linspace(0, images - 1, min(count, images)).long().to(self.padded.device)
-        centre = torch.full((len(rows), 2), self.recipe.pad, device=rows.device)
+        centre = torch.full((len(rows), 2), self.pad, device=rows.device)
         return self.cropped(rows, centre, torch.zeros_like(rows, dtype=torch.bool))
 
     def cropped(self, rows: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
         """Images ``rows``, cut out at ``shift`` (down, right) ``[b, 2]``, mirrored where asked."""
-        height, width = (side - 2 * self.recipe.pad for side in self.padded.shape[2:])
         device = self.padded.device
-        down = shift[:, :1] + torch.arange(height, device=device)
-        across = shift[:, 1:] + torch.arange(width, device=device)
+        down = shift[:, :1] + torch.arange(self.height, device=device)
+        across = shift[:, 1:] + torch.arange(self.width, device=device)
         across = torch.where(mirror[:, None], across.flip(1), across)
         channels = torch.arange(3, device=device).view(1, 3, 1, 1)
         return self.padded[
             rows.view(-1, 1, 1, 1), channels, down[:, None, :, None], across[:, None, None, :]
         ]
+
+
+def averaged(images: Tensor, height: int) -> Tensor:
+    """Images ``[n, 3, h, w]`` at another height, the width in proportion: means over areas."""
+    size = height, max(1, round(images.shape[3] * height / images.shape[2]))
+    parts = (part.float() for part in images.split(AVERAGED_AT_ONCE))
+    return torch.cat([F.interpolate(part, size, mode="area").round().byte() for part in parts])

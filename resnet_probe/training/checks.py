@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import ceil
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.errors import ProbeError
+from resnet_probe.training.batches import averaged
 from resnet_probe.training.recipe import Recipe
 from resnet_probe.training.team import Team
 
@@ -41,6 +43,7 @@ def refuse_unsuitable(
                 f"the network tells {classes} classes apart (0–{classes - 1})"
             )
     refuse_other_classes(train_set, test_set)
+    refuse_sizes(model, train_set, normalization, recipe)
     refuse_batch(model, train_set, recipe, team)
 
 
@@ -58,13 +61,29 @@ def refuse_other_classes(train_set: ImageSet, test_set: ImageSet) -> None:
             )
 
 
+def refuse_sizes(
+    model: nn.Module, train_set: ImageSet, normalization: Normalization, recipe: Recipe
+) -> None:
+    """Raise ProbeError for a schedule that does not end at full size, or starts too small."""
+    if recipe.resolution is None:
+        return
+    height = train_set.images.shape[2]
+    if recipe.resolution[-1] != height:
+        raise ProbeError(
+            f"a resolution that ends at {recipe.resolution[-1]} does not fit {train_set.name}: "
+            f"its images are {height} pixels high, and the last epochs are at full size"
+        )
+    first = averaged(train_set.images[:1], recipe.resolution[0])
+    head_size(model, replace(train_set, images=first, labels=train_set.labels[:1]), normalization)
+
+
 def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Team) -> None:
     """Raise ProbeError for a batch that the set cannot fill, a team share, or a norm work on."""
     images = len(train_set)
     if recipe.batch > images:
         raise ProbeError(
             f"a batch of {recipe.batch} does not fit {train_set.name} ({train_set.split}), which "
-            f"holds {images} images: give --batch {images} or less"
+            f"holds {images} images: give batch={images} or less"
         )
     least = images // ceil(images / recipe.batch) // team.size
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
@@ -73,7 +92,7 @@ def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Te
         why = ", and batch norm needs two to have a variance" if normed else ""
         raise ProbeError(
             f"a batch of {recipe.batch} leaves steps of {least} images{among}{why}: "
-            "give a larger --batch"
+            "give a larger batch="
         )
 
 
@@ -109,6 +128,6 @@ def full_memory_said(batch: int, device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise ProbeError(
-                f"steps of {batch} images do not fit the memory of {device}: give a smaller --batch"
+                f"steps of {batch} images do not fit the memory of {device}: give a smaller batch="
             ) from error
         raise

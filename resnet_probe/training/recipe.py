@@ -33,6 +33,8 @@ class Recipe:
     flip : whether half of the images, at random, are mirrored left to right
     precision : of the convolutions' products; parameters, batch norms and tests are in float32
     effective_paths : how many random residual blocks each step keeps; None for all of them
+    resolution : growing heights in pixels, the last of them that of the images, as (16, 24, 32):
+        the smaller ones share the first two thirds of the epochs; None for full size throughout
     """
 
     epochs: int
@@ -49,6 +51,7 @@ class Recipe:
     flip: bool = False
     precision: str = "float32"
     effective_paths: int | None = None
+    resolution: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, allowed, good in (
@@ -67,12 +70,32 @@ class Recipe:
                 "at least 1",
                 self.effective_paths is None or self.effective_paths >= 1,
             ),
+            (
+                "resolution",
+                "growing heights in pixels, each for one epoch at least, the last for a third",
+                self.resolution is None or self._sizes() == list(self.resolution) != [],
+            ),
         ):
             if not good:
                 raise ProbeError(
                     f"a recipe with {name} {getattr(self, name)} cannot be trained: "
                     f"{name} must be {allowed}"
                 )
+
+    def height_in(self, epoch: int) -> int | None:
+        """The height of the images in an epoch, counted from 1; None for their own."""
+        if self.resolution is None:
+            return None
+        smaller = len(self.resolution) - 1
+        place = 3 * smaller * (epoch - 1) // (2 * self.epochs)  # in whole numbers: exact thirds
+        return self.resolution[min(place, smaller)]
+
+    def _sizes(self) -> list[int]:
+        """The heights that occur, in growing order; none where there is no first one."""
+        if not self.resolution or min(self.resolution) < 1:
+            return []
+        found = {self.height_in(epoch) for epoch in range(1, self.epochs + 1)}
+        return sorted(size for size in found if size is not None)
 
 
 # 2015: He et al., arXiv 1512.03385, section 4.2: 64,000 steps of 128 images, of 50,000 in all.

@@ -3,7 +3,8 @@
 A step keeps a random few blocks, so that every path in it is short; the test is with all of them.
 Batch norms then see sums of more branches than the steps' statistics are about, and a network
 tested on those guesses at random. So the network that is tested and saved has its statistics
-estimated anew, with all blocks, on training images.
+estimated anew, with all blocks, on training images: at full size, for those of smaller images
+are others too.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def draws_blocks(model: nn.Module) -> bool:
     return any(getattr(module, "survival", 1.0) < 1 for module in model.modules())
 
 
-def with_statistics_of_all_blocks(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+def with_statistics_of(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """A copy whose batch norms hold the statistics of ``batches`` of normalized images."""
     renewed = copy.deepcopy(model)
     device = next(model.parameters()).device

@@ -7,10 +7,16 @@ norms use the statistics of a process's own share; those that are kept are the f
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,6 +32,8 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    hosts: Any = None
+    """A process group of the processors, for what devices need not know; None for the default."""
 
     @property
     def leads(self) -> bool:
@@ -40,7 +48,12 @@ class Team:
         """The module to train with; ``partial`` says that steps may leave parameters out."""
         if self.size == 1:
             return model
-        return DistributedDataParallel(model, find_unused_parameters=partial)
+        options: dict[str, Any] = {
+            "find_unused_parameters": partial,
+            "gradient_as_bucket_view": True,
+            SYNC_BUFFERS: False,  # train mode does not read them; see `spread`
+        }
+        return DistributedDataParallel(model, **options)
 
     def summed(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
@@ -50,8 +63,31 @@ class Team:
         dist.all_reduce(total)
         return total
 
+    def spread(self, values: Iterable[Tensor]) -> None:
+        """Give every process the values of the first, in place."""
+        for value in values if self.size > 1 else ():
+            dist.broadcast(value, src=0)
+
+    def agreed(self, wish: int) -> int:
+        """The largest wish of the processes; the devices go on with their work."""
+        if self.size == 1:
+            return wish
+        largest = torch.tensor(wish)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.hosts)
+        return int(largest)
+
 
 ALONE = Team()
+PATIENCE = timedelta(days=30)
+"""Processes that were stopped for a night (SIGSTOP) must find each other again."""
+SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+"""PyTorch has changed the name."""
+AT_ONCE = 1.0
+"""Seconds within which a second signal is the first one again, from another sender."""
 
 
 @contextmanager
@@ -66,14 +102,16 @@ def joined(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         yield ALONE, device
         return
     device = own_device(device)
-    if dist.is_initialized():  # by the caller, whose it stays
-        yield Team(dist.get_rank(), size), device
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    ours = not dist.is_initialized()  # else it is the caller's, and stays
+    if ours:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield Team(dist.get_rank(), size), device
+        hosts = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield Team(dist.get_rank(), size, hosts), device
     finally:
-        dist.destroy_process_group()
+        if ours:
+            dist.destroy_process_group()
 
 
 def own_device(device: torch.device) -> torch.device:
@@ -84,7 +122,33 @@ def own_device(device: torch.device) -> torch.device:
     if place >= there:
         raise ProbeError(
             f"{os.environ['LOCAL_WORLD_SIZE']} processes were started on {there} CUDA devices: "
-            f"give torchrun --nproc-per-node {there}, or --device cpu"
+            f"give torchrun --nproc-per-node {there}, or device=cpu"
         )
     torch.cuda.set_device(place)
     return torch.device("cuda", place)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C or SIGTERM has come since.
+
+    A second Ctrl-C interrupts at once. Outside the main thread, where no signal arrives, and
+    afterwards, signals do what they did before.
+    """
+    came: list[float] = []
+
+    def note(number: int, frame: Any) -> None:
+        again = bool(came) and time.monotonic() - came[0] > AT_ONCE
+        came.append(time.monotonic())
+        if again and number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,33 +1,46 @@
-"""The training loop."""
+"""A training from its first epoch to its last, and what it leaves."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from resnet_probe.data import ImageSet, Normalization
-from resnet_probe.training import saved
-from resnet_probe.training.batches import Step
+from resnet_probe.results import Result
+from resnet_probe.training.checkpoint import Checkpoint
 from resnet_probe.training.checks import full_memory_said, refuse_unsuitable
-from resnet_probe.training.evaluation import count_correct
-from resnet_probe.training.history import Row, TrainingRun, identity_of
-from resnet_probe.training.recipe import Recipe, learning_rate
-from resnet_probe.training.state import State
-from resnet_probe.training.tally import Tally
+from resnet_probe.training.recipe import Recipe
+from resnet_probe.training.state import Row, State
+from resnet_probe.training.steps import one_pass
 from resnet_probe.training.team import ALONE, Team
 
-# Looking at the loss waits for the device, so not after every step.
-LOOK_EVERY = 32
-# He et al. 2015, section 4.2: a low start ends "when the training error is below 80 %".
-LOW_START, LOW_UNTIL_PCT = 0.1, 80.0
+STUDY = "train"
+TESTED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A trained network, in eval mode, and how it got there, one row an epoch.
+
+    Columns of ``history``: ``epoch`` (from 1), ``lr`` (of the epoch's last step), ``train_loss``
+    and ``train_error_pct`` (over the epoch's own steps: augmented images, changing weights),
+    ``test_error_pct`` (after the epoch), ``seconds`` (wall time, evaluation included) and
+    ``images_per_s`` (of the training alone). ``identity`` is what `identity_of` gives.
+    """
+
+    model: nn.Module
+    history: pd.DataFrame
+    identity: Mapping[str, Any]
+
+    def result(self, **facts: Any) -> Result:
+        """The history as a run to save, load and draw; ``facts`` say how it was made."""
+        return Result(STUDY, self.history, {**facts, "identity": dict(self.identity)})
 
 
 def train(
@@ -44,6 +57,7 @@ def train(
     resume: bool = False,
     compiled: bool = False,
     team: Team = ALONE,
+    stop: Callable[[], bool] | None = None,
     progress: Callable[[Row], None] | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> TrainingRun:
@@ -51,16 +65,22 @@ def train(
 
     ``seed`` decides the order of the images, their crops and mirrors, and whatever the model
     draws (dropout, stochastic depth); initial weights are the model's. With ``checkpoint``, the
-    state is saved there after every epoch, and ``resume`` goes on from it, on a CPU to the same
-    weights bit for bit; without such a file it starts at the first epoch. ``name`` is what the
-    network is called: a run of another name is not resumed. ``compiled`` lets torch.compile fuse
-    the steps; ``team`` shares every batch with other processes, of which the
-    first evaluates and saves. ``progress`` gets each epoch's row of the history, in the first, and
-    ``watch`` now and then how many steps of how many are done.
+    state is saved there after every epoch and every few minutes, and ``resume`` goes on from it,
+    on a CPU to the same weights bit for bit; without such a file it starts at the first epoch.
+    ``name`` is what the network is called: a run of another name is not resumed; the images are
+    known by what they hold. ``compiled`` lets torch.compile fuse the steps; ``team`` shares every
+    batch with other processes, of which the first saves. ``stop`` is asked between steps; where it
+    says so in one of the team, the state is saved and KeyboardInterrupt raised in all. ``progress``
+    gets each epoch's row of the history, in the first process, and ``watch`` after every step how
+    many steps of how many are done.
+
+    The network that is tested after an epoch, and given back, has its batch norms' statistics
+    estimated anew at full size where the recipe trains on smaller images or on part of the blocks.
 
     Raises ProbeError for labels beyond the head's classes, a batch larger than the set, than the
-    memory, or too small for batch norm, mirrored data whose classes depend on the side, a loss
-    that is not finite, and a checkpoint that belongs to another run.
+    memory, or too small for batch norm, mirrored data whose classes depend on the side, sizes that
+    the network does not take or that do not end at that of the images, a loss that is not finite
+    (there the checkpoint is removed), and a checkpoint that belongs to another run.
     """
     refuse_unsuitable(model, train_set, test_set, normalization, recipe, team)
     state = State.start(
@@ -75,119 +95,119 @@ def train(
     identity = identity_of(
         name, train_set, test_set, normalization=normalization, recipe=recipe, seed=seed
     )
-    begin(state, checkpoint, identity, resume=resume)
+    kept = Checkpoint(checkpoint, identity, stop)
+    kept.begin(state, resume=resume)
+
+    def between() -> None:
+        if watch is not None and team.leads and state.epoch is not None:
+            steps = state.batches.steps
+            watch(len(state.history) * steps + state.epoch.steps, recipe.epochs * steps)
+        kept.between_steps(state)
+
     while len(state.history) < recipe.epochs:
-        row = one_epoch(state, test_set, normalization, watch)
-        if team.leads and checkpoint is not None:
-            saved.write(checkpoint, state.parts(identity))
-        if team.leads and progress is not None:
+        with kept.unless_diverged(state):
+            row = one_epoch(state, test_set, normalization, between)
+        kept.save(state)
+        if progress is not None and team.leads:
             progress(row)
+        kept.between_epochs(state)
     return TrainingRun(state.tested(normalization).eval(), pd.DataFrame(state.history), identity)
-
-
-def begin(
-    state: State, checkpoint: Path | None, identity: Mapping[str, Any], *, resume: bool
-) -> None:
-    """Go back to the checkpoint, or write the first one."""
-    if checkpoint is None:
-        return
-    if resume and checkpoint.exists():
-        state.restore(saved.read(checkpoint, identity), checkpoint)
-    elif state.team.leads:
-        saved.refuse_existing(checkpoint)
-        saved.write(checkpoint, state.parts(identity))  # a refusal must not cost an epoch
 
 
 def one_epoch(
     state: State,
     test_set: ImageSet,
     normalization: Normalization,
-    watch: Callable[[int, int], None] | None,
+    between: Callable[[], None] | None = None,
 ) -> Row:
     """One pass over the training images and one over the test images; the new row."""
-    began = time.perf_counter()
-    epoch = len(state.history) + 1
+    number = len(state.history) + 1
     with full_memory_said(state.recipe.batch, state.device):
-        loss, wrong, lr = one_pass(state, normalization, epoch, watch)
-    trained = time.perf_counter()
-    # The others of a team wait for the first in the next step.
-    tested = test_set if state.team.leads else test_set.take(1)
-    correct = count_correct(state.tested(normalization), tested, normalization=normalization)
+        lr = one_pass(state, normalization, number, between)
+    epoch = state.begin_epoch(number)
+    trained = epoch.seconds
+    state.team.spread(state.model.buffers())
     row = {
-        "epoch": epoch,
+        "epoch": number,
         "lr": lr,
-        "train_loss": loss,
-        "train_error_pct": wrong,
-        "test_error_pct": 100 * (1 - correct / len(tested)),
-        "seconds": time.perf_counter() - began,
-        "images_per_s": len(state.batches.labels) / (trained - began),
+        "train_loss": epoch.loss,
+        "train_error_pct": epoch.error_pct,
+        "test_error_pct": error_of_team(state, test_set, normalization),
+        "seconds": epoch.seconds,
+        "images_per_s": len(state.batches.labels) / trained,
     }
     state.history.append(row)
+    state.epoch = None
     return row
 
 
-def one_pass(
-    state: State,
+def error_of_team(state: State, test_set: ImageSet, normalization: Normalization) -> float:
+    """The test error in per cent; each process looks at its share of the images."""
+    mine = replace(
+        test_set,
+        images=state.team.share(test_set.images),
+        labels=state.team.share(test_set.labels),
+    )
+    correct = torch.zeros((), dtype=torch.int64, device=state.device)
+    model = state.tested(normalization)
+    if len(mine):
+        correct += count_correct(model, mine, normalization=normalization)
+    return 100 * (1 - int(state.team.summed(correct)) / len(test_set))
+
+
+@torch.inference_mode()
+def count_correct(
+    model: nn.Module,
+    image_set: ImageSet,
+    *,
     normalization: Normalization,
-    epoch: int,
-    watch: Callable[[int, int], None] | None = None,
-) -> tuple[float, float, float]:
-    """Train on every image once: mean loss, error in per cent, and the last learning rate."""
-    steps, recipe, team = state.batches.steps, state.recipe, state.team
-    tally = Tally.on(state.device, team)
-    state.model.train()
-    with (
-        drawing_from(state.generator, state.device) as seed,
-        state.subsets.in_turn(state.generator) as draw,
-    ):
-        for number, step in enumerate(state.batches.epoch(state.generator)):
-            done = (epoch - 1) * steps + number
-            lr = learning_rate(recipe, done, recipe.epochs * steps)
-            lr *= LOW_START if state.starting else 1
-            draw()
-            logits, loss = one_step(state, step, normalization.apply(step.images), lr)
-            tally.add(logits, step.labels, loss)
-            if number % LOOK_EVERY == 0 or number == steps - 1:
-                error = tally.look(epoch, lr)
-                state.starting &= error >= LOW_UNTIL_PCT
-                if watch is not None and team.leads:
-                    watch(done + 1, recipe.epochs * steps)
-            if team.size > 1:  # dropout draws unequally often for shares of unequal size
-                seed_streams(seed + number + 1, state.device)
-    return tally.loss, tally.error_pct, lr
+    batch: int = TESTED_AT_ONCE,
+) -> int:
+    """The number of images whose largest logit is that of their label.
 
-
-def one_step(state: State, step: Step, images: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-    """One update of the weights at this rate; logits and loss, detached."""
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    recipe = state.recipe
-    half = recipe.precision == "bfloat16"
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
-        logits = state.stepped(images)
-    loss = F.cross_entropy(logits.float(), step.labels, label_smoothing=recipe.label_smoothing)
-    state.optimizer.zero_grad(set_to_none=True)
-    (loss * step.weight).backward()
-    state.optimizer.step()
-    return logits.detach(), loss.detach()
-
-
-@contextmanager
-def drawing_from(generator: Generator, device: torch.device) -> Iterator[int]:
-    """Seed torch's own streams, which dropout uses, from ``generator``; then put them back.
-
-    Gives the seed.
+    The model runs in eval mode, on the device where its parameters are, and is left in the mode
+    that it was in.
     """
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_streams(seed, device)
-        yield seed
+    modes = {module: module.training for module in model.modules()}
+    device = next(model.parameters()).device
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    try:
+        model.eval()
+        for images, labels in zip(
+            image_set.images.split(batch), image_set.labels.split(batch), strict=True
+        ):
+            logits = model(normalization.apply(images.to(device)))
+            correct += (logits.argmax(1) == labels.to(device)).sum()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return int(correct)
 
 
-def seed_streams(seed: int, device: torch.device) -> None:
-    """Seed the streams of the CPU and of this device alone."""
-    # torch.manual_seed would reach every device there is, also those not put back.
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+def identity_of(
+    name: str,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    *,
+    normalization: Normalization,
+    recipe: Recipe,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything that decides the weights, ``name`` being what the network is called.
+
+    A run is resumed, or its folder written again, only where all of it agrees; the names of the
+    images are told beside their fingerprints, and need not.
+    """
+    chosen = asdict(recipe)
+    chosen["resolution"] = list(recipe.resolution) if recipe.resolution else None
+    return {
+        "arch": name,
+        "data": train_set.name,
+        "data_note": train_set.note,
+        "test_data": test_set.name,
+        **chosen,
+        "seed": seed,
+        "normalization": normalization.name,
+        "training images": train_set.fingerprint(),
+        "test images": test_set.fingerprint(),
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from resnet_probe import data
+from resnet_probe import data, results
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.errors import ProbeError
 from resnet_probe.training import count_correct
@@ -29,8 +29,9 @@ def add(
 
     ``name`` is what its data are called in the zoo, ``note`` what a reader of its error must know
     about them; ``test_set`` are the images of the card's own error, and ``also`` other images, by
-    name, to report beside it. The network is evaluated on all of them. Raises ProbeError where
-    that contradicts the card, or where ``name`` is no plain name.
+    name, to report beside it. The network is evaluated on all of them. The history of the training
+    comes along from the folder ``history`` beside the card, if there is one. Raises ProbeError
+    where the evaluation contradicts the card, or where ``name`` is no plain name.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ProbeError(f"{name!r} is no name of a data set: write letters, digits and dashes")
@@ -44,7 +45,20 @@ def add(
         )
     others = [evaluation(model, images, scale, called) for called, images in (also or {}).items()]
     named = replace(card, data=name, note=note or card.note, test_data="", also=tuple(others))
-    return save(model, named, folder)
+    return save(model, replace(named, history=history_beside(path)), folder)
+
+
+def history_beside(path: Path) -> dict[str, list[float]]:
+    """The history that `train` has left beside a card, by column, to four digits."""
+    folder = path.parent / "history"
+    if not folder.is_dir():
+        return {}
+    table = results.load(folder).table
+    return {
+        str(column): [float(f"{value:.4g}") for value in table[column]]
+        for column in table.columns
+        if column != "epoch"
+    }
 
 
 def evaluation(model: nn.Module, images: ImageSet, scale: Normalization, name: str) -> Evaluation:

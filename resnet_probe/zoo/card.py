@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from resnet_probe import data
 from resnet_probe.errors import ProbeError
 
 DERIVED = "error_pct"
+NUMBERS = r"\[[\d\s,.e+-]+\]"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Card:
     note : what a reader of its error must know about the images, e.g. ``stored as JPEG``
     test_data : where the test images are not the test split of ``data``, what they are
     effective_paths : how many random blocks each training step kept; None for all
+    precision : of the products in the training's convolutions; the errors are in float32
+    resolution : the heights of the images over the training; None for full size throughout. Where
+        there are some, the batch norms' statistics were estimated anew at full size, on training
+        images, as they were for effective paths
     also : how good it is on other images of the same kind
+    history : of the training, by the columns of `training.TrainingRun`, a number an epoch
     """
 
     arch: str
@@ -75,7 +81,10 @@ class Card:
     note: str = ""
     test_data: str = ""
     effective_paths: int | None = None
+    precision: str = "float32"
+    resolution: tuple[int, ...] | None = None
     also: tuple[Evaluation, ...] = ()
+    history: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def error_pct(self) -> float:
@@ -99,8 +108,9 @@ class Card:
         return f"{self.data} ({self.note})" if self.note else self.data
 
     def to_json(self) -> str:
-        """The card as indented JSON, with the error it implies."""
-        return json.dumps({**asdict(self), DERIVED: round(self.error_pct, 4)}, indent=2) + "\n"
+        """The card as indented JSON, a list of numbers on one line, with the error it implies."""
+        text = json.dumps({**asdict(self), DERIVED: round(self.error_pct, 4)}, indent=2)
+        return re.sub(NUMBERS, lambda found: json.dumps(json.loads(found[0])), text) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Card:
@@ -109,6 +119,7 @@ class Card:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             known = {field.name for field in fields(cls)}
             kept = {key: value for key, value in entries.items() if key in known}
+            kept["resolution"] = tuple(kept["resolution"]) if kept.get("resolution") else None
             kept["also"] = tuple(Evaluation(**each) for each in kept.get("also", ()))
             return cls(**kept)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -13,7 +13,8 @@ from torch import Tensor
 from resnet_probe import models
 
 COUNTER = "num_batches_tracked"
-SHOWN = 2
+SHOWN = 10
+"""Of how many names a message says that they differ."""
 # A VGG for small images lacks two linear layers; projections, at most four, are not counted.
 EXTRA_LAYERS = range(-2, 5)
 Shapes = Mapping[str, tuple[int, ...]]
@@ -40,7 +41,7 @@ class Skeleton:
 
 
 def fits(state: Mapping[str, Tensor], archs: Iterable[str] | None = None) -> list[Fit]:
-    """Those of ``archs`` (default: all names) that have these tensors, for any classes."""
+    """Those of `archs` (default: all names) that have these tensors, for any classes."""
     shapes = {key: tuple(value.shape) for key, value in state.items() if is_weight(key)}
     candidates = plausible(shapes) if archs is None else archs
     found = (fit_of(shapes, arch) for arch in candidates)
@@ -82,7 +83,7 @@ def skeleton(arch: str) -> Skeleton:
 
 
 def difference(expected: Shapes, found: Shapes) -> str:
-    """What keeps ``found`` from being ``expected``, in words; empty if nothing does."""
+    """What keeps `found` from being `expected`, in words; empty if nothing does."""
     expected = {key: shape for key, shape in expected.items() if is_weight(key)}
     found = {key: shape for key, shape in found.items() if is_weight(key)}
     shapes = [
@@ -97,13 +98,14 @@ def difference(expected: Shapes, found: Shapes) -> str:
 
 
 def first(items: list[str], lead: str = "") -> str:
-    """The first items and how many more there are; empty for none."""
+    """The shortest items and how many more there are; empty for none."""
+    items = sorted(items, key=len)
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return lead + ", ".join(items[:SHOWN]) + more if items else ""
 
 
 def sides(shape: tuple[int, ...]) -> str:
-    """``64×16×3×3``, or ``a number`` for a tensor without axes."""
+    """`64×16×3×3`, or `a number` for a tensor without axes."""
     return "×".join(map(str, shape)) or "a number"
 
 

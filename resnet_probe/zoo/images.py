@@ -51,8 +51,8 @@ def source_of(card: Card, root: Path | None) -> str:
         return f"parquet:{path}"
     where = f"not in {root}" if root else "not part of the package"
     raise ProbeError(
-        f"the {card.images:,} test images of {card.stem} are {where}: give --data parquet:FILE, "
-        "or --data-root DIR, the folder they lie in"
+        f"the {card.images:,} test images of {card.stem} are {where}: give data=parquet:FILE, "
+        "or data_root=, the folder they lie in"
     )
 
 
@@ -68,7 +68,7 @@ def parquet_files(root: Path | None) -> list[Path]:
     if root is None:
         return []
     if not root.is_dir():
-        raise ProbeError(f"there is no folder {root} to look for images in (--data-root)")
+        raise ProbeError(f"there is no folder {root} to look for images in (data_root=)")
     patterns = ("*/" * depth + "*.parquet" for depth in range(DEPTH + 1))
     return [path for pattern in patterns for path in sorted(root.glob(pattern))]
 

@@ -51,7 +51,7 @@ def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
 
 def hint(which: str) -> str:
     """What to do where ``which`` is a file or folder of images."""
-    own = "; for images of your own give --zoo NAME, one of those data sets, or --weights FILE"
+    own = "; for images of your own give zoo=, one of those data sets, or weights="
     return own if ":" in which else ""
 
 

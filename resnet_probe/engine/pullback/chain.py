@@ -58,8 +58,11 @@ class FrozenChain:
         here = labels.to(chance.device).unsqueeze(1)
         others = chance.scatter(1, here, 0.0)
         gradient = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
-        size = gradient.norm(dim=1)
-        unit = gradient / torch.where(size > 0, size, 1.0).unsqueeze(1)
+        largest = gradient.abs().amax(dim=1, keepdim=True)  # squares below 1e-162 are zero
+        near_one = gradient / torch.where(largest > 0, largest, 1.0)
+        length = near_one.norm(dim=1)
+        size = largest.squeeze(1) * length
+        unit = near_one / torch.where(length > 0, length, 1.0).unsqueeze(1)
         return self.head(unit.to(self.logits.dtype).unsqueeze(0))[0], size
 
     @property
@@ -96,7 +99,7 @@ class ChainLinearizer:
             shortcut, branch, after = parts
             short, back_short = shortcut(h)
             long, back_long = branch(h)
-            h, back_after = after(short + long)
+            h, back_after = after(block.add(short, long))
             if len(h) != len(images):
                 raise ProbeError(
                     f"the output of block {block.number} ({block.name}) has the shape "

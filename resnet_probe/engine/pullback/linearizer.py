@@ -113,7 +113,7 @@ def _elementwise(function: Callable[..., Any], x: Tensor) -> Pull:
 
 def _anything(function: Callable[..., Any], *operands: Tensor) -> Pull:
     value, pull = _vjp(function, *operands)
-    return pulls.PullAnything(pull, (*operands, value))
+    return pulls.PullAnything(pull, operands, value)
 
 
 def _vjp(function: Callable[..., Any], *operands: Tensor) -> tuple[Tensor, Any]:

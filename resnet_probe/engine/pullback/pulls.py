@@ -161,15 +161,21 @@ class PullMaximum(Pull):
 
 @dataclass(frozen=True)
 class PullAnything(Pull):
-    """For any other operation: autograd's own rule, one cotangent of the stack after another."""
+    """For any other operation: autograd's own rule, one cotangent of the stack after another.
+
+    Each cotangent is laid out as the operation's own result is: for other strides some backward
+    kernels of PyTorch answer wrongly (instance norm of one image, 2.14).
+    """
 
     pull: Callable[[Tensor], tuple[Tensor, ...]]
     kept: tuple[Tensor, ...]
+    made: Tensor
 
     def __call__(self, g: Tensor, own: bool) -> Sequence[Given]:
-        columns = zip(*(self.pull(one) for one in g), strict=True)
+        alike = (torch.empty_like(self.made).copy_(one) for one in g)
+        columns = zip(*map(self.pull, alike), strict=True)
         return [(torch.stack(column), True) for column in columns]
 
     @property
     def held(self) -> Iterable[Tensor]:
-        return self.kept
+        return (*self.kept, self.made)

@@ -1,100 +1,82 @@
 (() => {
   "use strict";
   const cards = JSON.parse(document.getElementById("cards").textContent);
-  const panel = document.getElementById("card");
   const blocks = Object.keys(cards).map(Number).sort((a, b) => a - b);
-  const drawings = document.querySelectorAll(".drawing.by-block");
+  const drawings = [...document.querySelectorAll(".drawing.by-block")];
   if (!blocks.length || !drawings.length) return;
-  let chosen = null;
+  const ASKED = "Point at a block of the figure, or move the slider: what every study says of it.";
 
   const show = (value, digits = 2) =>
     value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
 
-  const element = (name, text, parent) => {
+  const estimate = (card, key) => {
+    const ends = `${key}_low` in card && card[`${key}_low`] !== null
+      ? ` (${show(card[`${key}_low`])} to ${show(card[`${key}_high`])})` : "";
+    return show(card[key]) + ends;
+  };
+
+  const say = (block) => {
+    const card = cards[block];
+    const said = [`error without it ${estimate(card, "error")} %`];
+    let change = `${card.delta > 0 ? "+" : ""}${show(card.delta)} points`;
+    if (card.p !== null) change += `, p ${card.p < 0.001 ? "< 0.001" : "= " + card.p.toFixed(3)}`;
+    said.push(`${change}`);
+    if ("ratio" in card) said.push(`‖F‖ / ‖shortcut‖ ${estimate(card, "ratio")}`);
+    if ("shapley" in card) said.push(`Shapley value ${estimate(card, "shapley")} points`);
+    if (card.classes && card.worst_class !== null && card.worst_class in card.classes) {
+      said.push(`class ${card.worst_class} is hurt most, ${show(card.classes[card.worst_class], 1)} points`);
+    }
+    return [`Block ${block}, ${card.name}`, said.join(" · ")];
+  };
+
+  const element = (name, parent, text = "") => {
     const made = document.createElement(name);
-    if (text !== null) made.textContent = text;
+    made.textContent = text;
     parent.append(made);
     return made;
   };
 
-  const line = (table, card, key, label) => {
-    if (!(key in card)) return;
-    const row = element("tr", null, table);
-    element("th", label, row).scope = "row";
-    const ends = `${key}_low` in card && card[`${key}_low`] !== null
-      ? ` (${show(card[`${key}_low`])} to ${show(card[`${key}_high`])})` : "";
-    element("td", show(card[key]) + ends, row);
-  };
-
-  const bars = (classes) => {
-    const names = Object.keys(classes);
-    const most = Math.max(...names.map((name) => Math.abs(classes[name])), 1e-9);
-    element("div", "accuracy lost on each class, at most " + show(most, 1) + " points", panel);
-    const drawn = element("div", null, panel);
-    drawn.className = "bars";
-    const below = element("div", null, panel);
-    below.className = "names";
-    for (const name of names) {
-      const bar = element("span", null, drawn);
-      bar.style.height = `${(100 * Math.max(classes[name], 0)) / most}%`;
-      bar.title = `class ${name}: ${show(classes[name], 1)} points`;
-      if (names.length <= 20) element("span", name, below);
-    }
-  };
-
-  const fill = (block) => {
-    const card = cards[block];
-    panel.replaceChildren();
-    element("h3", `Block ${block} · ${card.name}`, panel);
-    const table = element("table", null, panel);
-    line(table, card, "error", "error without it, %");
-    line(table, card, "delta", "change, points");
-    if (card.p !== null) {
-      const row = element("tr", null, table);
-      element("th", "p, Holm-corrected", row).scope = "row";
-      element("td", card.p < 0.001 ? "< 0.001" : card.p.toFixed(3), row);
-    }
-    line(table, card, "ratio", "‖F‖ / ‖shortcut‖");
-    line(table, card, "shapley", "Shapley value, points");
-    if (card.classes) bars(card.classes);
-  };
+  const sliders = [];
+  const lines = [];
 
   const choose = (block) => {
-    if (block === chosen) return;
-    chosen = block;
-    panel.hidden = block === null;
-    if (block !== null) fill(block);
+    const [name, said] = say(block);
+    lines.forEach((line) => {
+      line.replaceChildren();
+      element("strong", line, name);
+      line.append(`: ${said}`);
+    });
+    sliders.forEach((slider) => {
+      slider.value = blocks.indexOf(block);
+      slider.setAttribute("aria-valuetext", `${name}: ${said}`);
+    });
     document.querySelectorAll("rect.block").forEach((area) => {
       area.classList.toggle("chosen", Number(area.dataset.block) === block);
     });
   };
 
-  const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
-  const walk = (event) => {
-    if (event.key === "Escape") return choose(null);
-    const ends = { Home: blocks[0], End: blocks[blocks.length - 1] };
-    if (!(event.key in step) && !(event.key in ends)) return undefined;
-    event.preventDefault();
-    if (event.key in ends) return choose(ends[event.key]);
-    const at = blocks.indexOf(chosen);
-    const next = at < 0 ? 0 : at + step[event.key];
-    return choose(blocks[Math.min(Math.max(next, 0), blocks.length - 1)]);
-  };
-
-  drawings.forEach((drawing) => {
-    drawing.tabIndex = 0;
-    drawing.setAttribute("role", "group");
-    drawing.setAttribute("aria-label", "Blocks of this figure: arrow keys walk through them");
-    drawing.addEventListener("keydown", walk);
-    drawing.addEventListener("blur", () => choose(null));
-    drawing.addEventListener("pointerleave", () => {
-      if (document.activeElement !== drawing) choose(null);
-    });
+  const equip = (drawing, place) => {
+    const readout = document.createElement("div");
+    readout.className = "readout";
+    drawing.after(readout);
+    const label = element("label", readout, "Block ");
+    const slider = element("input", label);
+    slider.type = "range";
+    slider.id = `block-slider-${place}`;
+    [slider.min, slider.max, slider.step, slider.value] = [0, blocks.length - 1, 1, 0];
+    slider.setAttribute("aria-valuetext", "none chosen yet");
+    slider.addEventListener("input", () => choose(blocks[Number(slider.value)]));
+    slider.addEventListener("focus", () => choose(blocks[Number(slider.value)]));
+    sliders.push(slider);
+    const line = element("p", readout, ASKED);
+    lines.push(line);
     for (const kind of ["pointermove", "pointerdown"]) {
       drawing.addEventListener(kind, (event) => {
         const area = event.target.closest && event.target.closest("rect.block");
         if (area && Number(area.dataset.block) in cards) choose(Number(area.dataset.block));
       });
     }
-  });
+  };
+
+  drawings.forEach(equip);
 })();

@@ -13,11 +13,11 @@ from resnet_probe.engine.path_sums import PathSums
 from resnet_probe.engine.pullback.chain import BlockPullback
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.stats.moments import Floats
-from resnet_probe.studies.memo import Arrays
 from resnet_probe.studies.paths.intervals import Means
 from resnet_probe.studies.paths.norms import Profile, profile, refuse_not_finite
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
+from resnet_probe.studies.study import Arrays
 
 NEAR = 0.5
 """The rest of a gradient is near cancelling the identity term within this of −1 along it."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet_probe.stats import t_interval
 from resnet_probe.stats.moments import FIELDS, Floats, Moments
-from resnet_probe.studies.memo import Arrays
+from resnet_probe.studies.study import Arrays
 
 GROUPS = 20
 """Of images with all that was drawn on them: what is left out in turn for an interval."""

@@ -66,7 +66,7 @@ def refuse_not_finite(norms: Tensor, start: int, block: BlockPullback | None = N
     )
     raise ProbeError(
         f"the gradient of the paths of {length} blocks is not finite at {where}, for image "
-        f"{start + image}: it is NaN or Inf there; if the weights are sound, --precision float64 "
+        f"{start + image}: it is NaN or Inf there; if the weights are sound, precision=float64 "
         "has more room"
     )
 
@@ -83,6 +83,6 @@ def blame(batch: Batch, *, most: int) -> NoReturn:
     refuse_not_finite(rows.norms(), batch.start)
     raise ProbeError(
         f"the gradient of single paths is not finite for images {batch.start}–"
-        f"{batch.start + len(batch) - 1}, although the sums over all paths are: --precision "
+        f"{batch.start + len(batch) - 1}, although the sums over all paths are: precision="
         "float64 has more room"
     )

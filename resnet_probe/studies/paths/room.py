@@ -67,7 +67,7 @@ def room_for(
         raise ProbeError(
             f"a memory budget of {format_bytes(memory)} is too small for the paths of one image of "
             f"{linearizer.chain.name}: they take {format_bytes(needs.fixed(chunk) + needs.one)} "
-            "(--max-length takes less)"
+            "(max_length= takes less)"
         )
     if asked is not None and asked > most:
         needed = format_bytes(needs.fixed(chunk) + asked * needs.one)

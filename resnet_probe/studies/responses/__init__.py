@@ -1,7 +1,128 @@
 """How large the residuals of a network are, and which way they point."""
 
-from resnet_probe.studies.responses.quantities import COLUMNS, QUANTITIES, Quantity
-from resnet_probe.studies.responses.study import responses
-from resnet_probe.studies.responses.together import together
+from __future__ import annotations
 
-__all__ = ["COLUMNS", "QUANTITIES", "Quantity", "responses", "together"]
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from resnet_probe.results import Result
+from resnet_probe.settings import Settings, option
+from resnet_probe.studies.responses.quantities import COLUMNS, QUANTITIES, Quantity
+from resnet_probe.studies.study import Measured, Run, Study, Subject
+
+if TYPE_CHECKING:
+    from resnet_probe.studies.responses.collect import Collector
+
+__all__ = ["COLUMNS", "QUANTITIES", "STUDY", "Quantity", "responses", "together"]
+
+KEEP_EVERY = 512
+"""Images after which what is known is handed to the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseSettings(Settings):
+    """Whose responses."""
+
+    init: bool = option(
+        False,
+        "freshly initialised (by seed), batch-norm statistics those of the images",
+        group="networks",
+    )
+
+
+def fit(subject: Subject, settings: ResponseSettings) -> ResponseSettings:
+    from resnet_probe.studies.checks import check_spread, check_weights
+
+    check_spread(subject.images, STUDY.name)
+    check_weights(subject.chain)
+    return settings
+
+
+def measure(subject: Subject, settings: ResponseSettings, run: Run) -> Measured:
+    from resnet_probe.engine.precision import full_precision
+    from resnet_probe.engine.recalibrate import has_batch_norm, recalibrated
+    from resnet_probe.studies.responses.collect import Collector
+    from resnet_probe.studies.responses.passes import Passes
+    from resnet_probe.studies.responses.table import tabulate
+
+    chain, images, labels, _ = subject
+    if settings.init and has_batch_norm(chain):
+        chain = recalibrated(chain, images, memory=run.memory)
+    passes = Passes(chain)
+    with full_precision(chain.device):
+        size = passes.batch_for(images, labels, asked=run.batch, memory=run.memory)
+        found = Collector(chain, len(passes.layers), len(images))
+        first = kept = _go_on(found, run)
+        for start in range(first, len(images), size):
+            stop = min(start + size, len(images))
+            found.add(passes(images[start:stop], labels[start:stop], start))
+            if run.journal is not None and stop >= kept + KEEP_EVERY:
+                run.journal.put("state", {**found.state(), "stop": np.array(stop)})
+                kept = stop
+            if run.progress is not None:
+                run.progress(stop, len(images))
+    return Measured(tabulate(chain, passes.layers, found, images=len(images)), {})
+
+
+def _go_on(found: Collector, run: Run) -> int:
+    """How many images an earlier run has seen, whose state is taken over."""
+    state = None if run.journal is None else run.journal.get("state")
+    if state is None:
+        return 0
+    stop = int(state.pop("stop"))
+    found.restore(state)
+    return stop
+
+
+def together(results: Sequence[Result]) -> Result:
+    """The results of `responses` on the same images as one, a network after the other.
+
+    The column `arch` tells them apart; facts become lists.
+    """
+    if len(results) == 1:
+        return results[0]
+    table = pd.concat([result.table for result in results], ignore_index=True)
+    records = [result.provenance for result in results]
+    identity = {**results[0].identity, "arch": [result.identity["arch"] for result in results]}
+    facts = {
+        key: [record[key] for record in records]
+        for key in records[0]
+        if key not in ("identity", "seconds")
+    }
+    seconds = sum(record["seconds"] for record in records)
+    return Result(results[0].study, table, {"identity": identity, **facts, "seconds": seconds})
+
+
+STUDY = Study(
+    "responses",
+    description="""\
+Measure what every weight layer and every residual branch gives: the standard deviation of the
+layers (He et al. 2015, arXiv 1512.03385, figure 7), for several networks in one figure; and per
+block the size of F(h) beside the shortcut, its direction beside the gradient of the loss, its
+variance, its stable rank, the way to the end of the stage, dead and always-on units.""",
+    examples=(
+        "--arch resnet20 resnet56 resnet110 plain20",
+        "--arch preresnet110 --init",
+        "--arch resnet20 resnet56 --weights resnet20.th resnet56.th --normalize imagenet "
+        "--data parquet:test.parquet",
+    ),
+    settings=ResponseSettings,
+    fit=fit,
+    measure=measure,
+    several=True,
+)
+responses = STUDY.function(
+    """The responses of a network on `images` `[n, …]` with `labels` `[n]`, in one pass.
+
+    The table is in long form: `COLUMNS` says what its columns hold, `QUANTITIES` what is measured,
+    in which unit, and after whom.  A quantity that is not defined (no two terms to compare, a
+    length or variance of 0) is NaN.  The result does not depend on `batch` and `memory` (bytes) but
+    for rounding in the forward pass.
+
+    Raises `ProbeError` for one image alone, labels outside the head's classes, images of another
+    shape than the chain's, weights that are not finite (by name), and a budget too small."""
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.stats.moments import Floats, Moments
+from resnet_probe.stats.moments import FIELDS, Floats, Moments
 from resnet_probe.studies.responses.passes import Seen, SeenBlock
+from resnet_probe.studies.study import Arrays
 
 GROUPS = 20
 """Of images, for the jackknife: image i belongs to group i modulo their number."""
@@ -34,7 +36,10 @@ class BlockValues:
 
 
 class Collector:
-    """Takes batches in the order of the images; the outcome does not depend on their size."""
+    """Takes batches in the order of the images; the outcome does not depend on their size.
+
+    What is computed of a batch stays on the device until all of it is there, and is fetched once.
+    """
 
     def __init__(self, chain: ResidualChain, layers: int, images: int) -> None:
         self.groups = min(GROUPS, images)
@@ -43,60 +48,144 @@ class Collector:
         self.layers = [Moments.none((self.groups,)) for _ in range(layers)]
         self.blocks = [BlockValues(block) for block in chain]
         self.stages = [[number - 1 for number in stage] for stage in chain.stages]
+        self.device = chain.device
 
     @torch.no_grad()
     def add(self, seen: Seen) -> None:
         count = len(seen.blocks[0].branch)
         groups = np.arange(seen.start, seen.start + count) % self.groups
+        waiting: dict[str, Tensor] = {}
         for place, response in enumerate(seen.layers):
-            found = Moments.of(response, range(1, response.dim()))
-            self.layers[place] = self.layers[place].merge(found.in_groups(groups, self.groups))
-        for values, block in zip(self.blocks, seen.blocks, strict=True):
-            self._add_block(values, block, groups)
+            waiting |= _moments(f"layer.{place}", response, range(1, response.dim()))
+        for place, block in enumerate(seen.blocks):
+            waiting |= _of_block(f"block.{place}", block)
         for stage in self.stages:
-            self._add_stage([seen.blocks[place] for place in stage], stage)
+            waiting |= _of_stage([seen.blocks[place] for place in stage], stage)
+        self._merge(fetched(waiting), seen, groups)
+        self._add_products(seen, groups % self.product_groups)
 
-    def _add_block(self, values: BlockValues, seen: SeenBlock, groups: NDArray[np.intp]) -> None:
-        for name, found in two_terms(seen).items():
-            values.per_image[name].append(found.cpu().numpy())
-        values.branch = self._moments(values.branch, seen.branch, groups)
-        if seen.shortcut is not None:
-            values.shortcut = self._moments(values.shortcut, seen.shortcut, groups)
-        self._add_products(values, seen.branch, groups % self.product_groups)
-        active = [relu > 0 for relu in seen.relus]
-        ever_on, ever_off = [a.any(0) for a in active], [(~a).any(0) for a in active]
-        values.on = _either(values.on, ever_on)
-        values.off = _either(values.off, ever_off)
+    def _merge(self, found: Arrays, seen: Seen, groups: NDArray[np.intp]) -> None:
+        def grouped(name: str, elements: int, before: Moments | None) -> Moments:
+            mean, variance = found[f"{name}.mean"], found[f"{name}.variance"]
+            moments = Moments(np.full(mean.shape, float(elements)), mean, variance * elements)
+            new = moments.in_groups(groups, self.groups)
+            return new if before is None else before.merge(new)
 
-    def _moments(self, before: Moments | None, term: Tensor, groups: NDArray[np.intp]) -> Moments:
-        """By group and channel, `[groups, channels]`."""
-        found = Moments.of(channels(term), (2,)).in_groups(groups, self.groups)
-        return found if before is None else before.merge(found)
+        for place, response in enumerate(seen.layers):
+            elements = response[0].numel()
+            self.layers[place] = grouped(f"layer.{place}", elements, self.layers[place])
+        for place, (values, block) in enumerate(zip(self.blocks, seen.blocks, strict=True)):
+            name, elements = f"block.{place}", channels(block.branch).shape[2]
+            values.branch = grouped(f"{name}.branch", elements, values.branch)
+            if block.shortcut is not None:
+                elements = channels(block.shortcut).shape[2]
+                values.shortcut = grouped(f"{name}.shortcut", elements, values.shortcut)
+            for key, single in found.items():
+                if key.startswith(f"{name}.image."):
+                    values.per_image[key.rpartition(".")[2]].append(single)
+            active = [relu > 0 for relu in block.relus]
+            values.on = _either(values.on, [a.any(0) for a in active])
+            values.off = _either(values.off, [(~a).any(0) for a in active])
 
-    def _add_products(
-        self, values: BlockValues, response: Tensor, groups: NDArray[np.intp]
-    ) -> None:
+    def _add_products(self, seen: Seen, groups: NDArray[np.intp]) -> None:
         """Σ over images and positions of products of channels, `[groups, channels, channels]`."""
-        rows = channels(response).double()
-        if values.products is None:
-            shape = (self.product_groups, rows.shape[1], rows.shape[1])
-            values.products = torch.zeros(shape, dtype=torch.float64, device=rows.device)
-        for group in np.unique(groups):
-            some = rows[torch.from_numpy(np.flatnonzero(groups == group)).to(rows.device)]
-            matrix = some.transpose(0, 1).flatten(1)
-            values.products[group] += matrix @ matrix.T
+        members = {
+            int(group): torch.from_numpy(np.flatnonzero(groups == group)).to(self.device)
+            for group in np.unique(groups)
+        }
+        for values, block in zip(self.blocks, seen.blocks, strict=True):
+            rows = channels(block.branch).double()
+            if values.products is None:
+                shape = (self.product_groups, rows.shape[1], rows.shape[1])
+                values.products = torch.zeros(shape, dtype=torch.float64, device=rows.device)
+            for group, some in members.items():
+                matrix = rows[some].transpose(0, 1).flatten(1)
+                values.products[group] += matrix @ matrix.T
 
-    def _add_stage(self, stage: list[SeenBlock], places: list[int]) -> None:
-        """Each block's output against the stage's last one; before pooling, where that follows."""
-        outs = [seen.out for seen in stage]
-        if len({out.shape for out in outs}) > 1:
-            outs = [seen.branch for seen in stage]
-        end = outs[-1].flatten(1).double()
-        size = end.norm(dim=1)
-        for place, out in zip(places, outs, strict=True):
-            apart = (out.flatten(1).double() - end).norm(dim=1)
-            found = quotient(apart, size).cpu().numpy()
-            self.blocks[place].per_image["stage_deviation"].append(found)
+    def state(self) -> Arrays:
+        """All that is known, for `restore`."""
+        found: Arrays = {}
+        for place, moments in enumerate(self.layers):
+            found |= _kept(f"layer.{place}", moments)
+        for place, values in enumerate(self.blocks):
+            name = f"block.{place}"
+            for what in ("branch", "shortcut"):
+                if (moments := getattr(values, what)) is not None:
+                    found |= _kept(f"{name}.{what}", moments)
+            for quantity, parts in values.per_image.items():
+                found[f"{name}.image.{quantity}"] = np.concatenate(parts)
+            if values.products is not None:
+                found[f"{name}.products"] = values.products.cpu().numpy()
+            for what in ("on", "off"):
+                for number, units in enumerate(getattr(values, what)):
+                    found[f"{name}.{what}.{number}"] = units.cpu().numpy()
+        return found
+
+    def restore(self, found: Arrays) -> None:
+        """Go back to what `state` gave."""
+        for place in range(len(self.layers)):
+            self.layers[place] = _back(f"layer.{place}", found)
+        for place, values in enumerate(self.blocks):
+            name = f"block.{place}"
+            for what in ("branch", "shortcut"):
+                if f"{name}.{what}.count" in found:
+                    setattr(values, what, _back(f"{name}.{what}", found))
+            for key, array in found.items():
+                if key.startswith(f"{name}.image."):
+                    values.per_image[key.rpartition(".")[2]] = [array]
+            values.products = torch.from_numpy(found[f"{name}.products"]).to(self.device)
+            for what in ("on", "off"):
+                units = [key for key in found if key.startswith(f"{name}.{what}.")]
+                units.sort(key=lambda key: int(key.rpartition(".")[2]))
+                there = [torch.from_numpy(found[key]).to(self.device) for key in units]
+                setattr(values, what, there)
+
+
+def fetched(tensors: dict[str, Tensor]) -> Arrays:
+    """Float64 tensors of one device as arrays, by one copy for all of them."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors.values()])[:-1]
+    parts = np.split(flat, ends)
+    return {
+        name: part.reshape(tuple(tensor.shape))
+        for (name, tensor), part in zip(tensors.items(), parts, strict=True)
+    }
+
+
+def _kept(name: str, moments: Moments) -> Arrays:
+    return {f"{name}.{part}": getattr(moments, part) for part in FIELDS}
+
+
+def _back(name: str, found: Arrays) -> Moments:
+    return Moments(*(found[f"{name}.{part}"] for part in FIELDS))
+
+
+def _moments(name: str, values: Tensor, dims: Sequence[int]) -> dict[str, Tensor]:
+    variance, mean = torch.var_mean(values.double(), dim=tuple(dims), correction=0)
+    return {f"{name}.mean": mean, f"{name}.variance": variance}
+
+
+def _of_block(name: str, seen: SeenBlock) -> dict[str, Tensor]:
+    found = {f"{name}.image.{what}": value for what, value in two_terms(seen).items()}
+    found |= _moments(f"{name}.branch", channels(seen.branch), (2,))
+    if seen.shortcut is not None:
+        found |= _moments(f"{name}.shortcut", channels(seen.shortcut), (2,))
+    return found
+
+
+def _of_stage(stage: list[SeenBlock], places: list[int]) -> dict[str, Tensor]:
+    """Each block's output against the stage's last one; before pooling, where that follows."""
+    outs = [seen.out for seen in stage]
+    if len({out.shape for out in outs}) > 1:
+        outs = [seen.branch for seen in stage]
+    end = outs[-1].flatten(1).double()
+    size = end.norm(dim=1)
+    return {
+        f"block.{place}.image.stage_deviation": quotient(
+            (out.flatten(1).double() - end).norm(dim=1), size
+        )
+        for place, out in zip(places, outs, strict=True)
+    }
 
 
 def two_terms(seen: SeenBlock) -> dict[str, Tensor]:

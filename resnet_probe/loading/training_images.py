@@ -1,0 +1,112 @@
+"""Training images beside the tested ones, to re-estimate batch-norm statistics on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_probe.errors import ProbeError
+from resnet_probe.loading.prepared import Prepared
+from resnet_probe.loading.request import Request
+from resnet_probe.settings import Settings, option
+
+if TYPE_CHECKING:
+    from resnet_probe.data import AnySet
+    from resnet_probe.engine.images import Images
+
+STATISTICS = "batch-norm statistics"
+SHARED = 0.1
+"""More images than this share in common with those that are tested on are no accident."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalibration(Settings):
+    """Training images beside those that are tested."""
+
+    recalibrate: int | None = option(
+        None,
+        "measure once more with statistics re-estimated on so many training images",
+        metavar="IMAGES",
+        group=STATISTICS,
+    )
+    recalibrate_data: str | None = option(
+        None,
+        "where these come from (default: the training split of --data); a file or folder has one "
+        "split only, so it needs one of its own",
+        metavar="NAME",
+        group=STATISTICS,
+    )
+
+
+class Training(NamedTuple):
+    """Normalized images `[n, …]`, None where none were asked for, and what identifies them."""
+
+    images: Images | None
+    identity: dict[str, Any]
+
+
+def training_images(prepared: Prepared, request: Request, asked: Recalibration) -> Training:
+    """The images that `recalibrate=` asks for.
+
+    Raises `ProbeError` for a set without a training split, too few images, images of another
+    shape, and images that are tested on.
+    """
+    from resnet_probe import data
+
+    count = asked.recalibrate
+    if count is None:
+        if asked.recalibrate_data:
+            raise ProbeError("recalibrate_data= goes with recalibrate=: say how many images")
+        return Training(None, {})
+    if count < 2:
+        raise ProbeError(f"recalibrate={count}: variances need at least 2 images")
+    found = _load(prepared, request, asked)
+    if len(found) < count:
+        raise ProbeError(f"recalibrate={count}: {found.name} has {len(found)} images")
+    _refuse_test_images(prepared.image_set, found)
+    images = found.on(prepared.images.device, data.normalization(prepared.normalize))
+    identity = {
+        "recalibrate": count,
+        "recalibrate_data": found.name,
+        "recalibrate_sha256": found.fingerprint(),
+    }
+    return Training(images, identity)
+
+
+def _load(prepared: Prepared, request: Request, asked: Recalibration) -> AnySet:
+    from resnet_probe import data
+
+    name, own = prepared.image_set.name, asked.recalibrate_data
+    if own is None and ":" in name:
+        raise ProbeError(
+            f"{name} has one split, and statistics are never re-estimated on the images that are "
+            "tested on: give recalibrate_data=, the training images"
+        )
+    found = data.read(
+        own or name, split="train", root=request.data_root, preprocess=prepared.preprocess,
+        limit=asked.recalibrate, workers=request.workers,
+    )  # fmt: skip
+    if found.shape[1:] != prepared.image_set.shape[1:]:
+        raise ProbeError(
+            f"the images of {found.name} have the shape {tuple(found.shape[1:])}, those of "
+            f"{name} {tuple(prepared.image_set.shape[1:])}: statistics need the same"
+        )
+    return found
+
+
+def _refuse_test_images(test: AnySet, training: AnySet) -> None:
+    tested = set(_hashes(test))
+    common = sum(each in tested for each in _hashes(training))
+    if common > SHARED * min(len(test), len(training)):
+        raise ProbeError(
+            f"{common} of the {len(training)} images of {training.name} are also among those that "
+            "are tested on: statistics are re-estimated on training images only"
+        )
+
+
+def _hashes(images: AnySet) -> Iterator[bytes]:
+    for piece in images.pieces():
+        for image in piece.cpu():
+            yield hashlib.sha256(image.numpy().tobytes()).digest()

@@ -1,0 +1,1 @@
+"""Studies as rows of one catalogue, and the one way in which each is run and kept."""

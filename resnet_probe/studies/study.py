@@ -1,0 +1,203 @@
+"""What a study is: a question asked of a chain, with its options, written once.
+
+Whatever asks it, a function in Python, a command, a report or a ledger, goes through `Study.run`.
+Nothing here imports torch before a study is run, so that a command can say what it takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from resnet_probe.results import Result
+from resnet_probe.settings import (
+    DEFAULT_MEMORY,
+    Settings,
+    explained,
+    format_bytes,
+    option,
+    parse_bytes,
+    signature,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from torch import Tensor
+
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.engine.images import Images
+
+Arrays = dict[str, "np.ndarray"]
+Progress = Callable[[int, int], None]
+"""Called with how much is done, of how much."""
+
+
+class Journal(Protocol):
+    """What keeps finished steps: `resnet_probe.results.Journal`, for one."""
+
+    def get(self, key: str) -> Arrays | None: ...
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Measured(NamedTuple):
+    """The table, the facts about the run beside it, and outcomes image by image, where kept."""
+
+    table: pd.DataFrame
+    facts: dict[str, Any]
+    outcomes: Arrays = {}  # noqa: RUF012
+
+
+class Subject(NamedTuple):
+    """What is studied: a chain, images `[n, …]`, labels `[n]`; `training` images are others."""
+
+    chain: ResidualChain
+    images: Images
+    labels: Tensor
+    training: Images | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources(Settings):
+    """What a run may take; the table does not depend on it but for rounding."""
+
+    batch: int | None = option(
+        None, "images at once (default: what fits)", least=1, metavar="N", group="run"
+    )
+    memory: int = option(
+        DEFAULT_MEMORY,
+        "working memory (default: 2GiB)",
+        read=parse_bytes,
+        write=lambda size: format_bytes(size).replace(" ", ""),
+        metavar="SIZE",
+        group="run",
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a study is being run: what it may take, what keeps its steps, who watches."""
+
+    resources: Resources = field(default_factory=Resources)
+    journal: Journal | None = None
+    progress: Progress | None = None
+
+    @property
+    def batch(self) -> int | None:
+        return self.resources.batch
+
+    @property
+    def memory(self) -> int:
+        return self.resources.memory
+
+    def kept(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a step: from the journal where they are kept, else made and kept.
+
+        The same bits come back, so that an interrupted run ends as an uninterrupted one.
+        """
+        found = None if self.journal is None else self.journal.get(key)
+        if found is None:
+            found = make()
+            if self.journal is not None:
+                self.journal.put(key, found)
+        return found
+
+    def part(self, start: int, size: int, whole: int) -> Run:
+        """The run of a part, whose progress is `start` to `start + size` of `whole`."""
+        progress = self.progress
+        if progress is None:
+            return self
+
+        def told(done: int, total: int) -> None:
+            progress(round(start + size * done / max(total, 1)), whole)
+
+        return Run(self.resources, self.journal, told)
+
+
+def as_asked(subject: Subject, settings: Any) -> Any:
+    """A study that any chain and images suit."""
+    return settings
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question.
+
+    `fit` refuses what cannot be measured, before anything is run or written, and gives the
+    settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
+    what a result is called; `limit` is how many images a command takes unless it is told;
+    `training` says that it takes training images beside the tested ones (`recalibrate=`); several
+    networks can go into one table where `several` is true; `compared` names published results.
+    """
+
+    name: str
+    description: str
+    examples: tuple[str, ...]
+    settings: type[Settings]
+    measure: Callable[[Subject, Any, Run], Measured] = field(repr=False)
+    fit: Callable[[Subject, Any], Any] = field(repr=False, default=as_asked)
+    title: Callable[[Any], str] | None = field(repr=False, default=None)
+    limit: int | None = None
+    training: bool = False
+    several: bool = False
+    compared: tuple[str, ...] = ()
+
+    def called(self, settings: Any) -> str:
+        """The name of a result of these settings."""
+        return self.name if self.title is None else self.title(settings)
+
+    def run(self, subject: Subject, settings: Any, run: Run) -> Result:
+        """The answer: a table, and beside it what determined it and how it was made.
+
+        Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
+        refuses.
+        """
+        from resnet_probe.studies.checks import check_data
+
+        began = time.perf_counter()
+        check_data(subject.chain, subject.images, subject.labels)
+        settings = self.fit(subject, settings)
+        found = self.measure(subject, settings, run)
+        title = self.called(settings)
+        identity = {"study": title, "arch": subject.chain.name, "images": len(subject.images)}
+        identity |= settings.values
+        if subject.training is not None:
+            identity["recalibrate"] = len(subject.training)
+        kind = {"blocks": len(subject.chain), "residual": subject.chain.residual}
+        seconds = {"seconds": time.perf_counter() - began}
+        record = {"identity": identity, **kind, **found.facts, **seconds}
+        return Result(title, found.table, record, found.outcomes)
+
+    def function(self, doc: str) -> Callable[..., Result]:
+        """The study as a function of Python: (chain, images, labels, options by keyword).
+
+        In the place of the three may stand what `prepare` gives.
+        """
+
+        def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
+            subject = _subject(chain, images, labels, given.pop("recalibrate", None))
+            journal, progress = given.pop("journal", None), given.pop("progress", None)
+            named = [each.name for each in Resources.options()]
+            settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
+            resources = Resources.of({k: v for k, v in given.items() if k in named})
+            return self.run(subject, settings, Run(resources, journal, progress))
+
+        ask.__name__ = ask.__qualname__ = self.name
+        ask.__module__ = self.settings.__module__
+        ask.__doc__ = f"{doc.rstrip()}\n\nOptions, by keyword:\n\n{explained(self.settings)}\n"
+        ask.__signature__ = signature(  # type: ignore[attr-defined]
+            self.settings, Resources, first=("chain", "images", "labels")
+        )
+        return ask
+
+
+def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
+    """From a chain with images and labels, or from what `prepare` gives."""
+    from resnet_probe.studies.checks import as_images, as_labels
+
+    if images is None and labels is None and hasattr(chain, "chain"):
+        chain, images, labels = chain.chain, chain.images, chain.labels
+    others = None if training is None else as_images(chain, training)
+    return Subject(chain, as_images(chain, images), as_labels(labels), others)

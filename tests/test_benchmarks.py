@@ -1,0 +1,62 @@
+"""How benchmarks compare: in turn, medians, and whether the results are equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_probe.benchmarks.clock import Comparison, fastest, in_turn, ratio
+from resnet_probe.benchmarks.lesion import Ran, against_precision
+from resnet_probe.errors import ProbeError
+
+CPU = torch.device("cpu")
+
+
+def test_ways_run_in_turn_and_the_last_output_is_kept():
+    called: list[str] = []
+    times, outputs = in_turn(
+        {name: lambda name=name: called.append(name) or len(called) for name in "ab"}, 3, CPU
+    )
+    assert called == list("ababab") and outputs == {"a": 5, "b": 6}
+    assert list(times) == ["a", "b"] and min(times.values()) >= 0
+    with pytest.raises(ProbeError, match="rounds=0: at least one round is needed"):
+        in_turn({}, 0, CPU)
+
+
+def test_batches_are_tried_up_to_the_number_of_images(monkeypatch):
+    tried: list[int] = []
+    took = {16: 3.0, 32: 1.0, 40: 2.0}
+    monkeypatch.setattr(
+        "resnet_probe.benchmarks.clock.timed", lambda call, device: (took[call() or tried[-1]], 0)
+    )
+    assert fastest(tried.append, (16, 32, 64, 128), 40, CPU, tries=2) == 32
+    assert tried == [16, 32, 40] * 2
+
+
+def test_a_comparison_is_a_table_with_remarks():
+    said = str(Comparison([("slow way", 2.0), ("fast way", 0.5)], [ratio("gain", 2.0, 0.5)], True))
+    lines = said.splitlines()
+    assert [line.split()[-2:] for line in lines[:2]] == [["2.00", "s"], ["0.50", "s"]]
+    assert lines[-1].split() == ["gain:", "4.00x"]
+
+
+def test_stopping_early_is_compared_where_both_ran():
+    whole = np.array([[1, 0, 1, 1], [0, 0, 1, 1]])
+    asked: list[float | None] = []
+
+    def run(precision: float | None) -> Ran:
+        asked.append(precision)
+        early = whole.copy()
+        early[1, 2:] = -1
+        return Ran(80, whole) if precision is None else Ran(20, early)
+
+    found = against_precision(run, 1.0, rounds=2, device=CPU)
+    assert asked == [None, 1.0, None, 1.0] and found.equal
+    assert "branch runs:" in str(found) and "4.00x (80 to 20)" in str(found)
+    assert "images used per edit: median 3, 2–4 of 4" in str(found)
+    assert "answers that differ where both ran: 0" in str(found)
+    wrong = against_precision(
+        lambda p: Ran(1, whole if p is None else 1 - whole), 1.0, rounds=1, device=CPU
+    )
+    assert not wrong.equal and "differ where both ran: 8" in str(wrong)

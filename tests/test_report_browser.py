@@ -1,0 +1,87 @@
+"""The page in a real browser: keyboard, widths, light and dark, print, and no violation of axe.
+
+Needs Chromium with its driver and selenium; axe is run where `AXE` names axe.min.js.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_results import all_results
+
+from resnet_probe.report import Made, drawings, write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+DRIVER = shutil.which("chromedriver")
+AXE = os.environ.get("AXE")
+pytestmark = pytest.mark.skipif(DRIVER is None, reason="there is no Chromium with its driver")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings, "FORMATS", {2: ("svg",), 1: ("svg",)})
+        write_report(all_results(), folder, made=Made("resnet20 on digits"))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Any:
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", {
+        "offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0})  # fmt: skip
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_without_network(browser, page, width, scheme):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(page.as_uri())
+    assert browser.title == "resnet20 on digits"
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 27)"}[scheme]
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    if AXE:
+        browser.execute_script(Path(AXE).read_text(encoding="utf-8"))
+        run = "axe.run().then(found => arguments[0](found.violations.map(one => one.id)))"
+        assert browser.execute_async_script(run) == []
+
+
+def test_the_keyboard_reaches_every_block(browser, page):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(page.as_uri())
+    slider = browser.find_element("css selector", "#lesion .readout input")
+    line = browser.find_element("css selector", "#lesion .readout p")
+    assert line.text.startswith("Point at a block")
+    slider.send_keys(Keys.ARROW_RIGHT * 8)
+    assert line.text.startswith("Block 9, layer3.2: error without it")
+    assert slider.get_attribute("aria-valuetext") == line.text
+    chosen = browser.find_elements("css selector", "rect.block.chosen")
+    assert {one.get_attribute("data-block") for one in chosen} == {"9"}
+    below = "return arguments[0].getBoundingClientRect().bottom"
+    drawing = browser.find_element("css selector", "#lesion .drawing")
+    top = "return arguments[0].getBoundingClientRect().top"
+    assert browser.execute_script(top, line) >= browser.execute_script(below, drawing)
+
+
+def test_it_prints_on_pages(browser, page):
+    browser.get(page.as_uri())
+    found = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    assert base64.b64decode(found["data"]).count(b"/Type /Page\n") >= 2
