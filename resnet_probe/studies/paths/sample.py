@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resnet_probe.edits import generator_for
 from resnet_probe.engine.spectrum import gradients_of_nested_paths
 from resnet_probe.stats.moments import Floats
 from resnet_probe.studies.paths.intervals import GROUPS, GroupSums
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
-from resnet_probe.studies.paths.seeds import generator_for
 from resnet_probe.studies.study import Arrays
 
 

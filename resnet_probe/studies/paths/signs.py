@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resnet_probe.edits import generator_for
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.stats.moments import Floats
 from resnet_probe.stats.path_lengths import log10_paths
@@ -20,7 +21,6 @@ from resnet_probe.studies.paths.intervals import GROUPS, GroupSums
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
-from resnet_probe.studies.paths.seeds import generator_for
 from resnet_probe.studies.study import Arrays
 
 
