@@ -41,7 +41,10 @@ POPULATION = 200_000
 COLUMNS = ("interval", "quantity", "truth", "promised", "coverage", "rounds")
 LOST, GAINED, IMAGES = np.geomspace(0.005, 0.5, 12), np.full(12, 0.004), 1000
 """Edits: the shares of the images that each loses and gains, and how many images are seen."""
-MARGIN = 0.01
+MARGIN, MANY = 0.01, 4000
+"""Where equivalence is asked about, and images enough to show it where it is."""
+ON_IT = (0.005 + MARGIN, 0.005)
+"""An edit whose rise lies on the margin."""
 
 Random = np.random.Generator
 Ends = tuple[Any, Any]
@@ -119,28 +122,28 @@ def _wilson(random: Random) -> Any:
     return _holds(wilson(random.binomial(IMAGES, 0.93), IMAGES), 0.93)
 
 
-def _counts(lost: float, gained: float, random: Random) -> tuple[int, int]:
-    counts = random.multinomial(IMAGES, [lost, gained, 1 - lost - gained])
+def _counts(lost: float, gained: float, images: int, random: Random) -> tuple[int, int]:
+    counts = random.multinomial(images, [lost, gained, 1 - lost - gained])
     return int(counts[0]), int(counts[1])
 
 
 def _paired(random: Random) -> Any:
-    counts = _counts(LOST[5], GAINED[5], random)
+    counts = _counts(LOST[5], GAINED[5], IMAGES, random)
     return _holds(paired_difference(*counts, IMAGES), LOST[5] - GAINED[5])
 
 
 def _equivalent(random: Random) -> Any:
-    return ~equivalent(*_counts(0.02 + MARGIN, 0.02, random), IMAGES, MARGIN)
+    return ~equivalent(*_counts(*ON_IT, MANY, random), MANY, MARGIN)
 
 
-def _differences(lost: Floats, gained: Floats, random: Random) -> np.ndarray:
+def _differences(lost: Floats, gained: Floats, random: Random, images: int) -> np.ndarray:
     """1 where an image is lost, −1 where it is gained, else 0, `[edits, images]`.
 
     Hard images are hard for most edits: half of what decides is the image's own.
     """
     from scipy.special import ndtr
 
-    own, shared = random.standard_normal((len(lost), IMAGES)), random.standard_normal(IMAGES)
+    own, shared = random.standard_normal((len(lost), images)), random.standard_normal(images)
     place = ndtr(np.sqrt(0.5) * (own + shared))
     given = (place < lost[:, None]).astype(np.int8)
     given[place > 1 - gained[:, None]] = -1
@@ -148,12 +151,13 @@ def _differences(lost: Floats, gained: Floats, random: Random) -> np.ndarray:
 
 
 def _joint(random: Random) -> Any:
-    flips = SignFlips.of(_differences(LOST, GAINED, random), flips=2000, seed=_seed(random))
+    flips = SignFlips.of(_differences(LOST, GAINED, random, IMAGES), flips=2000, seed=_seed(random))
     return _holds(flips.interval(PROMISED), LOST - GAINED).all()
 
 
 def _inside(random: Random) -> Any:
-    on_it = _differences(np.full(12, 0.02 + MARGIN), np.full(12, 0.02), random)
+    lost, gained = (np.full(12, share) for share in ON_IT)
+    on_it = _differences(lost, gained, random, MANY)
     return not SignFlips.of(on_it, flips=2000, seed=_seed(random)).inside(MARGIN).any()
 
 
@@ -163,7 +167,7 @@ def _median(random: Random) -> Any:
 
 
 def _median_of_edits(random: Random) -> Any:
-    given = _differences(LOST, GAINED, random)
+    given = _differences(LOST, GAINED, random, IMAGES)
     found = median_of_edits(given, times=600, seed=_seed(random))
     return _holds((found.low, found.high), np.median(LOST - GAINED))
 
