@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
     for bench in BENCHES:
         _add(what.add_parser(bench.name, help=bench.help), bench)
     bench_train.add_parser(what)
+    _add_coverage(what)
 
 
 def _add(parser: ArgumentParser, bench: Bench) -> None:
@@ -71,6 +72,25 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
             f"--{bench.own}", type=int, default=bench.usual, metavar="N", help=about
         )
     parser.set_defaults(run=run, bench=bench)
+
+
+def _add_coverage(what: Any) -> None:
+    parser: ArgumentParser = what.add_parser(
+        "coverage",
+        help="how often each interval holds the truth, where it is known",
+        description="Draw data again and again from populations whose answers are known, and "
+        "count how often each kind of interval holds the truth: 95 % are promised.",
+    )
+    parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="(default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.set_defaults(run=run_coverage)
+
+
+def run_coverage(options: Namespace) -> int:
+    from resnet_probe.benchmarks import coverage
+
+    coverage.run(options.rounds, options.seed)
+    return 0
 
 
 def run(options: Namespace) -> int:
