@@ -135,7 +135,7 @@ class PlainLayer(ResidualBlock):
         return self.after(self.branch(h) if gate else self.shortcut(h))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualChain:
     """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network.
 
@@ -152,6 +152,14 @@ class ResidualChain:
     classes: int
     uncut: tuple[str, ...] = ()
     residue: float = 0.0
+
+    def __repr__(self) -> str:
+        """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
+        shape = "×".join(map(str, self.input_shape))
+        return (
+            f"{type(self).__name__}({self.name}: {len(self)} {self.unit}s in {len(self.stages)} "
+            f"stages, images of {shape}, {self.classes} classes)"
+        )
 
     def __len__(self) -> int:
         return len(self.blocks)

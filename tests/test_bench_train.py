@@ -110,9 +110,11 @@ def test_growing_images_are_timed_in_the_shares_of_their_epochs(
 def test_workers_read_ahead() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of more workers than processors, where there are few
-        loop = plain(linear(), workers=2, recipe=replace(WHOLE, batch=16))
-        loop.one_pass(1)
-        del loop
+        ahead = plain(linear(), workers=2, recipe=replace(WHOLE, batch=16))
+        here = plain(linear(), workers=0, recipe=replace(WHOLE, batch=16))
+        for loop in (ahead, here):
+            loop.one_pass(1)
+    assert ahead.loader.num_workers == 2 and here.loader.num_workers == 0
 
 
 def test_the_command_says_how_much_faster(capsys: pytest.CaptureFixture[str]) -> None:

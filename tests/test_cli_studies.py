@@ -187,29 +187,6 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, capsys, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
-def test_ctrl_c_while_statistics_are_re_estimated(tmp_path, capsys, monkeypatch):
-    from resnet_probe.studies import recalibration
-
-    judge, seen = recalibration._answers, []
-
-    def interrupted(*given):
-        seen.append(1)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-        return judge(*given)
-
-    monkeypatch.setattr(recalibration, "_answers", interrupted)
-    arguments = ["lesion", *SMALL, "--recalibrate", "16", "--out", "a"]
-    assert main(arguments) == 130
-    assert not (tmp_path / "a").exists()
-    assert main(arguments) == 0 and len(seen) == 4 + 10 - 3
-    assert main([*arguments[:-1], "b"]) == 0
-    for name in "ab":
-        assert (tmp_path / name / "table.csv").exists()
-    assert (tmp_path / "a/table.csv").read_bytes() == (tmp_path / "b/table.csv").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
-
-
 def test_bench_attribute_reports_equal_values(capsys):
     arguments = ["bench", "attribute", *SMALL, "--limit", "6", "--size", "8", "--rounds", "1"]
     assert main(arguments) == 0

@@ -72,7 +72,7 @@ def test_a_page_tables_and_a_run_folder_a_study(copied):
         found = Result.load(run_of(copied, study))
         assert found.identity["study"] == study
         assert found.provenance["command"].startswith(f"python -m resnet_probe {study} --arch")
-        assert ("paths", "sentence") in page.numbers
+        assert page.numbers[study, "sentence"], study  # each section says a number of its own
     said = " ".join(page.text)
     for name in ("weights, SHA-256", "versions", "time to measure", "device"):
         assert name in said

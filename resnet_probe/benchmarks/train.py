@@ -248,7 +248,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's CIFAR-10 holds them: arrays, each made a picture when it is asked."""
 
     def __init__(self, image_set: ImageSet, transform: Callable[[Any], Tensor]) -> None:
-        images = torch.cat(list(image_set.pieces()))
+        images = image_set.pixels
         self.arrays: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = image_set.labels.tolist()
         self.transform = transform

@@ -6,7 +6,6 @@ number of the draw; so a draw is the same whatever else is drawn beside it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -122,7 +121,7 @@ def _draws(
                 f"so counts= goes from 1 to {most}"
             )
     return [
-        replace(draw(count, _generator(seed, edit, count, number)), draw=number)
+        replace(draw(count, edits.generator_for(seed, edit, count, number)), draw=number)
         for count in wanted
         for number in range(1, draws + 1)
     ]
@@ -135,15 +134,10 @@ def _orders(
     found = []
     for value in tau:
         for number in range(1, draws + 1):
-            generator = _generator(seed, "tau", round(value * 10**6), number)
+            generator = edits.generator_for(seed, "tau", round(value * 10**6), number)
             order = edits.draw_order(len(chain), ranges, value, generator)
             found.append(replace(edits.reorder(order), draw=number))
     return found
-
-
-def _generator(seed: int, *what: object) -> torch.Generator:
-    digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def reachable_taus(chain: ResidualChain | Layers, values: Sequence[float]) -> tuple[float, ...]:
