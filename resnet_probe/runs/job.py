@@ -23,7 +23,7 @@ from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
 from resnet_probe.results import Journal, Result, provenance, refuse_other
-from resnet_probe.runs.catalogue import Row
+from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.studies.study import Progress, Resources, Run, Subject
 
 if TYPE_CHECKING:
@@ -195,6 +195,18 @@ class Job:
             "known_error_pct": self.networks[0].network.known_error_pct,
             "classes": self.networks[0].chain.classes,
         }
+
+
+def obtained(name: str, request: Request, *, root: Path | None = None, **settings: Any) -> Obtained:
+    """The study of that name of one network: as it lies under `root`, else measured and kept there.
+
+    `settings` are the study's own, as `counts=(1, 2, 3)`; the folder is that of the command, so
+    that either finds what the other has measured.  Raises `ProbeError` for unknown names, and what
+    `Job.obtain` does.
+    """
+    chosen = row(name)
+    job = Job.of(chosen, chosen.study.settings(**settings), [request])
+    return job.obtain(job.folder(root))
 
 
 def announcement(prepared: Prepared) -> str:
