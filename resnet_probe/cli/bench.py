@@ -28,12 +28,14 @@ class Bench:
     help: str
     images: int
     own: str = ""
-    usual: int = 0
+    usual: float | None = None
     about: str = ""
+    kind: type = int
 
 
 BENCHES = (
-    Bench("lesion", "every single deletion: plain loop against engine", 256),
+    Bench("lesion", "every single deletion: plain loop against engine", 256,
+          "precision", None, "instead: all images against stopping at so many points", float),
     Bench("paths", "gradient by path length: autograd against the engine", 32,
           "samples", 1, "paths of each length"),
     Bench("attribute", "Shapley values with captum: plain model against engine", 256,
@@ -67,9 +69,9 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
         "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
     )
     if bench.own:
-        about = f"{bench.about} (default: {bench.usual})"
+        about = bench.about + (f" (default: {bench.usual})" if bench.usual else "")
         parser.add_argument(
-            f"--{bench.own}", type=int, default=bench.usual, metavar="N", help=about
+            f"--{bench.own}", type=bench.kind, default=bench.usual, metavar="N", help=about
         )
     parser.set_defaults(run=run, bench=bench)
 
