@@ -428,3 +428,17 @@ def test_the_peak_stays_inside_the_budget(network, budget):
     assert batch > 1
     # The process may reuse memory that it freed before, so the lower end only says it was measured.
     assert 0 < peak <= parse_bytes(budget)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_error_of_the_sum_is_that_against_autograd(n):
+    net = seeded(TinyResNet)
+    net.blocks[0].bn2 = nn.InstanceNorm2d(4)
+    x, y = images(n), labels(n)
+    chain = chain_of(net, x)
+    said = paths(chain, x, y, **EXACT).provenance["sum_error_max"]
+    found = path_gradients(chain, x, y, precision="float64").sum(0)
+    x = x.double().requires_grad_()
+    nn.functional.cross_entropy(net.double()(x), y, reduction="sum").backward()
+    assert said < 1e-9
+    torch.testing.assert_close(found, x.grad, rtol=1e-9, atol=1e-12)
