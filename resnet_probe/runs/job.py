@@ -197,16 +197,23 @@ class Job:
         }
 
 
-def obtained(name: str, request: Request, *, root: Path | None = None, **settings: Any) -> Obtained:
-    """The study of that name of one network: as it lies under `root`, else measured and kept there.
+def obtained(
+    name: str,
+    *requests: Request,
+    root: Path | None = None,
+    folder: Path | None = None,
+    compare: str | None = None,
+    **settings: Any,
+) -> Obtained:
+    """The study of that name: as it lies in `folder`, else measured and kept there.
 
-    `settings` are the study's own, as `counts=(1, 2, 3)`; the folder is that of the command, so
-    that either finds what the other has measured.  Raises `ProbeError` for unknown names, and what
-    `Job.obtain` does.
+    By default the folder is that of the command, under `root` (`runs`), so that either finds what
+    the other has measured.  `settings` are the study's own, as `counts=(1, 2, 3)`; `compare` is
+    drawn beside.  Raises `ProbeError` for unknown names, and what `Job.obtain` does.
     """
     chosen = row(name)
-    job = Job.of(chosen, chosen.study.settings(**settings), [request])
-    return job.obtain(job.folder(root))
+    job = Job.of(chosen, chosen.study.settings(**settings), requests)
+    return job.obtain(folder or job.folder(root), compare=compare)
 
 
 def announcement(prepared: Prepared) -> str:
