@@ -19,32 +19,29 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from resnet_probe import Result, draw, prepare, responses
 from resnet_probe.findings import summarize_responses
+from resnet_probe.loading.request import Request
+from resnet_probe.runs.job import obtained
 
 HERE = Path(__file__).parent
-STUDY = "responses"
 NETWORKS = ("resnet20", "resnet56", "resnet110", "plain20")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--archs", nargs="+", default=NETWORKS, metavar="NAME")
     options.add_argument("--tiny", action="store_true", help="two networks, few images")
+    options.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
+    options.add_argument("--data", help="their test images (default: digits, which come along)")
+    options.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
     options.add_argument("--out", type=Path, default=HERE / "he2015_layer_responses")
     given = options.parse_args()
-    names = ("resnet20", "plain20") if given.tiny else NETWORKS
-    tables = []
-    for arch in names:
-        network = prepare(arch, limit=32 if given.tiny else None)
-        tables.append(responses(network.chain, network.images, network.labels).table)
-    table = pd.concat(tables, ignore_index=True)
-    identity = {"study": STUDY, "arch": ", ".join(names), "data": "digits",
-                "images": int(table["images"].iloc[0])}  # fmt: skip
-    result = Result(STUDY, table, {"identity": identity})
-    print(summarize_responses(result))
-    print(result.save(given.out, figures={"figure": draw(result)}))
+    names = ("resnet20", "plain20") if given.tiny else given.archs
+    limit = 32 if given.tiny else given.limit
+    requests = [Request(arch=a, zoo=given.zoo, data=given.data, limit=limit) for a in names]
+    found = obtained("responses", *requests, folder=given.out)
+    print(summarize_responses(found.result))
+    print(found.folder)
 
 
 if __name__ == "__main__":

@@ -20,45 +20,76 @@ from pathlib import Path
 
 import pandas as pd
 
-from resnet_probe import Result, figures, lesion, prepare, published
+from resnet_probe import Result, figures, published
+from resnet_probe.data import slug
+from resnet_probe.findings.lesion import median_change, unit_of
+from resnet_probe.loading.request import Request
+from resnet_probe.runs.job import obtained
 from resnet_probe.stats import median_interval
 
-HERE = Path(__file__).parent
+HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "veit2016-depths"
+ON_DIGITS = ("resnet20", "resnet56", "resnet110")
+ON_PHOTOGRAPHS = ("resnet20", "resnet56", "preresnet20", "preresnet110")
+TINY = ("resnet20", "plain20")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--tiny", action="store_true", help="two small networks, few images")
-    options.add_argument("--archs", nargs="+", default=["resnet20", "resnet56", "resnet110"])
-    options.add_argument("--data", help="(default: that of the bundled weights, the digits)")
-    options.add_argument("--out", type=Path, default=HERE / "veit2016_depths")
-    given = options.parse_args()
-    archs = ["resnet20", "plain20"] if given.tiny else given.archs
-    tables = []
-    for arch in archs:
-        network = prepare(arch, data=given.data, limit=48 if given.tiny else None)
-        table = lesion(network.chain, network.images, network.labels).table
-        tables.append(table.assign(arch=arch, label=arch))
-        print(sentence(arch, table))
-    print(published_medians())
-    whole = pd.concat(tables, ignore_index=True)
-    data = network.image_set.name
-    figure = figures.deletions_by_network(
-        whole, title=f"One block deleted, {data}, {len(network.images)} images"
+    given = options()
+    results = [lesion_of(arch, given) for arch in given.archs]
+    print(*map(sentence, results), published_medians(), sep="\n")
+    named = [(each, each.identity["arch"]) for each in results]
+    table = pd.concat(
+        [each.table.assign(arch=arch, label=arch) for each, arch in named], ignore_index=True
     )
-    identity = {"study": "veit2016-depths", "archs": archs, "images": network.identity}
-    saved = Result("veit2016-depths", whole, {"identity": identity})
-    print(saved.save(given.out, figures={"figure": figure}))
+    title = f"One block deleted, {images_of(results[0])}"
+    figure = figures.deletions_by_network(table, title=title)
+    identity = {"study": STUDY, "runs": [each.identity for each in results]}
+    commands = [each.provenance["command"] for each in results]
+    whole = Result(STUDY, table, {"identity": identity, "commands": commands})
+    print(whole.save(given.out, figures={"figure": figure}))
 
 
-def sentence(arch: str, table: pd.DataFrame) -> str:
-    """RESULT, a line for each network."""
-    base, edited = table.iloc[0], table.iloc[1:]
-    middle = median_interval(edited["error_pct"])
+def options() -> argparse.Namespace:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--tiny", action="store_true", help="small networks, few images")
+    asked.add_argument("--archs", nargs="+", metavar="NAME", help="other networks")
+    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
+    asked.add_argument("--data", help="their test images (default: digits, which come along)")
+    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
+    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
+    asked.add_argument("--out", type=Path, help="(default: beside this file)")
+    given = asked.parse_args()
+    given.out = given.out or HERE / (f"{NAME}-photographs" if given.zoo else NAME)
+    usual = ON_PHOTOGRAPHS if given.zoo else ON_DIGITS
+    given.archs = TINY if given.tiny else given.archs or usual
+    given.limit = 48 if given.tiny else given.limit
+    return given
+
+
+def lesion_of(arch: str, given: argparse.Namespace) -> Result:
+    """Found where `lesion` keeps it, or measured and kept there."""
+    request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
+    return obtained("lesion", request, root=given.work).result
+
+
+def images_of(result: Result) -> str:
+    """`digits, 898 images`; `cifar10-test (stored as JPEG), 1,000 images`."""
+    asked = result.identity
+    note = f" ({asked['data_note']})" if asked["data_note"] else ""
+    return f"{slug(asked['data'])}{note}, {asked['images']:,} images"
+
+
+def sentence(result: Result) -> str:
+    """A line for each network: the first interval is over blocks, the second over images."""
+    base, edited, unit = result.table.iloc[0], result.table.iloc[1:], unit_of(result)
+    middle, change = median_interval(edited["error_pct"]), median_change(result)
+    worst = edited.loc[edited["error_pct"].idxmax()]
     return (
-        f"{arch}: {base.error_pct:.2f} % error; one deleted: median {middle.value:.2f} % "
-        f"(95 % CI {middle.low:.2f}–{middle.high:.2f} %, n = {len(edited)}), "
-        f"worst {edited['error_pct'].max():.2f} %"
+        f"{result.identity['arch']}: {base['error_pct']:.2f} % error; one {unit} deleted: median "
+        f"{middle.value:.2f} % (95 % CI {middle.low:.2f}–{middle.high:.2f} % over "
+        f"{len(edited)} {unit}s), {change.value:+.2f} points ({change.low:+.2f} to "
+        f"{change.high:+.2f} over images), worst {worst['error_pct']:.2f} % "
+        f"({unit} {worst['blocks']})"
     )
 
 

@@ -11,7 +11,7 @@ Here     handwritten digits, the first 200 test images (0.00 % error whole), pre
          happens up to 3 blocks, most between 5 and 15, and draws of 7 or 10 blocks lie between 0
          and 91 %. 35 s of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/veit2016_multiple_deletions.py       (--tiny: a small network, few draws;
-         --arch, --weights, --normalize and --data as on the command line)
+         --arch, --zoo, --weights, --normalize and --data as on the command line)
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from resnet_probe import draw, lesion, prepare
+from resnet_probe.data import slug
+from resnet_probe.loading.request import Request
+from resnet_probe.runs.job import obtained
 from resnet_probe.stats import Estimate, median_interval
 
 HERE = Path(__file__).parent
@@ -33,7 +35,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tiny", action="store_true", help="a small network, few draws")
     options.add_argument("--arch", default="preresnet110")
-    options.add_argument("--weights", type=Path)
+    options.add_argument("--weights")
+    options.add_argument("--zoo")
     options.add_argument("--normalize")
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=200, help="images (default: 200)")
@@ -44,14 +47,17 @@ def main() -> None:
         ("resnet20", 16, 6, (1, 2, 5)) if given.tiny
         else (given.arch, given.limit, given.draws, COUNTS)
     )  # fmt: skip
-    network = prepare(
-        arch, weights=given.weights, normalize=given.normalize, data=given.data, limit=limit
+    request = Request(
+        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
+        data=given.data, limit=limit,
+    )  # fmt: skip
+    found = obtained(
+        "lesion", request, folder=given.out, compare="veit2016", counts=counts, draws=draws
     )
-    result = lesion(network.chain, network.images, network.labels, counts=counts, draws=draws)
-    result.provenance["identity"].update(network.identity, counts=list(counts))
-    print(f"{arch}, {len(network.images)} images of {network.image_set.name}: "
-          f"{sentence(result.table)}")  # fmt: skip
-    print(result.save(given.out, figures={"figure": draw(result, compare="veit2016")}))
+    asked = found.result.identity
+    print(f"{arch}, {asked['images']} images of {slug(asked['data'])}: "
+          f"{sentence(found.result.table)}")  # fmt: skip
+    print(found.folder)
 
 
 def sentence(table: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ Here     the same procedure (sampled paths), the root mean square over all 2^N p
          of the exact gradient most, 20.1 % (95 % CI 19.6–20.6 %), comes from paths of 6 blocks and
          84.2 % from the published window. The claim holds. Three minutes on 2 CPU cores
 Run      python analyses/veit2016_path_lengths.py        (--tiny: a small network, few images;
-         --weights, --normalize and --data as on the command line, for networks of your own)
+         --zoo, --weights, --normalize and --data as on the command line, for networks of your own)
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from resnet_probe import draw, paths, prepare
+from resnet_probe.loading.request import Request
+from resnet_probe.runs.job import obtained
 from resnet_probe.stats import path_lengths
 
 HERE = Path(__file__).parent
@@ -31,28 +32,25 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tiny", action="store_true", help="a small network, few images")
     options.add_argument("--arch", default="preresnet110")
-    options.add_argument("--weights", type=Path)
+    options.add_argument("--weights")
+    options.add_argument("--zoo")
     options.add_argument("--normalize")
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=32, help="images (default: 32)")
     options.add_argument("--out", type=Path, default=HERE / "veit2016_path_lengths")
     given = options.parse_args()
     arch = "resnet20" if given.tiny else given.arch
-    network = prepare(
-        arch,
-        weights=given.weights,
-        normalize=given.normalize,
-        data=given.data,
-        limit=8 if given.tiny else given.limit,
-    )
+    request = Request(
+        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
+        data=given.data, limit=8 if given.tiny else given.limit,
+    )  # fmt: skip
     counts = {"signs": 4, "samples": 8} if given.tiny else {}
-    result = paths(network.chain, network.images, network.labels, **counts)
-    result.provenance["identity"].update(network.identity)
-    blocks = len(network.chain)
-    print(f"{arch}, {len(network.images)} images: {exact(result.table)}")
+    result, folder, _ = obtained("paths", request, folder=given.out, **counts)
+    blocks = result.provenance["blocks"]
+    print(f"{arch}, {result.identity['images']} images: {exact(result.table)}")
     for method, quantity in SINGLE:
         print(f"{arch}: {single(path_lengths.by_length(result.table, method, quantity), blocks)}")
-    print(result.save(given.out, figures={"figure": draw(result)}))
+    print(folder)
 
 
 def exact(table: pd.DataFrame) -> str:

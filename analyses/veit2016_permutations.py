@@ -12,7 +12,7 @@ Here     handwritten digits, the first 200 test images (0.00 % error whole), pre
          0.7; at 0.93, 0.85 and 0.45 the median is below that of the step before, each time inside
          the intervals. 83 s of CPU time (one thread, PyTorch 2.15)
 Run      python analyses/veit2016_permutations.py             (--tiny: a small network, few draws;
-         --arch, --weights, --normalize and --data as on the command line)
+         --arch, --zoo, --weights, --normalize and --data as on the command line)
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from resnet_probe import draw, lesion, prepare
+from resnet_probe.data import slug
+from resnet_probe.loading.request import Request
+from resnet_probe.runs.job import obtained
 from resnet_probe.stats import Estimate, median_interval
 
 HERE = Path(__file__).parent
@@ -35,7 +37,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tiny", action="store_true", help="a small network, few draws")
     options.add_argument("--arch", default="preresnet110")
-    options.add_argument("--weights", type=Path)
+    options.add_argument("--weights")
+    options.add_argument("--zoo")
     options.add_argument("--normalize")
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=200, help="images (default: 200)")
@@ -46,16 +49,18 @@ def main() -> None:
         ("resnet20", 16, 6, (1.0, 0.95, 0.9)) if given.tiny
         else (given.arch, given.limit, given.draws, TAUS)
     )  # fmt: skip
-    network = prepare(
-        arch, weights=given.weights, normalize=given.normalize, data=given.data, limit=limit
-    )
-    result = lesion(
-        network.chain, network.images, network.labels, edit="permute", tau=taus, draws=draws
-    )
-    result.provenance["identity"].update(network.identity, tau=list(taus))
-    print(f"{arch}, {len(network.images)} images of {network.image_set.name}: "
-          f"{sentence(result.table)}")  # fmt: skip
-    print(result.save(given.out, figures={"figure": draw(result, compare="veit2016")}))
+    request = Request(
+        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
+        data=given.data, limit=limit,
+    )  # fmt: skip
+    found = obtained(
+        "lesion", request, folder=given.out, compare="veit2016", edit="permute", tau=taus,
+        draws=draws,
+    )  # fmt: skip
+    asked = found.result.identity
+    print(f"{arch}, {asked['images']} images of {slug(asked['data'])}: "
+          f"{sentence(found.result.table)}")  # fmt: skip
+    print(found.folder)
 
 
 def sentence(table: pd.DataFrame) -> str:

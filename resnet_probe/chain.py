@@ -135,13 +135,14 @@ class PlainLayer(ResidualBlock):
         return self.after(self.branch(h) if gate else self.shortcut(h))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualChain:
     """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network.
 
     `uncut` has a sentence for each place where paths part and meet that is no block, with the
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
-    chain is the network bit for bit.
+    chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
+    where nothing else is said.
     """
 
     name: str
@@ -152,6 +153,15 @@ class ResidualChain:
     classes: int
     uncut: tuple[str, ...] = ()
     residue: float = 0.0
+    output_shape: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
+        shape = "×".join(map(str, self.input_shape))
+        return (
+            f"{type(self).__name__}({self.name}: {len(self)} {self.unit}s in {len(self.stages)} "
+            f"stages, images of {shape}, {self.classes} classes)"
+        )
 
     def __len__(self) -> int:
         return len(self.blocks)

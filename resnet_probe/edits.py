@@ -6,6 +6,7 @@ random edits follow Veit et al. 2016, section 4, and take an explicit `torch.Gen
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,15 @@ def kendall_tau(order: Sequence[int]) -> float:
     n = len(order)
     inversions = sum(order[i] > order[j] for i in range(n) for j in range(i + 1, n))
     return 1 - 4 * inversions / (n * (n - 1)) if n > 1 else 1.0
+
+
+def generator_for(seed: int, *what: object) -> torch.Generator:
+    """A random state for each draw, made from the seed and what is drawn.
+
+    So the same draw comes out whatever else is drawn beside it, and in whatever batches.
+    """
+    digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def draw_numbers(among: Sequence[int], count: int, generator: torch.Generator) -> list[int]:

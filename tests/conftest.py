@@ -23,3 +23,7 @@ def _same_random_state():
     after = torch.get_rng_state()
     torch.set_rng_state(before)
     assert torch.equal(before, after), "the global random state was changed"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--campaign-size", type=int, help="how many random networks a campaign draws")

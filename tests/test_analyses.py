@@ -14,6 +14,7 @@ SCRIPTS = sorted((ROOT / "analyses").glob("*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_an_analysis_runs_and_saves_its_table_and_figure(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where runs are kept
     monkeypatch.setattr("sys.argv", [script.name, "--tiny", "--out", str(tmp_path / "out")])
     runpy.run_path(str(script), run_name="__main__")
     result = Result.load(tmp_path / "out")

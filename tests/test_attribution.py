@@ -11,6 +11,7 @@ import pytest
 import torch
 from journals import Memory
 from scipy import stats as scipy_stats
+from torch import nn
 from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
@@ -351,6 +352,23 @@ def test_exact_where_it_is_cheaper(deep):
     assert request(deep, methods=None, permutations=None, seed=0).permutations == 0
     assert request(deep, methods=None, permutations=20, seed=0).permutations == 20
     assert not estimators.affordable(27, 20) and not estimators.affordable(16, 20)
+
+
+def test_a_single_block_has_no_pairs():
+    net = seeded(TinyResNet)
+    net.blocks = net.blocks[:1]
+    net.head = seeded(lambda: nn.Linear(4, 5))
+    chain, x, y = chain_of(net, images(8)), images(8), labels(8) % 5
+    table = attribute(chain, x, y).table
+    with torch.no_grad():
+        whole, without = (metrics(chain.run(x, [(1, gate)]), y) for gate in (1.0, 0.0))
+    lost = (whole - without).mean(1)
+    rows = table[table["class"].isna() & (table["block"] == 1)]
+    for method in ("ablation", "shapley"):
+        found = rows[rows["method"] == method].set_index("metric")["value"]
+        assert found[list(METRICS)].to_numpy() == pytest.approx(lost.numpy(), rel=1e-4)
+    with pytest.raises(ProbeError, match="has one block: interactions are between two"):
+        attribute(chain, x, y, methods=["interactions"])
 
 
 def test_what_cannot_be_attributed_is_refused(chain, some):

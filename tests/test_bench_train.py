@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from trainings import RECIPE, UNIT, digits, linear, same
+from trainings import RECIPE, UNIT, any_size, digits, linear, same
 
 from resnet_probe import data, training
+from resnet_probe.benchmarks import train as bench
 from resnet_probe.benchmarks.train import PLAIN, Pictures, PlainLoop, benchmark, transforms_of
 from resnet_probe.cli import main
+from resnet_probe.training.team import ALONE
 
 CPU = torch.device("cpu")
 WHOLE = replace(RECIPE, batch=50, pad=0, epochs=3)
@@ -22,7 +25,7 @@ WHOLE = replace(RECIPE, batch=50, pad=0, epochs=3)
 def plain(model: nn.Module, **options: object) -> PlainLoop:
     given = {"device": CPU, "workers": 0, "seed": 0, **options}
     recipe = given.pop("recipe", WHOLE)
-    return PlainLoop(model, digits("train"), UNIT, recipe, **given)
+    return PlainLoop(digits("train"), UNIT, model, recipe, **given)
 
 
 def test_the_plain_loop_ends_where_the_trainer_does() -> None:
@@ -61,7 +64,7 @@ def test_its_images_are_those_of_the_recipe() -> None:
 def test_every_way_is_timed_and_tested() -> None:
     model = linear()
     found = benchmark(
-        model,
+        [model, linear()],
         digits("train"),
         digits("test", 20),
         recipe=RECIPE,
@@ -82,25 +85,49 @@ def test_every_way_is_timed_and_tested() -> None:
         normalization=UNIT,
         recipe=replace(RECIPE, epochs=1),
     )
-    assert found.test_error_pct["trainer, float32"] == own.history["test_error_pct"].iloc[-1]
+    expected = own.history["test_error_pct"].iloc[-1]
+    assert found.test_error_pct["trainer, float32"][0] == expected
+    assert {len(errors) for errors in found.test_error_pct.values()} == {2}
+
+
+def test_growing_images_are_timed_in_the_shares_of_their_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def timed(call: Callable[[], None], device: torch.device) -> tuple[float, None]:
+        call()
+        return {8: 1.0, 12: 2.0, 16: 10.0}[way.state.sized.height], None
+
+    monkeypatch.setattr(bench, "timed", timed)
+    way = bench.Trainer(
+        digits("train"), UNIT, any_size(), replace(RECIPE, epochs=16), device=CPU, seed=0,
+        precision="float32", resolution=(8, 12, 16), compiled=False, team=ALONE,
+    )  # fmt: skip
+    speeds = bench._speeds({"way": way}, digits("train"), CPU, 2, ALONE)
+    seconds = (6 * 1.0 + 5 * 2.0 + 5 * 10.0) / 16
+    assert speeds == {"way": pytest.approx(50 / seconds)}
 
 
 def test_workers_read_ahead() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of more workers than processors, where there are few
-        loop = plain(linear(), workers=2, recipe=replace(WHOLE, batch=16))
-        loop.one_pass(1)
-        del loop
+        ahead = plain(linear(), workers=2, recipe=replace(WHOLE, batch=16))
+        here = plain(linear(), workers=0, recipe=replace(WHOLE, batch=16))
+        for loop in (ahead, here):
+            loop.one_pass(1)
+    assert ahead.loader.num_workers == 2 and here.loader.num_workers == 0
 
 
 def test_the_command_says_how_much_faster(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--arch", "resnet20:width=4", "--size", "8", "--batch", "8", "--limit", "16"]
     given = ["bench", "train", *small, "--rounds", "1", "--workers", "0", "--precision", "float32"]
+    given += ["--processes", "1"]
     assert main(given) == 0
     said = capsys.readouterr().out
-    assert "16 images of 8×8 (random), batch 8" in said
+    assert "16 images of 3×8×8 (random), batch 8" in said
     lines = [line for line in said.splitlines() if "images/s" in line]
-    assert len(lines) == 2 and lines[0].endswith("1.00x")
+    assert len(lines) == 3 and lines[0].endswith("1.00x")
+    assert lines[2].startswith("trainer, float32, 4,6,8 pixels")
+    assert all(float(line.split("x")[-2].split()[-1]) > 0 for line in lines)
     assert main([*given, "--epochs", "1"]) == 2
     assert "--epochs trains and tests: give the images" in capsys.readouterr().err
     assert main([*given, "--rounds", "0"]) == 2

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from toy_chains import TinyResNet, images, labels, seeded
 
+from resnet_probe import chain_of
 from resnet_probe.benchmarks.clock import Comparison, fastest, in_turn, ratio
-from resnet_probe.benchmarks.lesion import Ran, against_precision
+from resnet_probe.benchmarks.lesion import Ran, against_precision, benchmark, ran
 from resnet_probe.errors import ProbeError
 
 CPU = torch.device("cpu")
@@ -60,3 +62,13 @@ def test_stopping_early_is_compared_where_both_ran():
         lambda p: Ran(1, whole if p is None else 1 - whole), 1.0, rounds=1, device=CPU
     )
     assert not wrong.equal and "differ where both ran: 8" in str(wrong)
+
+
+def test_a_study_that_stops_gives_the_answers_of_the_whole_one():
+    x, y = images(120, side=8), labels(120, classes=5)
+    chain = chain_of(seeded(TinyResNet), x[:2])
+    found = benchmark(chain, x, y, rounds=1, seed=0, memory=2**30, batch=16, precision=20.0)
+    assert found.equal and "branch runs:" in str(found)
+    early = ran(chain, x, y, 20.0)
+    assert early.branch_runs < ran(chain, x, y, None).branch_runs == 6 * 120
+    assert (early.right == -1).any()

@@ -197,8 +197,9 @@ def test_labels_outside_the_head_and_missing_columns(tmp_path, capsys):
     outside = parquet(tmp_path / "a.parquet", [0, 12, 3])
     message = refused(capsys, [*given, *outside])
     assert "label 12 of image 1 is outside the head's classes: resnet20 has 10 (0–9)" in message
-    other = parquet(tmp_path / "b.parquet", [0, 1], column="picture")
-    assert "img" in refused(capsys, [*given, *other])
+    pq.write_table(pa.table({"text": ["a", "b"], "label": [0, 1]}), tmp_path / "b.parquet")
+    other = ["--data", f"parquet:{tmp_path / 'b.parquet'}", "--normalize", "none"]
+    assert "expected one column of encoded images" in refused(capsys, [*given, *other])
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from toy_chains import images, labels, randomized
 
 from resnet_probe import chain_of, lesion, models
+from resnet_probe.runs.catalogue import ROWS, row
 
 pytestmark = [
     pytest.mark.cuda,
@@ -33,6 +35,28 @@ def test_the_same_table_as_on_the_cpu(spec, precise):
     for where in (x, x.cuda()):
         found = lesion(chain, where, y).table
         assert abs(found["correct"] - on_cpu["correct"]).max() <= found["near_ties"].max()
+
+
+OPTIONS = {
+    "lesion": {"counts": (1, 3), "draws": 2},
+    "paths": {"signs": 2, "samples": 3, "images_per_path": 2},
+    "attribute": {"permutations": 2},
+    "agreement": {"counts": (1, 2), "draws": 2},
+}
+
+
+@pytest.mark.parametrize("name", [row.name for row in ROWS])
+def test_every_study_gives_the_table_of_the_cpu(name, precise):
+    model = randomized(models.architecture("preresnet20").build(seed=0))
+    x, y = images(32, side=16), labels(32, classes=10)
+    study = row(name).study.function("")
+    options = OPTIONS.get(name, {})
+    on_cpu = study(chain_of(model, x[:1]), x, y, **options).table
+    found = study(chain_of(model.cuda(), x[:1].cuda()), x, y, **options).table
+    assert list(found.columns) == list(on_cpu.columns) and len(found) == len(on_cpu)
+    for column in found.select_dtypes("number"):
+        ours, theirs = (t[column].to_numpy(float, na_value=np.nan) for t in (found, on_cpu))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=5e-2, err_msg=column)
 
 
 def test_the_memory_stays_inside_the_budget(precise):

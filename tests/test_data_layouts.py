@@ -324,7 +324,5 @@ def test_an_archive_of_something_else(tmp_path: Path, published: Path) -> None:
     with pytest.raises(ProbeError, match="lacks test_batch"):
         data.load("cifar10", root=path)
     (tmp_path / "x.txt").write_text("nothing")
-    with pytest.raises(
-        ProbeError, match=r"x\.txt holds no cifar10: get cifar-10-python"
-    ):
+    with pytest.raises(ProbeError, match=r"x\.txt holds no cifar10: get cifar-10-python"):
         data.load("cifar10", root=tmp_path / "x.txt")

@@ -126,9 +126,46 @@ def test_the_command_trains_in_two_processes_and_speaks_once(folder: Path) -> No
     said = (folder / "said").read_text()
     assert said.count("epoch   1/1") == 1 and said.count("test error") == 2
     card = zoo.Card.read(folder / "t" / "resnet20-width-4-digits.json")
-    assert card.command.startswith("torchrun --nproc-per-node=2 -m resnet_probe train --arch")
+    assert card.command.startswith("python -m resnet_probe train --arch resnet20:width=4")
+    assert card.command.endswith("--processes 2")
     assert card.machine.startswith("2 processes, each on")
     assert Result.load(folder / "t" / "history").study == "train"
+
+
+def test_the_command_starts_two_processes_by_itself_to_the_same_weights(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = ["train", "--arch", "resnet20:width=4", "--epochs", "1", "--processes", "2"]
+    assert main([*small, "--batch", "300", "--out", str(folder / "u")]) == 0
+    assert capfd.readouterr().out.count("epoch   1/1") == 1
+    first, second = (zoo.Card.read(next((folder / name).glob("*.json"))) for name in "tu")
+    assert first.weights_sha256 == second.weights_sha256
+    assert first.command == second.command
+    assert main([*small, "--batch", "1", "--out", str(folder / "v")]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: a batch of 1 leaves steps of 0 images for each of 2 processes")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("", 0, ""),
+        ("import time; time.sleep(60) if rank == 0 else print('worse', file=sys.stderr); "
+         "sys.exit(3)", 9, "worse\n"),
+        ("print('bad', file=sys.stderr); sys.exit(2)", 2, "bad\n"),
+        ("import signal; os.kill(os.getppid(), signal.SIGTERM); import time; time.sleep(60)",
+         15, ""),
+    ],
+)  # fmt: skip
+def test_one_that_fails_ends_all_and_is_heard(
+    code: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("resnet_probe.training.team.GRACE", 0.2)
+    program = f"import os, sys; rank = int(os.environ['RANK']); {code}"
+    assert training.launched([sys.executable, "-c", program], 2) == status
+    assert capfd.readouterr().err == said
 
 
 # ---- without other processes

@@ -16,7 +16,7 @@ from resnet_probe.findings.verdict import changes
 def test_every_block_is_drawn_where_it_belongs() -> None:
     table = deep()
     ax = axes(figures.single_deletion(table, title="a title"))
-    unsure = "neither harm nor harmlessness is shown"
+    unsure = "undecided"
     labels = ("one block deleted (95 % CI)", unsure, "stage transition")
     points = {label: drawn(ax, label) for label in labels}
     assert [len(points[label]) for label in labels] == [2, 50, 2]
@@ -33,7 +33,7 @@ def test_markers_say_what_is_shown_of_all_blocks_together() -> None:
     words = changes(deep())
     harmful = drawn(ax, "one block deleted (95 % CI)")[:, 0].astype(int).tolist()
     assert harmful == [1, 11] and (words[harmful] == "harmful").all()
-    assert len(drawn(ax, "neither harm nor harmlessness is shown")) == 50
+    assert len(drawn(ax, "undecided")) == 50
     sure = single(np.full(54, 6.0), STAGES, images=100_000)
     ax = axes(figures.single_deletion(sure))
     assert len(drawn(ax, "shown harmless")) == 52 and (changes(sure)[1:] == "harmless").all()
@@ -112,7 +112,7 @@ def test_an_error_of_zero_has_a_place() -> None:
     error[[0, 5]] = 88, 0
     ax = axes(figures.single_deletion(single(error, STAGES, base=0.3, images=1000)))
     assert ax.get_yscale() == "symlog" and ax.get_ylim()[0] < 0
-    assert [6, 0] in drawn(ax, "neither harm nor harmlessness is shown").tolist()
+    assert [6, 0] in drawn(ax, "undecided").tolist()
     assert 0 in ax.get_yticks()
 
 

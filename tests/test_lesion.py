@@ -8,6 +8,7 @@ from journals import Memory
 from scipy.stats import binomtest
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, seeded
 
+import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of, data, layers_of, lesion, models
 from resnet_probe.studies.lesion import LesionSettings, title_of
 from resnet_probe.studies.plan import plan, swappable
@@ -142,6 +143,10 @@ def test_an_interrupted_study_goes_on_where_it_stopped(chain, monkeypatch):
         ({"tau": [0.9]}, "tau= goes with edit='permute'"),
         ({"edit": "permute", "tau": [0.1]}, "τ = 0.1 cannot be reached"),
         ({"edit": "permute", "tau": [0.9], "counts": [1]}, "not both"),
+        ({"edit": "permute", "tau": [float("nan")]}, "τ = nan cannot be reached"),
+        ({"edit": "permute", "tau": [0.9, float("inf")]}, "τ = inf cannot be reached"),
+        ({"counts": [1, 2], "draws": 10**9}, r"2,000,000,000 networks.* draws= goes up to 500,000"),
+        ({"edit": "permute", "tau": [1.0], "draws": 10**9}, r"draws= goes up to 1,000,000"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(chain, some, options, message):
@@ -159,6 +164,27 @@ def test_data_that_does_not_fit_is_refused(chain, some):
         lesion(chain, x, y[:-1])
     with pytest.raises(ProbeError, match="are not finite"):
         lesion(chain, torch.where(torch.arange(40).view(-1, 1, 1, 1) == 7, torch.nan, x), y)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda z: z[:, :1], r"a single number an image, \[n, 1\]"),
+        (lambda z: z[:, 0], r"a single number an image, \[n\]"),
+        (lambda z: z[:, :, None, None].expand(-1, -1, 2, 3), r"logits \[n, 5, 2, 3\] for n images"),
+        (lambda z: z[:, None].expand(-1, 7, -1), r"logits \[n, 7, 5\] for n images"),
+    ],
+)
+@pytest.mark.parametrize("study", ["lesion", "responses", "paths", "attribute", "agreement"])
+def test_outputs_that_are_no_logits_of_classes_are_refused(study, change, said):
+    class Net(TinyResNet):
+        def forward(self, x):
+            return change(super().forward(x))
+
+    x = images(6, side=8)
+    chain = chain_of(seeded(Net), x)
+    with pytest.raises(ProbeError, match=said):
+        getattr(rp, study)(chain, x, torch.zeros(6, dtype=torch.long))
 
 
 def test_names_of_studies():
@@ -189,9 +215,11 @@ def test_published_weights_image_by_image(spec, correct, worst):
         looped = [_accuracy_without(model, name, x, y) for name in table["names"]]
         assert list(table["correct"]) == looped
         return
-    result = lesion(chain, x, y)
-    assert result.table["correct"][0] == correct
-    edited = result.table.iloc[1:]
+    with torch.no_grad():
+        assert sum(int((model(p).argmax(1) == q).sum()) for p, q in
+                   zip(x.split(128), y.split(128), strict=True)) == correct  # fmt: skip
+    x, y = x[:200], y[:200]
+    edited = lesion(chain, x, y).table.iloc[1:]
     assert int(edited.loc[edited["error_pct"].idxmax(), "blocks"]) == worst
     few = edited.iloc[[0, 9, 26]]
     assert list(few["correct"]) == [_accuracy_without(model, n, x, y) for n in few["names"]]

@@ -121,6 +121,17 @@ ANYTHING = {
     "two halves": lambda: Of(lambda x: (lambda halves: halves[0] * halves[1])(x.chunk(2, dim=1))),
     "group norm": lambda: nn.GroupNorm(2, 4),
     "layer norm": lambda: nn.LayerNorm(7),
+    "layer norm of channels": lambda: Of(
+        lambda x, norm: norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.LayerNorm(4)
+    ),
+    "instance norm": lambda: nn.InstanceNorm2d(4),
+    "conv, instance norm, conv": lambda: nn.Sequential(
+        conv(4, 6, 3), nn.InstanceNorm2d(6), conv(6, 3, 3)
+    ),
+    "functional batch norm": lambda: Of(
+        lambda x, norm: F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight),
+        nn.BatchNorm2d(4),
+    ),
     "softmax": lambda: Of(lambda x: torch.softmax(x, dim=1)),
     "attention": lambda: Of(attention, nn.Linear(4, 12)),
     "multihead attention": lambda: Of(
@@ -166,6 +177,32 @@ def test_every_operation_goes_back_as_autograd_does(name):
     found = pullback(own, own=True)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert found.data_ptr() == own.data_ptr() or not pullback.in_place
+
+
+def strided(g: torch.Tensor, how: str) -> torch.Tensor:
+    """The stack `[k, n, …]` in another layout; expanded, it is the same for all positions."""
+    if how == "channels last" and g.dim() == 5:
+        return g.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    if how == "expanded" and g.dim() > 3:
+        return g.flatten(3)[..., :1].unflatten(3, [1] * (g.dim() - 3)).expand_as(g)
+    return g
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("name", [*KNOWN, *ANYTHING])
+def test_every_operation_goes_back_whatever_the_strides(name, n, layout):
+    if name == "view" and layout is torch.channels_last:
+        return  # plain PyTorch refuses this view, too
+    module, x = traced((KNOWN | ANYTHING)[name]).eval(), inputs()[:n]
+    output, pullback = Linearizer(module)(x.contiguous(memory_format=layout))
+    for how in ("contiguous", "channels last", "expanded"):
+        g = strided(stacked(output), how)
+        expected = transposed_by_autograd(module, x, g.contiguous())
+        torch.testing.assert_close(pullback(g), expected, rtol=1e-11, atol=1e-11)
+        kept = g.clone()
+        again = pullback(kept, own=True)
+        torch.testing.assert_close(again, expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -125,18 +125,18 @@ def test_the_lesion_has_both_columns_side_by_side():
         assert row.recalibrated_p_value == pytest.approx(p)
 
 
-def test_an_interrupted_recalibration_goes_on_where_it_stopped():
+def test_an_interrupted_recalibration_goes_on_where_it_stopped(monkeypatch):
     model = seeded(TinyResNet)
     x, y, training = images(20), labels(20), images(12, seed=9)
     chain = chain_of(model, x[:2])
-    whole, journal = lesion(chain, x, y, recalibrate=training), Memory(stop=3)
+    monkeypatch.setattr("resnet_probe.studies.outcomes.KEEP_EVERY", 8)
+    whole, journal = lesion(chain, x, y, recalibrate=training, batch=4), Memory(stop=4)
     with pytest.raises(KeyboardInterrupt):
-        lesion(chain, x, y, recalibrate=training, journal=journal)
-    kept = [key for key in journal.steps if key.startswith("recalibrated")]
-    assert len(kept) == 2  # beside the step of the lesion itself
-    again = lesion(chain, x, y, recalibrate=training, journal=journal)
+        lesion(chain, x, y, recalibrate=training, batch=4, journal=journal)
+    assert list(journal.steps) == ["0", "8", "16", "recalibrated-0"]
+    again = lesion(chain, x, y, recalibrate=training, batch=4, journal=journal)
     assert again.table.equals(whole.table)
-    assert set(kept) <= set(journal.given) and len(journal.steps) == 1 + 4
+    assert "recalibrated-0" in journal.given and len(journal.steps) == 6
 
 
 def test_what_cannot_be_re_estimated_is_refused():

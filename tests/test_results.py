@@ -266,3 +266,27 @@ def test_reading_results_needs_neither_torch_nor_seaborn() -> None:
         "assert not {'torch', 'seaborn', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_is_shown_of_a_result_fits_a_line() -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    shown = repr(Result("lesion", table, {"identity": {"arch": "resnet20", "data": "digits"}}))
+    assert shown == "Result(lesion of resnet20 on digits: 2 rows × 2 columns)"
+
+
+def test_outcomes_come_back_bit_for_bit_and_a_cut_file_is_noticed(tmp_path: Path) -> None:
+    kept = {
+        "answer": np.arange(12, dtype=np.uint8).reshape(3, 4),
+        "loss": np.linspace(0, 1, 12).reshape(3, 4).astype(np.float16),
+        "labels": np.array([1, 2, 3, 4]),
+    }
+    table = pd.DataFrame({"a": [1, 2, 3]})
+    folder = Result("lesion", table, {"identity": IDENTITY}, kept).save(tmp_path / "run")
+    found = Result.load(folder).outcomes
+    assert found.keys() == kept.keys()
+    for name, value in kept.items():
+        assert found[name].dtype == value.dtype and np.array_equal(found[name], value)
+    path = folder / "outcomes.npz"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ProbeError, match=r"outcomes\.npz is not what this run wrote"):
+        Result.load(folder)

@@ -16,7 +16,7 @@ from resnet_probe.report.make import Report
 from resnet_probe.results import Journal, Result, provenance
 from resnet_probe.runs import evidence
 from resnet_probe.runs.catalogue import ROWS, row
-from resnet_probe.runs.job import Job, place_apart
+from resnet_probe.runs.job import Job, obtained, place_apart
 from resnet_probe.studies.study import Resources
 
 SMALL = ["--arch", "resnet20", "--limit", "12", "--batch", "4"]
@@ -189,3 +189,17 @@ def test_a_catalogue_costs_no_torch():
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert runs.__doc__
+
+
+def test_a_script_finds_what_the_command_measured_and_the_command_what_it_did(tmp_path, capsys):
+    small = Request(arch="resnet20:width=4", weights="initial:0", data="digits", limit=12)
+    words = [*small.words(), "--limit", "12"]
+    assert main(["lesion", *words]) == 0
+    found = obtained("lesion", small)
+    assert found.found and found.folder.parent == tmp_path / "runs"
+    own = obtained("lesion", small, folder=tmp_path / "own", margin=2.0)
+    assert not own.found and own.result.identity["margin"] == 2
+    assert main(["lesion", *words, "--margin", "2", "--out", "own"]) == 0
+    assert "measured before" in capsys.readouterr().out
+    with pytest.raises(ProbeError, match="there is no study 'lesions'"):
+        obtained("lesions", small)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, chain_of, edits, layers_of, models
@@ -14,7 +17,8 @@ from resnet_probe.engine.sweep import PrefixTree, Sweep
 
 
 def collect(sweep: Sweep, plan, x) -> torch.Tensor:
-    found = torch.full((len(plan), len(x), sweep.chain.classes), torch.nan)
+    shape = (len(plan), len(x), sweep.chain.classes)
+    found = torch.full(shape, torch.nan, dtype=sweep.chain.dtype)
     for piece in sweep.run(plan, x):
         for index in piece.edits:
             assert torch.isnan(found[index, piece.start : piece.stop]).all()  # once only
@@ -100,6 +104,92 @@ def test_folding_removes_batch_norm_and_keeps_the_function():
     x = images().double()
     with torch.no_grad():
         assert torch.allclose(fast(x), chain(x), rtol=1e-12, atol=1e-12)
+
+
+class SharedConvolution(nn.Module):
+    """A convolution that is called before one norm and, again, before another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(3))
+
+    def forward(self, x):
+        for norm in self.norms:
+            x = torch.relu(norm(self.conv(x)))
+        return x
+
+
+def test_one_convolution_is_folded_with_each_norm_behind_it():
+    def shared():
+        net = NegativeStates()
+        net.inner[1] = SharedConvolution()
+        return net
+
+    model = randomized(seeded(shared)).double()
+    x = images().double()
+    chain = chain_of(model, x)
+    with torch.no_grad():
+        assert torch.allclose(folded(chain)(x), model(x), rtol=1e-12, atol=1e-12)
+    plan = every_deletion(3)
+    wanted = one_by_one(chain, plan, x)
+    assert torch.allclose(collect(Sweep(chain), plan, x), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("off", "refused"), [(1e-2, True), (1e-7, False)])
+def test_a_folded_chain_that_is_another_network_is_refused(off, refused, monkeypatch):
+    def wrongly(chain):
+        return replace(folded(chain), head=Scaled(1 + off))
+
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, h):
+            return chain.head(h) * self.factor
+
+    chain = chain_of(seeded(TinyResNet), images())
+    monkeypatch.setattr("resnet_probe.engine.sweep.folded", wrongly)
+    if not refused:
+        assert collect(Sweep(chain), every_deletion(3), images()).isfinite().all()
+        return
+    with pytest.raises(ProbeError, match=r"more than rounding; run it unfolded, with exact=True"):
+        collect(Sweep(chain), every_deletion(3), images())
+    collect(Sweep(chain, exact=True), every_deletion(3), images())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_images_are_taken_in_the_type_of_the_weights(dtype):
+    x = images()
+    chain = chain_of(seeded(TinyResNet).to(dtype), x.to(dtype))
+    plan = every_deletion(3)
+    found = collect(Sweep(chain, exact=True, batch=6), plan, x)
+    assert torch.equal(found, one_by_one(chain, plan, x.to(dtype)))
+
+
+class Video(nn.Module):
+    """Two blocks of three-dimensional convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        self.inner = nn.ModuleList(
+            nn.Sequential(nn.Conv3d(4, 4, 3, padding=1), nn.BatchNorm3d(4)) for _ in range(2)
+        )
+
+    def forward(self, x):
+        x = self.stem(x)
+        for inner in self.inner:
+            x = torch.relu(x + inner(x))
+        return self.head(x.mean((2, 3, 4)))
+
+
+def test_volumes_are_swept_too():
+    x = torch.randn(3, 3, 4, 6, 6, generator=torch.Generator().manual_seed(2))
+    chain = chain_of(seeded(Video), x)
+    plan = every_deletion(2)
+    assert torch.allclose(collect(Sweep(chain), plan, x), one_by_one(chain, plan, x), rtol=1e-5)
 
 
 def test_the_images_are_not_changed():

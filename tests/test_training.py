@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 from trainings import RECIPE, UNIT, digits, linear, network, run, same
 
 from resnet_probe import data, training
+from resnet_probe.data import ImageSet
+from resnet_probe.data.image_set import on_demand
 from resnet_probe.errors import ProbeError
 from resnet_probe.training import Recipe, learning_rate
 from resnet_probe.training.batches import Batches
@@ -186,6 +188,31 @@ def test_a_seed_decides_the_weights_whatever_the_global_state() -> None:
 
 def test_a_model_in_eval_mode_is_trained_all_the_same() -> None:
     assert same(run(network().eval()).model, run().model)
+
+
+def test_images_that_are_read_when_needed_train_the_same_and_are_read_once() -> None:
+    reads: list[tuple[int, int]] = []
+
+    def reading(images: ImageSet) -> ImageSet:
+        def read(start: int, stop: int) -> Tensor:
+            reads.append((start, stop))
+            return images.images[start:stop]
+
+        return replace(images, images=on_demand(read, images.shape))
+
+    streamed, tested = reading(digits("train")), digits("test", 20)
+    options = {"normalization": UNIT, "seed": 1}
+    count = []
+    for epochs in (1, 3):
+        reads.clear()
+        recipe = replace(RECIPE, epochs=epochs)
+        found = training.train(network(), streamed, tested, recipe=recipe, **options)
+        count.append(len(reads))
+    assert count[0] == count[1]  # what an epoch looks at lies in memory
+    assert same(found.model, run().model)
+    found = training.train(network(), streamed, reading(tested), recipe=RECIPE, **options)
+    assert same(found.model, run().model)
+    assert found.history["test_error_pct"].equals(run().history["test_error_pct"])
 
 
 def test_it_learns() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from trainings import RECIPE, linear, run
 
 from resnet_probe import figures
 from resnet_probe.cli import main
-from resnet_probe.cli.train_progress import TrainProgress, duration
+from resnet_probe.cli.train import TrainProgress, announce, command, duration, work_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.results import Result
 
 SMALL = ["train", "--arch", "resnet20:width=4", "--epochs", "2", "--batch", "300"]
@@ -74,7 +77,10 @@ def test_the_command_leaves_a_run_folder(
     found = Result.load(tmp_path / "t" / "history")
     names = {path.name for path in (tmp_path / "t" / "history").iterdir()}
     assert names == {"table.csv", "provenance.json", "figure.png", "figure.svg"}
-    assert found.provenance["command"].endswith("--epochs 2 --batch 300 --seed 0")
+    assert found.provenance["command"].startswith(
+        "python -m resnet_probe train --arch resnet20:width=4 --epochs 2 --batch 300 --precision "
+    )
+    assert found.provenance["command"].endswith("--processes 1")
     assert main([*SMALL, "--lr", "0.3", "--out", str(tmp_path / "t")]) == 2
     assert "lr is 0.1 there and 0.3 was asked for" in capsys.readouterr().err
     assert Result.load(tmp_path / "t" / "history").table.equals(found.table)
@@ -129,7 +135,7 @@ def test_nonsense_is_refused_in_one_sentence(
 
 
 def test_the_time_left_is_reckoned_from_recent_epochs(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = TrainProgress(100, lambda done, total: None)
+    progress = TrainProgress([1] * 100, lambda done, total: None)
     row = dict.fromkeys(("lr", "train_loss", "train_error_pct", "test_error_pct"), 0.5)
     for epoch, seconds in enumerate([500.0, 10.0, 10.0, 10.0, 10.0, 10.0], start=1):
         progress({**row, "epoch": epoch, "seconds": seconds, "images_per_s": 1234.5})
@@ -145,10 +151,50 @@ def test_the_bar_is_about_the_steps_of_this_run() -> None:
     )
     assert seen == [(step, 100) for step in range(1, 101)]
     moved: list[tuple[int, int]] = []
-    resumed = TrainProgress(2, lambda *at: moved.append(at))
+    resumed = TrainProgress([1, 1], lambda *at: moved.append(at))
     for done, total in seen[50:]:
         resumed.step(done, total)
     assert moved == [(step, 50) for step in range(1, 51)]
+
+
+def test_the_time_left_is_reckoned_by_the_pixels_of_the_epochs_to_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_of(replace(RECIPE, epochs=3, resolution=(8, 12, 16)))
+    assert work == [64, 144, 256]
+    assert work_of(RECIPE) == [1, 1, 1]
+    moved: list[tuple[int, int]] = []
+    progress = TrainProgress(work, lambda *at: moved.append(at), "a network")
+    row = dict.fromkeys(("lr", "train_loss", "train_error_pct", "test_error_pct"), 0.5)
+    progress.step(10, 30)
+    progress({**row, "epoch": 1, "seconds": 64.0, "images_per_s": 1.0})
+    assert capsys.readouterr().out.endswith(" 7 min left\n")  # 400 s
+    monkeypatch.setattr("resnet_probe.cli.train.A_LINE_EVERY", 0.0)
+    progress.step(15, 30)
+    said = capsys.readouterr().out  # half of the second epoch: 72 + 256 s
+    assert said == "a network  epoch   2/3  step 5/10  5 min left\n"
+    assert moved[-1] == (round(10 / 256 * (6.4 + 72)), round(10 / 256 * (464 - 57.6)))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("flags : fpu avx2 avx512f", "float32"), ("flags : fpu avx512_bf16 avx2", "bfloat16"),
+     ("flags : amx_bf16", "bfloat16"), ("Features : asimd bf16", "bfloat16")],
+)  # fmt: skip
+def test_bfloat16_is_chosen_where_the_processor_multiplies_in_it(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "cpuinfo").write_text(words)
+    module = import_module("resnet_probe.training.recipe")  # a function has that name too
+    monkeypatch.setattr(module, "PROCESSOR", tmp_path / "cpuinfo")
+    cpu = torch.device("cpu")
+    ready = TrainingRequest(arch="resnet20:width=4").ready(cpu)
+    assert ready.recipe.precision == expected
+    asked = TrainingRequest(arch="resnet20:width=4", precision="bfloat16").ready(cpu)
+    announce(asked, "digits", tmp_path / "t")
+    assert ("float32 is much faster" in capsys.readouterr().err) == (expected == "float32")
+    assert "--precision bfloat16 --processes 2" in command(TrainingRequest(arch="x"), asked, 2)
 
 
 @pytest.mark.parametrize(

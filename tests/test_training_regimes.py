@@ -23,7 +23,7 @@ from trainings import (
 
 from resnet_probe import training
 from resnet_probe.errors import ProbeError
-from resnet_probe.training import regime
+from resnet_probe.training import Team, regime
 from resnet_probe.training.regime import Subsets, with_statistics_of
 
 PATHS = replace(RECIPE, effective_paths=2)
@@ -84,7 +84,7 @@ def test_the_tested_network_has_the_statistics_of_all_blocks() -> None:
     model = nn.Sequential(nn.Flatten(), Leaving8(), nn.BatchNorm1d(8), nn.Dropout(0.5))
     inputs = torch.linspace(-1, 2, 64 * 8).view(64, 8).square()
     state = torch.random.get_rng_state()
-    found = with_statistics_of(model.train(), inputs.split(16))
+    found = with_statistics_of(model.train(), inputs.split(16), Team())
     assert torch.equal(torch.random.get_rng_state(), state)
     seen = model[1](inputs)
     assert torch.allclose(found[2].running_mean, seen.mean(0), atol=1e-6)

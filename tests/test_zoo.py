@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -158,3 +159,23 @@ def test_a_shipped_card_tells_the_truth(shipped: zoo.Card) -> None:
         pytest.skip(f"the images of {shipped.stem} ({said.name}) are not here")
     # Another processor sums in another order, which may tip an image that is undecided.
     assert abs(verdict.correct - said.correct) <= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"images": 0}, {"images": "846"}, {"correct": 10**6}, {"correct": True}, {"arch": 3},
+     {"seconds": float("inf")}, {"seed": 10**400}, {"versions": [1]}, {"also": [{"name": "x"}]},
+     {"also": 3}, {"resolution": 5}, {"classes": None}],
+)  # fmt: skip
+def test_cards_of_other_types_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    entries = asdict(replace(zoo.cards()[0], also=())) | change
+    (tmp_path / "x.json").write_text(json.dumps(entries))
+    with pytest.raises(ProbeError, match=r"x\.json is not a model card") as caught:
+        zoo.Card.read(tmp_path / "x.json")
+    assert len(str(caught.value)) < 400
+
+
+def test_a_card_nested_a_thousand_deep(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"arch": ' + "[" * 5000 + "]" * 5000 + "}")
+    with pytest.raises(ProbeError, match="is not a model card"):
+        zoo.Card.read(tmp_path / "x.json")

@@ -22,6 +22,7 @@ from resnet_probe.benchmarks.clock import (
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.sweep import PrefixTree, Sweep
+from resnet_probe.studies.lesion import lesion
 from resnet_probe.studies.outcomes import NEAR_TIE
 from resnet_probe.studies.plan import plan
 
@@ -39,12 +40,17 @@ def benchmark(
     seed: int,
     memory: int,
     batch: int | None,
+    precision: float | None = None,
 ) -> Comparison:
     """Time the three in turn, `rounds` times, on the same images `[n, …]`.
 
     The plain loop runs the network's own modules, edit after edit and batch after batch, as one
-    would write it by hand: at the batch size that is best for it, and at 128.
+    would write it by hand: at the batch size that is best for it, and at 128.  With `precision`
+    (points) the full study is held against one that stops each edit when it is decided.
     """
+    if precision is not None:
+        run = partial(ran, chain, images, labels, seed=seed, memory=memory, batch=batch)
+        return against_precision(run, precision, rounds=rounds, device=chain.device)
     edits = plan(chain)
     images = images.contiguous()
     sweep = Sweep(chain, memory=memory, batch=batch)
@@ -86,6 +92,19 @@ class Ran:
 
     branch_runs: int
     right: np.ndarray
+
+
+def ran(
+    chain: ResidualChain, images: Tensor, labels: Tensor, precision: float | None, **options: Any
+) -> Ran:
+    """Every single deletion as `lesion` runs it, on all images or until it is decided."""
+    found = lesion(chain, images, labels, precision=precision, **options)
+    kept, count = found.outcomes, len(images)
+    answer, order = kept["answer"].astype(int), kept.get("order", np.arange(count))
+    right = np.empty(answer.shape, dtype=np.int8)
+    right[:, order] = np.where(answer < 0, -1, answer == kept["labels"])
+    every = PrefixTree.of(plan(chain)).branch_runs * count
+    return Ran(int(found.provenance.get("branch_runs", every)), right)
 
 
 def against_precision(

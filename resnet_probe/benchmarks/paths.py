@@ -97,17 +97,16 @@ def exact_spectrum(passes: Passes, asked: Request) -> None:
     """All that `exact` collects."""
     found = Exact(asked)
     for batch in passes.over(0, passes.count):
-        found.add(batch)
+        found.take(found.measure(batch))
 
 
 @torch.no_grad()
 def sampled_paths(passes: Passes, asked: Request) -> Tensor:
     """Mean norms over the images, `[draws, lengths]`, by the study's own way."""
     found = SampledPaths(asked)
-    for group in found.groups(passes.count):
-        for batch in passes.over(group.start, group.stop):
-            for draw in group.draws:
-                found.add(batch, draw)
+    for batch in passes.over(0, passes.count):
+        for draw in range(asked.samples):
+            found.add(batch, draw)
     return torch.from_numpy(found.sums / found.images)
 
 

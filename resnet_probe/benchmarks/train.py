@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from resnet_probe.benchmarks.clock import timed
 from resnet_probe.data import ImageSet, Normalization
-from resnet_probe.training import Recipe, count_correct, learning_rate
+from resnet_probe.settings import listed
+from resnet_probe.training import Recipe, Team, count_correct, learning_rate, processors
 from resnet_probe.training.state import State
 from resnet_probe.training.steps import one_pass
 from resnet_probe.training.team import ALONE
@@ -26,23 +28,29 @@ PLAIN = "plain loop"
 
 
 class Loop(Protocol):
-    """One way to train: its network, and a pass over the training images."""
+    """One way to train: passes over the training images, and the network to test."""
 
-    model: nn.Module
+    recipe: Recipe
 
     def one_pass(self, epoch: int) -> None: ...
+
+    def tested(self) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
 class TrainBenchmark:
-    """Images a second of each way (medians over the rounds), and its test error if asked for."""
+    """Images a second of each way (medians over the rounds), and its test errors if asked for.
+
+    Of a way whose images grow, the images of a whole training over its seconds; the errors are
+    one for each training.
+    """
 
     images_per_s: Mapping[str, float]
-    test_error_pct: Mapping[str, float]
+    test_error_pct: Mapping[str, Sequence[float]]
 
 
 def benchmark(
-    model: nn.Module,
+    models: Sequence[nn.Module],
     train_set: ImageSet,
     test_set: ImageSet,
     *,
@@ -51,51 +59,101 @@ def benchmark(
     precisions: tuple[str, ...],
     device: torch.device,
     rounds: int,
+    resolution: tuple[int, ...] | None = None,
     workers: int = 2,
     compiled: bool = False,
     epochs: int | None = None,
-    seed: int = 0,
+    team: Team = ALONE,
 ) -> TrainBenchmark:
     """Time one pass over the training images in every way, in turn, ``rounds`` times.
 
-    All ways start from the weights of ``model`` and take the same number of steps of the same
-    size, crops and mirrors of their own drawing. A pass before the first round is not timed. With
-    ``epochs``, each way then trains from the start for so long, and is tested.
+    All ways start from the weights of the first model and take the same number of steps of the
+    same size, crops and mirrors of their own drawing. A pass before the first round is not timed.
+    With ``resolution``, the trainer goes through that schedule too. With ``epochs``, each way then
+    trains each model from the start for so long, and is tested. Of a team, the first process runs
+    the plain loop, with all processors; all together run the trainer.
     """
-    ways: dict[str, Callable[[Recipe], Loop]] = {
-        PLAIN: partial(PlainLoop, model, train_set, normalization, device=device, workers=workers,
-                       seed=seed)
-    }  # fmt: skip
-    for precision in precisions:
-        ways[f"trainer, {precision}"] = partial(
-            Trainer, model, train_set, normalization, device=device, precision=precision,
-            compiled=compiled, seed=seed,
-        )  # fmt: skip
-    speeds = _speeds({name: make(recipe) for name, make in ways.items()}, train_set, device, rounds)
-    errors = {}
-    if epochs is not None:
-        for name, make in ways.items():
-            trained = _trained(make(replace(recipe, epochs=epochs)), epochs)
-            correct = count_correct(trained, test_set, normalization=normalization)
-            errors[name] = 100 * (1 - correct / len(test_set))
+    ways: dict[str, Callable[..., Loop]] = {
+        PLAIN: partial(PlainLoop, train_set, normalization, device=device, workers=workers)
+    }
+    for sizes in (None, resolution) if resolution and len(resolution) > 1 else (None,):
+        for precision in precisions:
+            name = f"trainer, {precision}" + (f", {listed(sizes)} pixels" if sizes else "")
+            ways[name] = partial(
+                Trainer, train_set, normalization, device=device, precision=precision,
+                resolution=sizes, compiled=compiled, team=team,
+            )  # fmt: skip
+    if team.size > 1 and not team.leads:
+        ways[PLAIN] = Waiting
+    loops = {name: make(models[0], recipe, seed=0) for name, make in ways.items()}
+    speeds = _speeds(loops, train_set, device, rounds, team)
+    errors: dict[str, list[float]] = {}
+    for name, make in ways.items() if epochs is not None else ():
+        errors[name] = []
+        for seed, model in enumerate(models):
+            loop = _trained(make(model, replace(recipe, epochs=epochs or 1), seed=seed), team)
+            correct = count_correct(loop.tested(), test_set, normalization=normalization)
+            errors[name].append(100 * (1 - correct / len(test_set)))
     return TrainBenchmark(speeds, errors)
 
 
 def _speeds(
-    loops: Mapping[str, Loop], train_set: ImageSet, device: torch.device, rounds: int
+    loops: Mapping[str, Loop], train_set: ImageSet, device: torch.device, rounds: int, team: Team
 ) -> dict[str, float]:
+    """Images a second over all epochs, of which one of each size is run."""
     times: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(rounds + 1):
         for name, loop in loops.items():
-            took, _ = timed(partial(loop.one_pass, 1), device)
+            took = 0.0
+            for epoch, share in _epochs_of(loop.recipe).items():
+                took += share * timed(partial(_in_turn, loop, epoch, team), device)[0]
             times[name] += [took] if number else []  # the first compiles, allocates, starts workers
     return {name: len(train_set) / median(taken) for name, taken in times.items()}
 
 
-def _trained(loop: Loop, epochs: int) -> nn.Module:
-    for epoch in range(1, epochs + 1):
-        loop.one_pass(epoch)
-    return loop.model
+def _epochs_of(recipe: Recipe) -> dict[int, float]:
+    """The first epoch of each height of the images, and the share of the epochs that has it."""
+    heights = [recipe.height_in(epoch) for epoch in range(1, recipe.epochs + 1)]
+    return {
+        heights.index(each) + 1: heights.count(each) / len(heights)
+        for each in dict.fromkeys(heights)
+    }
+
+
+def _trained(loop: Loop, team: Team) -> Loop:
+    for epoch in range(1, loop.recipe.epochs + 1):
+        _in_turn(loop, epoch, team)
+    return loop
+
+
+def _in_turn(loop: Loop, epoch: int, team: Team) -> None:
+    """One pass, at whose end all of the team are."""
+    loop.one_pass(epoch)
+    team.agreed(0)
+
+
+@contextmanager
+def all_processors(device: torch.device) -> Iterator[None]:
+    """As many threads as there are processors, as in a process that is alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(processors() if device.type == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Waiting:
+    """What a process does while the first one runs the plain loop."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, *, seed: int) -> None:
+        self.model, self.recipe = model, recipe
+
+    def one_pass(self, epoch: int) -> None:
+        pass
+
+    def tested(self) -> nn.Module:
+        return self.model
 
 
 class Trainer:
@@ -103,26 +161,32 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
         train_set: ImageSet,
         normalization: Normalization,
+        model: nn.Module,
         recipe: Recipe,
         *,
         device: torch.device,
         precision: str,
+        resolution: tuple[int, ...] | None,
         compiled: bool,
+        team: Team,
         seed: int,
     ) -> None:
         self.normalization = normalization
-        own = replace(recipe, precision=precision)
+        self.recipe = replace(recipe, precision=precision, resolution=resolution)
         self.state = State.start(
-            model, train_set, recipe=own, seed=seed, device=device, compiled=compiled, team=ALONE
-        )
-        self.model = self.state.model
+            model, train_set, recipe=self.recipe, seed=seed, device=device, compiled=compiled,
+            team=team,
+        )  # fmt: skip
 
     def one_pass(self, epoch: int) -> None:
         self.state.epoch = None
         one_pass(self.state, self.normalization, epoch)
+
+    def tested(self) -> nn.Module:
+        self.state.team.spread(self.state.model.buffers())
+        return self.state.tested(self.normalization)
 
 
 class PlainLoop:
@@ -130,9 +194,9 @@ class PlainLoop:
 
     def __init__(
         self,
-        model: nn.Module,
         train_set: ImageSet,
         normalization: Normalization,
+        model: nn.Module,
         recipe: Recipe,
         *,
         device: torch.device,
@@ -160,7 +224,7 @@ class PlainLoop:
     def one_pass(self, epoch: int) -> None:
         steps = len(self.loader)
         self.model.train()
-        with torch.random.fork_rng():
+        with all_processors(self.device), torch.random.fork_rng():
             for number, (images, labels) in enumerate(self.loader):
                 rate = learning_rate(
                     self.recipe, (epoch - 1) * steps + number, self.recipe.epochs * steps
@@ -168,6 +232,9 @@ class PlainLoop:
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self._step(images.to(self.device), labels.to(self.device))
+
+    def tested(self) -> nn.Module:
+        return self.model
 
     def _step(self, images: Tensor, labels: Tensor) -> None:
         smoothing = self.recipe.label_smoothing
@@ -181,7 +248,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's CIFAR-10 holds them: arrays, each made a picture when it is asked."""
 
     def __init__(self, image_set: ImageSet, transform: Callable[[Any], Tensor]) -> None:
-        images = torch.cat(list(image_set.pieces()))
+        images = image_set.pixels
         self.arrays: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = image_set.labels.tolist()
         self.transform = transform

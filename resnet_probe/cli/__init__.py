@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from resnet_probe import __version__
 from resnet_probe.errors import ProbeError
 from resnet_probe.runs.catalogue import ROWS
 
@@ -45,6 +46,7 @@ def parser(name: str | None = None) -> ArgumentParser:
         "gradient path by path, look at its responses.",
         epilog=EPILOG,
     )
+    top.add_argument("--version", action="version", version=f"resnet_probe {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for each, help in HELP.items():
         if each == name:

@@ -28,12 +28,14 @@ class Bench:
     help: str
     images: int
     own: str = ""
-    usual: int = 0
+    usual: float | None = None
     about: str = ""
+    kind: type = int
 
 
 BENCHES = (
-    Bench("lesion", "every single deletion: plain loop against engine", 256),
+    Bench("lesion", "every single deletion: plain loop against engine", 256,
+          "precision", None, "instead: all images against stopping at so many points", float),
     Bench("paths", "gradient by path length: autograd against the engine", 32,
           "samples", 1, "paths of each length"),
     Bench("attribute", "Shapley values with captum: plain model against engine", 256,
@@ -52,6 +54,7 @@ def add_parser(commands: Any) -> None:
     for bench in BENCHES:
         _add(what.add_parser(bench.name, help=bench.help), bench)
     bench_train.add_parser(what)
+    _add_coverage(what)
 
 
 def _add(parser: ArgumentParser, bench: Bench) -> None:
@@ -66,11 +69,30 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
         "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
     )
     if bench.own:
-        about = f"{bench.about} (default: {bench.usual})"
+        about = bench.about + (f" (default: {bench.usual})" if bench.usual else "")
         parser.add_argument(
-            f"--{bench.own}", type=int, default=bench.usual, metavar="N", help=about
+            f"--{bench.own}", type=bench.kind, default=bench.usual, metavar="N", help=about
         )
     parser.set_defaults(run=run, bench=bench)
+
+
+def _add_coverage(what: Any) -> None:
+    parser: ArgumentParser = what.add_parser(
+        "coverage",
+        help="how often each interval holds the truth, where it is known",
+        description="Draw data again and again from populations whose answers are known, and "
+        "count how often each kind of interval holds the truth: 95 % are promised.",
+    )
+    parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="(default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.set_defaults(run=run_coverage)
+
+
+def run_coverage(options: Namespace) -> int:
+    from resnet_probe.benchmarks import coverage
+
+    coverage.run(options.rounds, options.seed)
+    return 0
 
 
 def run(options: Namespace) -> int:

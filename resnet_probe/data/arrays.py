@@ -31,7 +31,8 @@ def load_npz(path: Path, split: str, limit: int | None) -> ImageSet:
     of another type or shape.
     """
     name = f"npz:{path}"
-    refuse_other_kinds(regular(path, what="images"))
+    if not refuse_other_kinds(regular(path, what="images")).startswith(b"PK"):
+        raise ProbeError(f"{path} is not an .npz archive, as numpy.savez writes it")
     try:
         with np.load(path, allow_pickle=False) as archive:
             images = _array(archive, IMAGES, split, name)

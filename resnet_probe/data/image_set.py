@@ -67,6 +67,11 @@ class ImageSet:
         """`(n, 3, height, width)`."""
         return tuple(self.images.shape)
 
+    @property
+    def pixels(self) -> Tensor:
+        """All images in one tensor, as they lie there; of a stream all are read."""
+        return self.images if isinstance(self.images, Tensor) else self.images.to()
+
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the shape, the pixels and the labels: equal sets, equal hash.
 

@@ -20,18 +20,29 @@ DERIVED = (WeightNorm, SpectralNorm)
 """Hooks that compute a weight from others before each call: part of the network, not a guest."""
 
 
-def plain(model: nn.Module, name: str) -> nn.Module:
+def unwrapped(model: nn.Module, name: str) -> nn.Module:
     """The module inside what `torch.compile` or `DataParallel` made of it.
 
-    Raises `ProbeError` for a model that no graph can be taken of: a scripted one, or one whose
-    lazy layers have no weights yet (running it would give them to the user's own model).
+    Raises `ProbeError` for a scripted model, which no graph can be taken of.
     """
-    while isinstance(inside := _wrapped(model), nn.Module):
+    while not isinstance(model, torch.jit.ScriptModule) and isinstance(
+        inside := _wrapped(model), nn.Module
+    ):
         model = inside
     scripted = [path for path, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
     if scripted:
         what = f"the part {scripted[0]} of {name}" if scripted[0] else name
         raise ProbeError(f"{what} is a TorchScript module (torch.jit): give the eager model")
+    return model
+
+
+def plain(model: nn.Module, name: str) -> nn.Module:
+    """The same, of a model that has all its weights.
+
+    Raises `ProbeError` for a scripted model, and for one whose lazy layers have no weights yet
+    (running it would give them to the user's own model).
+    """
+    model = unwrapped(model, name)
     tensors = chain(model.named_parameters(), model.named_buffers())
     lazy = [path for path, tensor in tensors if isinstance(tensor, LAZY)]
     if lazy:
@@ -80,13 +91,20 @@ def witness(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Whatever runs inside, random state and buffers are afterwards what they were before."""
+    """Whatever runs inside, random state and buffers are afterwards what they were before.
+
+    torch's encoder layers run operation by operation there: their fast path fuses them and rounds
+    otherwise.
+    """
     buffers = [(b, b._version, b.detach().clone()) for b in model.buffers() if not b.is_inference()]
     devices = {t.device for t in model.parameters() if t.device.type == "cuda"}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), torch.random.fork_rng([d.index or 0 for d in devices]):
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         with torch.no_grad():
             for buffer, version, value in buffers:
                 if buffer._version != version:
@@ -95,6 +113,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 def _wrapped(model: nn.Module) -> object:
     """The module that a wrapper without weights of its own calls, if the model is one."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return None
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return model.module
     return model.__dict__.get("_orig_mod") or model._modules.get("_orig_mod")

@@ -8,6 +8,7 @@ name that does not write, if that gives the same on the example, and else by its
 from __future__ import annotations
 
 import operator
+import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import _get_qualified_name
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -42,7 +44,7 @@ def set_item(tensor: Tensor, index: Any, value: Any) -> Tensor:
 def on_a_copy(function: Any, place: int | str, args: tuple[Any, ...], kwargs: Any) -> Tensor:
     """What `function` leaves in the argument at `place`, or of that keyword, written into a copy.
 
-    `function` may be the name of a method.
+    `function` is a function, its path (`torch.zero_`) or the name of a method (`zero_`).
     """
     given, named = list(args), dict(kwargs)
     holder: Any = named if isinstance(place, str) else given
@@ -53,6 +55,8 @@ def on_a_copy(function: Any, place: int | str, args: tuple[Any, ...], kwargs: An
 
 def called(function: Any, args: Any, kwargs: Any) -> Any:
     """A function's value, or that of the method of its first argument with that name."""
+    if isinstance(function, str) and "." in function:
+        function = pkgutil.resolve_name(function)
     if isinstance(function, str):
         return getattr(args[0], function)(*args[1:], **kwargs)
     return function(*args, **kwargs)
@@ -220,7 +224,9 @@ def _rewrite(write: Write) -> None:
     node = write.node
     if node.op != "call_module" and node.target is not with_item:
         form = functional_form(node) if write.proven else None
-        given: Any = (node.target, write.place, node.args, dict(node.kwargs))
+        # The code of a graph can hold the path of a function, and not the function itself.
+        path = node.target if isinstance(node.target, str) else _get_qualified_name(node.target)
+        given: Any = (path, write.place, node.args, dict(node.kwargs))
         node.target, node.args, node.kwargs = form or (on_a_copy, given, {})
         node.op = "call_method" if isinstance(node.target, str) else "call_function"
     follower = node.next

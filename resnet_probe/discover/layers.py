@@ -47,13 +47,15 @@ def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> ResidualChain
     layers: list[PlainLayer] = []
     for start, end, stop in zip(starts[1:], ends[1:], stops, strict=True):
         layers.append(_layer(graph, layers, *(nodes[i] for i in (start - 1, start, end, stop))))
+    outputs = (graph.shapes[nodes[-1]] or (1, 0))[1:]
     return ResidualChain(
         name=name,
         stem=subgraph(graph, nodes[0], nodes[starts[1] - 1]),
         blocks=tuple(layers),
         head=subgraph(graph, nodes[ends[-1]], nodes[-1]),
         input_shape=input_shape,
-        classes=(graph.shapes[nodes[-1]] or (0,))[-1],
+        classes=outputs[-1] if outputs else 1,
+        output_shape=outputs,
     )
 
 

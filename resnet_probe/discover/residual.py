@@ -62,14 +62,16 @@ def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> tuple[list[Cu
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
     source, end = graph.nodes[0], graph.output
+    outputs = (graph.shapes[end] or (1, 0))[1:]
     return cuts, ResidualChain(
         name=name,
         stem=subgraph(graph, source, cuts[0].start),
         blocks=tuple(_blocks(graph, cuts)),
         head=subgraph(graph, cuts[-1].after, end),
         input_shape=input_shape,
-        classes=(graph.shapes[end] or (0,))[-1],
+        classes=outputs[-1] if outputs else 1,
         uncut=tuple(why_not_cut(graph, found)),
+        output_shape=outputs,
     )
 
 

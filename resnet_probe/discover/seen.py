@@ -18,6 +18,13 @@ from resnet_probe.discover.functional import with_item
 
 # Answers that are the same for every size of the images.
 SIZELESS = {"dim", "ndimension", "is_floating_point", "is_complex", "type", "get_device"}
+TRANSFORMERS = (
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoder,
+    nn.TransformerDecoderLayer,
+)
 Shape = tuple[int, ...]
 
 
@@ -43,6 +50,10 @@ class NamingTracer(fx.Tracer):
     fx goes through all parameters of the model for each one that a forward pass reads: quadratic,
     and for a transformer of some hundred tensors most of the time of its trace.
     """
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Modules of `torch.nn`, but for those that hold residual blocks."""
+        return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, TRANSFORMERS)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return WritingProxy(node, self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_probe.chain import ResidualChain
+from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.errors import ProbeError
 
 DEFAULT_MEMORY = 2 * 2**30
@@ -50,14 +51,20 @@ def format_bytes(size: float) -> str:
 
 
 @torch.inference_mode()
-def footprint(chain: ResidualChain, image: Tensor) -> Footprint:
-    """Runs one image `[1, …]` through the chain and keeps account of what is alive when."""
+def footprint(
+    chain: ResidualChain, image: Tensor, steps: Sequence[Step] | None = None
+) -> Footprint:
+    """Runs one image `[1, …]` through the chain and keeps account of what is alive when.
+
+    `steps` are those of a chain whose blocks are not to be run in their order.
+    """
     h, work = _run(chain.stem, image)
     state = max(image.nbytes, h.nbytes)
-    for block in chain.blocks:
+    blocks = chain.blocks if steps is None else [chain.block(number) for number, _ in steps]
+    for block in blocks:
         short, first = _run(block.shortcut, h)
         branch, second = _run(block.branch, h)
-        h, third = _run(block.after, block.add(short, branch))
+        h, third = _run(block.after, block.add(short, branch) if block.residual else branch)
         state = max(state, branch.nbytes, h.nbytes)
         work = max(work, first, short.nbytes + second, short.nbytes + branch.nbytes + third)
     _, last = _run(chain.head, h)

@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_probe.chain import ResidualBlock, ResidualChain, Step
+from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain, Step
 from resnet_probe.discover.trace import ancestors
 from resnet_probe.edits import Edit, baseline
 from resnet_probe.engine.images import Images
@@ -84,6 +84,40 @@ def renewed(
         waiting += [
             (child, step, states, path, steps) for step, child in reversed(node.children.items())
         ]
+
+
+def one_chain(networks: Sequence[Renewed]) -> tuple[ResidualChain, list[Edit]]:
+    """Several edited networks as edits of one chain: their common beginnings are the same blocks.
+
+    The chain's blocks are all blocks of all networks, each once, then their heads; only the edits
+    say how to run them.  They come in the order of the indices in `Renewed.edits`.
+    """
+    first = networks[0].chain
+    blocks: dict[int, ResidualBlock] = {}
+    numbers: dict[int, int] = {}
+
+    def number(part: object, block: ResidualBlock) -> int:
+        if id(part) not in numbers:
+            numbers[id(part)] = len(blocks) + 1
+            blocks[id(part)] = replace(block, number=len(blocks) + 1)
+        return numbers[id(part)]
+
+    programs: dict[int, Edit] = {}
+    for network in networks:
+        chain = network.chain
+        steps = [(number(chain.block(b), chain.block(b)), gate) for b, gate in network.steps]
+        steps.append((number(chain.head, _as_block(chain.head)), 1.0))
+        for edit in network.edits:
+            programs[edit] = Edit("renewed", 0, "", tuple(steps))
+    chain = replace(first, blocks=tuple(blocks.values()), head=nn.Identity())
+    return chain, [programs[edit] for edit in sorted(programs)]
+
+
+def _as_block(head: nn.Module) -> ResidualBlock:
+    return PlainLayer(
+        number=0, name="head", stage=0, shortcut=nn.Identity(), branch=head, after=nn.Identity(),
+        shortcut_kind="", in_shape=(), out_shape=(),
+    )  # fmt: skip
 
 
 def renew_block(block: ResidualBlock, gate: float, states: States) -> tuple[ResidualBlock, States]:

@@ -118,10 +118,11 @@ class Sweep:
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
         tree = PrefixTree.of(edits)
-        batch = self.batch_for(tree, images)
+        first = edits[0].steps if edits else ()
+        batch = self.batch_for(tree, images, first)
         starts = range(0, len(images), batch)
         if not self.proven:
-            self._prove(images[: min(batch, PROOF)])
+            self._prove(images[: min(batch, PROOF)], first)
             self.proven = True
         done, total = 0, tree.branch_runs * len(starts)
         for start in starts:
@@ -133,9 +134,12 @@ class Sweep:
                 if ends:
                     yield Piece(tuple(ends), start, stop, logits)
 
-    def batch_for(self, tree: PrefixTree, images: Images) -> int:
-        """How many images go through the tree at once."""
-        needs = footprint(self.chain, self._take(images[:1]))
+    def batch_for(
+        self, tree: PrefixTree, images: Images, steps: Sequence[Step] | None = None
+    ) -> int:
+        """How many images go through the tree at once; `steps` are a program that the chain runs,
+        where that is not its own."""
+        needs = footprint(self.chain, self._take(images[:1]), steps)
         return batch_size(
             needs,
             states=tree.states,
@@ -154,11 +158,11 @@ class Sweep:
         return taken.contiguous(memory_format=layout) if taken.dim() == 4 else taken
 
     @torch.inference_mode()
-    def _prove(self, images: Images) -> None:
-        """Hold the folded chain against the chain that it was made from."""
+    def _prove(self, images: Images, steps: Sequence[Step]) -> None:
+        """Hold the folded chain against the chain that it was made from, at the first edit."""
         taken = self._take(images)
         with full_precision(taken.device):
-            found, wanted = self.chain(taken), self.original(taken)
+            found, wanted = self.chain.run(taken, steps), self.original.run(taken, steps)
         gap = (found - wanted).abs()
         gap = gap.masked_fill((found == wanted) | (found.isnan() & wanted.isnan()), 0)
         largest, size = (

@@ -147,7 +147,7 @@ def _draw_points(
     harmless, undecided = rows["word"].isin((HARMLESS, NEGLIGIBLE)), rows["word"] == UNDECIDED
     kinds = (
         (~harmless & ~undecided, colour, label),
-        (undecided, style.pale(colour), "neither harm nor harmlessness is shown"),
+        (undecided, style.pale(colour), "undecided"),
         (harmless, "white", "shown harmless"),
     )
     for shown, face, name in kinds:

@@ -238,7 +238,7 @@ def summarize_lesion(result: Result) -> str:
     else:
         kind = {"delete": "deleted", "permute": "swaps", "duplicate": "duplicated"}
         lines += _grouped(edited, "edits", kind[str(edited["kind"].iloc[0])])
-    near = int(table["near_ties"].sum())
+    near = int(table["near_ties"].sum()) if "near_ties" in table else 0
     if near:
         lines.append(
             f"{near:,} of {int(table['images'].sum()):,} predictions are near-ties (two best "
@@ -252,22 +252,39 @@ def summarize_lesion(result: Result) -> str:
 def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     middle, words = median_change(result), changes(edited)
     over = f"95 % CI over images {middle.low:+.2f} to {middle.high:+.2f}"
+    early = "stopped" in edited
+    how, kind = ("each by itself", "delta") if early else ("all of them together", "joint")
     lines = [
         f"one deleted: median {edited['error_pct'].median():.2f} % error, {middle.value:+.2f} "
         f"points on the baseline ({over if np.isfinite(middle.low) else 'no interval'})",
-        f"of {len(edited)} deletions, all of them together, at a margin of {margin_of(result):g} "
-        f"points: {tally(words)}",
-        f"worst:{'':19} error     change (its interval, all together)",
+        *(_stopped(result, edited) if early else []),
+        f"of {len(edited)} deletions, {how}, at a margin of {margin_of(result):g} points: "
+        f"{tally(words)}",
+        *([] if early else [f"each by itself: {tally(changes(edited, joint=False))}"]),
+        f"worst:{'':19} error     change (its interval, {how})",
     ]
     worst = edited.assign(word=words).nlargest(WORST, "error_pct")
     lines += [
         f"  {row.blocks:>4}  {row.names:<14} {row.error_pct:6.2f} %  {row.delta_pct:+7.2f}  "
-        f"({row.joint_low_pct:+.2f} to {row.joint_high_pct:+.2f})  {row.word}"
+        f"({getattr(row, f'{kind}_low_pct'):+.2f} to {getattr(row, f'{kind}_high_pct'):+.2f})  "
+        f"{row.word}"
         for row in worst.itertuples()
     ]
     if edited["shortcut"].str.contains("stand-in").any():
         lines.append("a plain network: what a deleted layer leaves is a parameter-free stand-in")
     return lines
+
+
+def _stopped(result: Result, edited: pd.DataFrame) -> list[str]:
+    """How few images it took."""
+    used, runs = edited["images"], result.provenance
+    why = edited["stopped"].value_counts()
+    return [
+        f"each deletion on as many images as it took to ± {result.identity['precision']:g} points: "
+        f"{used.min():,} to {used.max():,}, median {used.median():,.0f}; "
+        + ", ".join(f"{count} {name}" for name, count in why.items())
+        + f"; {runs['branch_runs']:,} branch runs of {runs['branch_runs_of_all']:,}"
+    ]
 
 
 def tally(words: np.ndarray) -> str:

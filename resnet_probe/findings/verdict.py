@@ -54,9 +54,11 @@ def changes(table: pd.DataFrame, *, joint: bool = True) -> NDArray[np.str_]:
 
     harmful: its interval lies above 0; helpful: below; harmless: two one-sided tests show a change
     inside the margin; negligible: harmful or helpful, and inside the margin; undecided: none of
-    them.  With `joint` the statements hold for all rows together, else each row by itself.  The
-    baseline's is empty.  Raises `ProbeError` for a table without intervals.
+    them.  With `joint` the statements hold for all rows together, else, and where each edit stopped
+    when it was decided, each row by itself.  The baseline's is empty.  Raises `ProbeError` for a
+    table without intervals.
     """
+    joint = joint and "stopped" not in table
     kind = "joint" if joint else "delta"
     within = "joint_inside_margin" if joint else "inside_margin"
     if within not in table:

@@ -222,9 +222,12 @@ def given_network(model: nn.Module) -> tuple[Network, device]:
 
     import torch
 
+    from resnet_probe.discover.copies import unwrapped
     from resnet_probe.models import Architecture
 
-    model = unwrapped(model)
+    if not isinstance(model, torch.nn.Module):
+        raise ProbeError(f"the given model is a {type(model).__name__}, not a torch.nn.Module")
+    model = unwrapped(model, type(model).__name__)
     place = next((t.device for t in chain(model.parameters(), model.buffers())), None)
     name = type(model).__name__
     arch = Architecture(name, OWN, (3, 224, 224), 1, residual=True, make=lambda *, classes: model)
@@ -238,29 +241,6 @@ def given_network(model: nn.Module) -> tuple[Network, device]:
         known_error_pct=None,
     )
     return network, place or torch.device("cpu")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model in `DataParallel`, `DistributedDataParallel` and `torch.compile`.
-
-    Raises `ProbeError` for a model of torch.jit, and for what is no module.
-    """
-    from torch import jit, nn
-
-    if not isinstance(model, nn.Module):
-        raise ProbeError(f"the given model is a {type(model).__name__}, not a torch.nn.Module")
-    while True:
-        if isinstance(model, jit.ScriptModule):
-            raise ProbeError(
-                f"the given {type(model).__name__} is a model of torch.jit, whose layers cannot be "
-                "measured one by one: give the eager model"
-            )
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif "_orig_mod" in model._modules:  # what torch.compile makes of a module
-            model = model.get_submodule("_orig_mod")
-        else:
-            return model
 
 
 def is_lazy(model: nn.Module) -> bool:

@@ -63,6 +63,12 @@ class Request(Settings):
         metavar="FILE",
         group=NETWORK,
     )
+    weights_key: str | None = option(
+        None,
+        "which of several sets of weights in the file, such as state_dict_ema",
+        metavar="NAME",
+        group=NETWORK,
+    )
     zoo: str | None = option(
         None,
         "other bundled weights: what they were trained on, as cifar10-jpeg, or their name in `zoo "
@@ -72,13 +78,17 @@ class Request(Settings):
     )
     data: str | None = option(
         None,
-        "digits, cifar10, cifar100, fashion_mnist, parquet:FILE or imagefolder:DIR (default: what "
-        "the bundled weights were trained on)",
+        "digits, cifar10, cifar100, fashion_mnist, parquet:FILE, imagefolder:DIR, csv:FILE (paths "
+        "and classes) or npz:FILE (default: what the bundled weights were trained on)",
         metavar="NAME",
         group=IMAGES,
     )
     data_root: Path | None = option(
-        None, "where downloaded data sets are kept", read=Path, metavar="DIR", group=IMAGES
+        None,
+        "where the files of a named data set lie, or are kept",
+        read=Path,
+        metavar="DIR",
+        group=IMAGES,
     )
     normalize: str | None = option(
         None,
@@ -154,6 +164,7 @@ class Request(Settings):
         return prepare(
             self.spec,
             weights=self.weights,
+            weights_key=self.weights_key,
             zoo=self.zoo,
             data=self.data,
             data_root=self.data_root,
@@ -169,7 +180,7 @@ class Request(Settings):
 
     def fresh(self, seed: int) -> Request:
         """The same network as it is before training."""
-        return replace(self, weights=f"initial:{seed}", zoo=None)
+        return replace(self, weights=f"initial:{seed}", weights_key=None, zoo=None)
 
     def words(self) -> list[str]:
         """How a command asks for the same; how many images is the study's to say."""

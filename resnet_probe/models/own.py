@@ -1,13 +1,21 @@
-"""Your own network as an architecture: `mypkg.nets:build@3x224x224`."""
+"""Your own network as an architecture: `mypkg.nets:build@3x224x224`, `./nets.py:build@3x32x32`."""
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from resnet_probe.errors import ProbeError
@@ -15,7 +23,7 @@ from resnet_probe.models import registry
 from resnet_probe.models.architecture import Architecture
 
 SPEC = re.compile(
-    r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)"
+    r"(?P<module>[A-Za-z_][\w.]*|[^:@]+\.py):(?P<name>[A-Za-z_]\w*)"
     r"(@(?P<shape>\d+x\d+x\d+))?(@(?P<output>[\w.]+))?"
 )
 
@@ -30,11 +38,15 @@ def is_own(spec: str) -> bool:
 def own_architecture(spec: str) -> Architecture:
     """The architecture that a callable without arguments builds, or a module class.
 
-    `spec` is `module:callable@CxHxW`, the module found as Python finds it from the current folder;
-    `@output` behind it names the logits, by place or key, where the network returns more than them.
-    The number of classes is the network's own, so `build` leaves the one it is given aside.
+    `spec` is `module:callable@CxHxW`, the module found as Python finds it from the current folder,
+    or a path to its file; `@output` behind it names the logits, by place or key, where the network
+    returns more than them. The number of classes is the network's own, so `build` leaves the one it
+    is given aside. Whatever your code does to the process while it is imported and builds (folder,
+    random numbers, default type, warning filters) is undone, and what it prints goes to standard
+    error.
 
-    Raises `ProbeError` if there is no such module or callable, or the image shape is missing.
+    Raises `ProbeError` if there is no such module or callable, if it fails or exits, or the image
+    shape is missing.
     """
     match = SPEC.fullmatch(spec)
     if match is None:
@@ -44,7 +56,8 @@ def own_architecture(spec: str) -> Architecture:
     build = _callable(match["module"], match["name"])
 
     def make(*, classes: int) -> nn.Module:
-        model = build()
+        with _contained(f"{match['module']}:{match['name']}"):
+            model = build()
         if not isinstance(model, nn.Module):
             raise ProbeError(f"{spec} gives a {type(model).__name__}, not a torch.nn.Module")
         return model
@@ -62,16 +75,62 @@ def own_architecture(spec: str) -> Architecture:
 
 
 def _callable(module: str, name: str) -> Any:
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
+    file = Path(module).expanduser() if module.endswith(".py") else None
+    if file is not None and not file.is_file():
+        raise ProbeError(f"there is no file {file} to build a network from")
+    here = str(Path.cwd() if file is None else file.resolve().parent)
+    added = here not in sys.path and (file is not None or "" not in sys.path)
     sys.path.extend([here] if added else [])
     try:
-        found = getattr(import_module(module), name, None)
-    except ImportError as error:
-        raise ProbeError(f"{module}:{name} cannot be imported: {error}") from error
+        with _contained(module), torch.random.fork_rng(devices=[]):
+            found = getattr(import_module(module) if file is None else _of_file(file), name, None)
     finally:
         if added:
             sys.path.remove(here)
     if not callable(found):
         raise ProbeError(f"{module} has no callable {name!r} that builds a network")
     return found
+
+
+def _of_file(file: Path) -> Any:
+    """The module in a file, under a name that no other module has."""
+    name, place = f"_own_{file.stem}", str(file.resolve())
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == place:
+        return known
+    spec = spec_from_file_location(name, place)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _contained(what: str) -> Iterator[None]:
+    """The user's code runs inside: the process is left as it was, and every end is a sentence."""
+    folder, dtype, grad = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled()
+    numbers, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            yield
+    except ProbeError:
+        raise
+    except ImportError as error:
+        raise ProbeError(f"{what} cannot be imported: {error}") from error
+    except SystemExit as end:
+        raise ProbeError(
+            f"{what} ends Python by sys.exit({end.code!r}) and gives no network"
+        ) from end
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [""]
+        raise ProbeError(f"{what} fails with {type(error).__name__} ({reason[0]})") from error
+    finally:
+        os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        random.setstate(numbers)
+        np.random.set_state(arrays)  # noqa: NPY002

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.report.folder import Made, write_report
@@ -96,6 +97,10 @@ class Report:
                     round(1000 * (1 - DRAWING * (1 - done / of))), 1000
                 ),
             )
+        except ProbeError:
+            if not results:
+                taken.leave()
+            raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"finished: {', '.join(results) or 'nothing yet'}; the same command goes on from "

@@ -21,11 +21,13 @@ class ReportFolder:
 
     folder: Path
     identity: dict[str, Any] = field(repr=False)
+    new: bool = False
 
     @classmethod
     def of(cls, folder: Path, identities: Mapping[str, Any]) -> ReportFolder:
         """Raises `ProbeError` for a folder that holds something else, or cannot be written."""
-        taken = cls(Path(folder).resolve(), provenance.plain(identities))
+        folder = Path(folder).resolve()
+        taken = cls(folder, provenance.plain(identities), new=not folder.exists())
         taken._refuse_other()
         try:
             taken.folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +39,12 @@ class ReportFolder:
                 "(out=)"
             ) from error
         return taken
+
+    def leave(self) -> None:
+        """Remove what was made, where nothing has been measured for it."""
+        if self.new:
+            (self.folder / RECORD).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def close(self) -> None:
         """Record what the report is made of, so that the next run sees what was lost."""

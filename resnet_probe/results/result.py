@@ -37,7 +37,7 @@ class Drawn(Protocol):
     def savefig(self, fname: Any, **options: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One study's table and what made it.
 
@@ -54,6 +54,14 @@ class Result:
     table: pd.DataFrame
     provenance: dict[str, Any]
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """`Result(lesion of resnet20 on digits: 10 rows × 33 columns)`."""
+        identity = self.provenance.get("identity") or {}
+        named = [str(identity[key]) for key in ("arch", "data") if identity.get(key)]
+        of = f" of {' on '.join(named)}" if named else ""
+        rows, columns = self.table.shape
+        return f"Result({self.study}{of}: {rows} rows × {columns} columns)"
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
 from resnet_probe.results import Journal, Result, provenance, refuse_other
-from resnet_probe.runs.catalogue import Row
+from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.studies.study import Progress, Resources, Run, Subject
 
 if TYPE_CHECKING:
@@ -195,6 +195,25 @@ class Job:
             "known_error_pct": self.networks[0].network.known_error_pct,
             "classes": self.networks[0].chain.classes,
         }
+
+
+def obtained(
+    name: str,
+    *requests: Request,
+    root: Path | None = None,
+    folder: Path | None = None,
+    compare: str | None = None,
+    **settings: Any,
+) -> Obtained:
+    """The study of that name: as it lies in `folder`, else measured and kept there.
+
+    By default the folder is that of the command, under `root` (`runs`), so that either finds what
+    the other has measured.  `settings` are the study's own, as `counts=(1, 2, 3)`; `compare` is
+    drawn beside.  Raises `ProbeError` for unknown names, and what `Job.obtain` does.
+    """
+    chosen = row(name)
+    job = Job.of(chosen, chosen.study.settings(**settings), requests)
+    return job.obtain(folder or job.folder(root), compare=compare)
 
 
 def announcement(prepared: Prepared) -> str:

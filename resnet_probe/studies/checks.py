@@ -79,6 +79,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"
         )
+    _check_classes(chain)
     outside = torch.nonzero((labels < 0) | (labels >= chain.classes)).flatten()
     if len(outside):
         first = int(outside[0])
@@ -86,6 +87,23 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
             f"label {int(labels[first])} of image {first} is outside the head's classes: "
             f"{chain.name} has {chain.classes} (0–{chain.classes - 1})"
         )
+
+
+def _check_classes(chain: ResidualChain) -> None:
+    """Raises `ProbeError` unless the network gives one logit for each of several classes."""
+    shape = (chain.classes,) if chain.output_shape is None else chain.output_shape
+    if len(shape) == 1 and shape[0] > 1:
+        return
+    form = f"[n, {', '.join(map(str, shape))}]" if shape else "[n]"
+    if shape in ((), (1,)):
+        raise ProbeError(
+            f"{chain.name} gives a single number an image, {form}, of which no class is the "
+            "largest: for two classes give it the logits [0, z], as torch.cat([0 * z, z], 1)"
+        )
+    raise ProbeError(
+        f"{chain.name} gives logits {form} for n images: what is measured is one answer an image, "
+        "from logits [n, classes]"
+    )
 
 
 def check_weights(chain: ResidualChain) -> None:

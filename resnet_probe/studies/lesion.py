@@ -20,6 +20,7 @@ from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.sweep import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,12 @@ class LesionSettings(Settings):
         "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
         metavar="POINTS",
     )
+    precision: float | None = option(
+        None,
+        "points of error: take images in random order, and each edit until its change is known to "
+        "± so many points, or which side of 0 and of the margin it lies on (default: all images)",
+        metavar="POINTS",
+    )
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",
@@ -92,6 +99,16 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
 
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     edits_of(subject.chain, settings)
+    images, asked = len(subject.images), settings.precision
+    if asked is None:
+        return settings
+    if not 100 / images <= asked <= 100:
+        raise ProbeError(
+            f"precision={asked:g} points cannot be reached with {images:,} images: one of them is "
+            f"{100 / images:.3g} points, and 100 are all"
+        )
+    if subject.training is not None:
+        raise ProbeError("precision= and recalibrate= are two studies: give one of them")
     return settings
 
 
@@ -103,8 +120,10 @@ def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     chain, images, labels, training = subject
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
-    found = outcomes(sweep, edits, images, labels, answers, run)
     truth = labels.cpu().numpy()
+    if settings.precision is not None:
+        return _until_decided(sweep, edits, subject, settings, run)
+    found = outcomes(sweep, edits, images, labels, answers, run)
     correct = found["answer"] == truth
     table = tabulate(chain, edits, correct, found, settings)
     facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
@@ -117,6 +136,44 @@ def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
     kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     return Measured(table, facts, kept)
+
+
+def _until_decided(
+    sweep: Sweep, edits: Sequence[Edit], subject: Subject, settings: LesionSettings, run: Run
+) -> Measured:
+    """The table of edits that stopped when they were decided, each on the images it was run on."""
+    from resnet_probe.engine.sweep import PrefixTree
+    from resnet_probe.studies.stopping import UNSEEN, until_decided
+
+    chain, images, labels, _ = subject
+    assert settings.precision is not None
+    seen, order = until_decided(
+        sweep, edits, images, labels, run,
+        precision=settings.precision / 100, margin=settings.margin / 100, seed=settings.seed,
+    )  # fmt: skip
+    truth = labels.cpu().numpy()[order]
+    used = (seen.answer != UNSEEN).sum(axis=1)
+    low, high = 100 * np.array(seen.sequence.interval)
+    rows = []
+    for index, count in enumerate(used):
+        both = [0, index] if index else [0]
+        part = {"answer": seen.answer[both, :count], "loss": seen.loss[both, :count]}
+        part |= {name: total[both] for name, total in seen.sums.items()}
+        correct = part["answer"] == truth[:count]
+        rows.append(tabulate(chain, [edits[i] for i in both], correct, part, settings).iloc[-1:])
+    table = pd.concat(rows, ignore_index=True)
+    gap = [np.nan]
+    table = table.assign(
+        delta_low_pct=[*gap, *low], delta_high_pct=[*gap, *high],
+        inside_margin=[*gap, *((low > -settings.margin) & (high < settings.margin)).astype(float)],
+        stopped=["", *seen.reason[1:]],
+        **dict.fromkeys(("joint_low_pct", "joint_high_pct", "joint_p_value",
+                         "joint_inside_margin"), np.nan),
+    ).drop(columns=["kl_from_whole", "margin_drop", "near_ties"])  # fmt: skip
+    every = PrefixTree.of(edits).branch_runs * len(images)
+    facts = {"unit": settings.unit, "branch_runs": seen.branch_runs, "branch_runs_of_all": every}
+    kept = {"answer": seen.answer, "loss": seen.loss.astype(np.float16), "labels": truth}
+    return Measured(table, facts, {**kept, "order": order})
 
 
 def lost(correct: np.ndarray) -> np.ndarray:
@@ -202,7 +259,7 @@ def _differences(
     joint = np.full((4, len(correct)), np.nan)
     if images > 1 and len(correct) > 1:
         flips = SignFlips.of(lost(correct)[1:], seed=settings.seed)
-        joint[:2, 1:] = 100 * np.array(flips.interval())
+        joint[:2, 1:] = 100 * np.clip(flips.interval(), -1, 1)
         joint[2, 1:], joint[3, 1:] = flips.p_values(), flips.inside(margin)
     for name, values in found.items():
         found[name] = np.concatenate([[np.nan], values[1:]])

@@ -6,7 +6,6 @@ number of the draw; so a draw is the same whatever else is drawn beside it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,6 +19,8 @@ from resnet_probe.studies.units import Layers, refuse_unknown
 
 KINDS = ("delete", "permute", "duplicate")
 DEFAULT_COUNTS = tuple(range(1, 21))
+MOST = 1_000_000
+"""Edited networks of one study."""
 
 
 def plan(
@@ -41,7 +42,7 @@ def plan(
     layers, each of which may be several blocks: the attention and the MLP of an encoder layer.
 
     Raises `ProbeError` for a kind that does not exist, counts beyond the number of blocks, fewer
-    draws than one, or a τ out of reach.
+    draws than one, more than a million edits, or a τ out of reach.
     """
     refuse_unknown(unit)
     if unit == "layer":
@@ -72,6 +73,7 @@ def _plan(
     if edit == "delete" and counts is None:
         return [none, *(edits.delete(len(chain), [block.number]) for block in chain)]
     if tau is not None:
+        _refuse_many(draws, len(tau))
         return [none, *_orders(chain, tau, draws, seed)]
     drawn = _draw_one(chain, edit)
     return [none, *_draws(chain, edit, drawn, counts, draws, seed)]
@@ -121,11 +123,20 @@ def _draws(
                 f"{edit} {count} is out of range: {chain.name} has {most} {chain.unit}s{kept}, "
                 f"so counts= goes from 1 to {most}"
             )
+    _refuse_many(draws, len(wanted))
     return [
-        replace(draw(count, _generator(seed, edit, count, number)), draw=number)
+        replace(draw(count, edits.generator_for(seed, edit, count, number)), draw=number)
         for count in wanted
         for number in range(1, draws + 1)
     ]
+
+
+def _refuse_many(draws: int, kinds: int) -> None:
+    if draws * kinds > MOST:
+        raise ProbeError(
+            f"{draws:,} draws of {kinds} kinds of edits are {draws * kinds:,} networks: at most "
+            f"{MOST:,} are measured at once, so draws= goes up to {MOST // kinds:,}"
+        )
 
 
 def _orders(
@@ -134,16 +145,12 @@ def _orders(
     ranges = [numbers for numbers in swappable(chain) if numbers]
     found = []
     for value in tau:
+        edits.inversions_at(len(chain), ranges, value)
         for number in range(1, draws + 1):
-            generator = _generator(seed, "tau", round(value * 10**6), number)
+            generator = edits.generator_for(seed, "tau", round(value * 10**6), number)
             order = edits.draw_order(len(chain), ranges, value, generator)
             found.append(replace(edits.reorder(order), draw=number))
     return found
-
-
-def _generator(seed: int, *what: object) -> torch.Generator:
-    digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def reachable_taus(chain: ResidualChain | Layers, values: Sequence[float]) -> tuple[float, ...]:

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.engine.images import Images
 from resnet_probe.engine.precision import full_precision
-from resnet_probe.engine.recalibrate import Renewed, renewed
+from resnet_probe.engine.recalibrate import one_chain, renewed
 from resnet_probe.engine.sweep import Sweep
 from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.studies.checks import check_finite, predicted
+from resnet_probe.studies.outcomes import answers, outcomes
 from resnet_probe.studies.study import Run, Subject
 
 
@@ -25,39 +23,18 @@ def recalibrated_outcomes(
     """Which images each edited network has right, bool `[edits, images]`, its statistics renewed.
 
     The statistics come from the subject's training images `[m, …]`: never those that are tested.
-    Half of the memory budget is for their states.
+    Edits that begin alike share their blocks, in both passes.  Half of the memory budget is for the
+    states of the training images.
     """
-    images, labels = subject.images, subject.labels.cpu().numpy()
     assert subject.training is not None
-    correct = np.zeros((len(edits), len(images)), dtype=bool)
-    left = []
-    for index in range(len(edits)):
-        kept = None if run.journal is None else run.journal.get(_key(index))
-        if kept is None:
-            left.append(index)
-        else:
-            correct[index] = kept["answer"] == labels
-    if not left:
-        return correct
-    networks = renewed(
-        chain, [edits[index] for index in left], subject.training, memory=run.memory // 2
-    )
-    done = len(edits) - len(left)
     with full_precision(chain.device):
-        for network in networks:
-            sweep = Sweep(network.chain, batch=run.batch, memory=run.memory // 2, exact=exact)
-            answer = _answers(sweep, network, images)
-            for index in (left[edit] for edit in network.edits):
-                run.kept(_key(index), lambda: {"answer": answer})  # noqa: B023
-                correct[index] = answer == labels
-            done += len(network.edits)
-            if run.progress is not None:
-                run.progress(done, len(edits))
-    return correct
-
-
-def _key(index: int) -> str:
-    return f"recalibrated-{index}"
+        networks = list(renewed(chain, edits, subject.training, memory=run.memory // 2))
+        every, programs = one_chain(networks)
+        sweep = Sweep(every, batch=run.batch, memory=run.memory, exact=exact)
+        found = outcomes(
+            sweep, programs, subject.images, subject.labels, answers, run, key="recalibrated-"
+        )
+    return np.asarray(found["answer"] == subject.labels.cpu().numpy())
 
 
 def side_by_side(table: pd.DataFrame, correct: np.ndarray, renewed: np.ndarray) -> pd.DataFrame:
@@ -91,13 +68,3 @@ def side_by_side(table: pd.DataFrame, correct: np.ndarray, renewed: np.ndarray) 
 
 def _mcnemar(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return mcnemar((one & ~other).sum(axis=1), (~one & other).sum(axis=1))
-
-
-def _answers(sweep: Sweep, network: Renewed, images: Images) -> np.ndarray:
-    """The class that the network gives each image, `[n]`."""
-    program = Edit("renewed", 0, "", network.steps)
-    found = torch.zeros(len(images), dtype=torch.int64, device=network.chain.device)
-    for piece in sweep.run([program], images):
-        check_finite(piece.logits, network.chain, piece.start)
-        found[piece.start : piece.stop] = predicted(piece.logits.float())
-    return found.cpu().numpy()

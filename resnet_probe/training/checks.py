@@ -67,14 +67,15 @@ def refuse_sizes(
     """Raise ProbeError for a schedule that does not end at full size, or starts too small."""
     if recipe.resolution is None:
         return
-    height = train_set.images.shape[2]
+    height = train_set.shape[2]
     if recipe.resolution[-1] != height:
         raise ProbeError(
             f"a resolution that ends at {recipe.resolution[-1]} does not fit {train_set.name}: "
             f"its images are {height} pixels high, and the last epochs are at full size"
         )
-    first = averaged(train_set.images[:1], recipe.resolution[0])
-    head_size(model, replace(train_set, images=first, labels=train_set.labels[:1]), normalization)
+    one = train_set.take(1)
+    small = averaged(torch.cat(list(one.pieces())), recipe.resolution[0])
+    head_size(model, replace(one, images=small), normalization)
 
 
 def refuse_batch(model: nn.Module, train_set: ImageSet, recipe: Recipe, team: Team) -> None:

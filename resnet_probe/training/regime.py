@@ -10,7 +10,7 @@ are others too.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.training.team import Team
 
 RENEWED_ON = 2048
 """Training images that the statistics of the whole network are estimated on."""
@@ -90,11 +91,18 @@ def draws_blocks(model: nn.Module) -> bool:
     return any(getattr(module, "survival", 1.0) < 1 for module in model.modules())
 
 
-def with_statistics_of(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """A copy whose batch norms hold the statistics of ``batches`` of normalized images."""
+def with_statistics_of(model: nn.Module, batches: Sequence[Tensor], team: Team) -> nn.Module:
+    """A copy whose batch norms hold the mean statistics of batches of normalized images.
+
+    Each process of a team looks at its share of the batches.
+    """
     renewed = copy.deepcopy(model)
+    mine = batches[team.rank :: team.size]
     device = next(model.parameters()).device
     # Dropout draws, and must not move what others draw.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        update_bn(batches, renewed)
+        update_bn(iter(mine), renewed)
+    for name, value in renewed.named_buffers() if team.size > 1 else ():
+        if name.endswith(("running_mean", "running_var")):
+            value.copy_(team.summed(value * len(mine)) / len(batches))
     return renewed

@@ -178,7 +178,8 @@ class State:
             return self.model
         images = self.batches.some(RENEWED_ON)
         parts = images.split(min(self.recipe.batch, len(images)))
-        return with_statistics_of(self.model, map(normalization.apply, parts))
+        batches = [normalization.apply(part) for part in parts]
+        return with_statistics_of(self.model, batches, self.team)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint holds; all of a team must ask together."""

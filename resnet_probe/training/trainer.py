@@ -64,9 +64,11 @@ def train(
     """Train a copy of ``model``; the model itself and the global random state stay as they are.
 
     ``seed`` decides the order of the images, their crops and mirrors, and whatever the model
-    draws (dropout, stochastic depth); initial weights are the model's. With ``checkpoint``, the
-    state is saved there after every epoch and every few minutes, and ``resume`` goes on from it,
-    on a CPU to the same weights bit for bit; without such a file it starts at the first epoch.
+    draws (dropout, stochastic depth); initial weights are the model's. Training images are read
+    into memory once, at the start, also those of an `ImageStream`; test images that are one are
+    read a piece at a time, after every epoch. With ``checkpoint``, the state is saved there after
+    every epoch and every few minutes, and ``resume`` goes on from it, on a CPU to the same weights
+    bit for bit; without such a file it starts at the first epoch.
     ``name`` is what the network is called: a run of another name is not resumed; the images are
     known by what they hold. ``compiled`` lets torch.compile fuse the steps; ``team`` shares every
     batch with other processes, of which the first saves. ``stop`` is asked between steps; where it
@@ -143,11 +145,8 @@ def one_epoch(
 
 def error_of_team(state: State, test_set: ImageSet, normalization: Normalization) -> float:
     """The test error in per cent; each process looks at its share of the images."""
-    mine = replace(
-        test_set,
-        images=state.team.share(test_set.images),
-        labels=state.team.share(test_set.labels),
-    )
+    rows = state.team.part(len(test_set))
+    mine = replace(test_set, images=test_set.images[rows], labels=test_set.labels[rows], files=())
     correct = torch.zeros((), dtype=torch.int64, device=state.device)
     model = state.tested(normalization)
     if len(mine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,22 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.training import count_correct
 from resnet_probe.zoo.card import Card, Evaluation
 from resnet_probe.zoo.store import SHIPPED, load, save
+
+WANTED: Mapping[str, Mapping[str, Any]] = {
+    "preresnet110": {"arch": "preresnet110", "seed": 0},
+    "resnet56": {"arch": "resnet56", "seed": 0},
+    "plain56": {"arch": "plain56", "seed": 0},
+    # Without batch norm, VGG does not learn at the rates of the others.
+    "vgg16-width-16": {"arch": "vgg16:width=16", "seed": 0, "lr": 0.02},
+    "vgg16_bn-width-16": {"arch": "vgg16_bn:width=16", "seed": 0},
+    "resnet110": {"arch": "resnet110", "seed": 0},
+    **{
+        f"{arch}{f'-seed{seed}' if seed else ''}": {"arch": arch, "seed": seed}
+        for arch in ("resnet20", "plain20", "preresnet20", "resnet56", "plain56", "preresnet110")
+        for seed in (0, 1, 2)
+    },
+}
+"""Networks that a zoo of photographs should have, in order, and what is special about each."""
 
 
 def add(

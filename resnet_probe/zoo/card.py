@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe import data
+from resnet_probe.data.files import text_of
 from resnet_probe.errors import ProbeError
 
 DERIVED = "error_pct"
+TYPES = {"str": (str,), "int": (int,), "float": (int, float), "dict[str, str]": (dict,)}
+"""What an entry of such a field is in JSON; true and false are no numbers."""
 NUMBERS = r"\[[\d\s,.e+-]+\]"
 
 
@@ -116,11 +119,26 @@ class Card:
     def read(cls, path: Path) -> Card:
         """The card in a JSON file; ProbeError if that is no card."""
         try:
-            entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            entries: dict[str, Any] = json.loads(text_of(path, what="a model card"))
             known = {field.name for field in fields(cls)}
             kept = {key: value for key, value in entries.items() if key in known}
             kept["resolution"] = tuple(kept["resolution"]) if kept.get("resolution") else None
             kept["also"] = tuple(Evaluation(**each) for each in kept.get("also", ()))
-            return cls(**kept)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            card = cls(**kept)
+            _check(card)
+            for each in card.also:
+                _check(each)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ProbeError(f"{path} is not a model card ({error})") from error
+        return card
+
+
+def _check(found: Card | Evaluation) -> None:
+    """Raises ValueError for an entry of another type, and for counts that count no images."""
+    for each in fields(found):
+        value, kinds = getattr(found, each.name), TYPES.get(str(each.type))
+        beyond = isinstance(value, int | float) and not abs(value) < 2**63
+        if kinds and (type(value) not in kinds or beyond):
+            raise ValueError(f"{each.name} is {str(value)[:40]!r}")
+    if not 0 <= found.correct <= found.images or found.images < 1:
+        raise ValueError(f"{found.correct} of {found.images} images")

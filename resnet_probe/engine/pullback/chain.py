@@ -58,8 +58,11 @@ class FrozenChain:
         here = labels.to(chance.device).unsqueeze(1)
         others = chance.scatter(1, here, 0.0)
         gradient = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
-        size = gradient.norm(dim=1)
-        unit = gradient / torch.where(size > 0, size, 1.0).unsqueeze(1)
+        largest = gradient.abs().amax(dim=1, keepdim=True)  # squares below 1e-162 are zero
+        near_one = gradient / torch.where(largest > 0, largest, 1.0)
+        length = near_one.norm(dim=1)
+        size = largest.squeeze(1) * length
+        unit = near_one / torch.where(length > 0, length, 1.0).unsqueeze(1)
         return self.head(unit.to(self.logits.dtype).unsqueeze(0))[0], size
 
     @property

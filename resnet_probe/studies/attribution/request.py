@@ -37,8 +37,8 @@ def request(
     permutations: int | None,
     seed: int,
 ) -> Request:
-    """Raises `ProbeError` for unknown methods, fewer permutations than two, and gradients of a
-    plain network."""
+    """Raises `ProbeError` for unknown methods, fewer permutations than two, gradients of a plain
+    network, and interactions of a single block."""
     chosen = _methods(chain, methods)
     count = PERMUTATIONS if permutations is None else permutations
     if count < 2:
@@ -52,7 +52,8 @@ def request(
 
 def _methods(chain: ResidualChain, methods: Sequence[str] | None) -> tuple[str, ...]:
     if methods is None:
-        return tuple(m for m in METHODS if chain.residual or m != "gradients")
+        apply = {"gradients": chain.residual, "interactions": len(chain) > 1}
+        return tuple(m for m in METHODS if apply.get(m, True))
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not methods:
         named = repr(unknown[0]) if unknown else "no method"
@@ -62,6 +63,8 @@ def _methods(chain: ResidualChain, methods: Sequence[str] | None) -> tuple[str, 
             f"{chain.name} has no branches whose gates could open gradually: gradients are for "
             "residual networks"
         )
+    if "interactions" in methods and len(chain) < 2:
+        raise ProbeError(f"{chain.name} has one block: interactions are between two")
     return tuple(method for method in METHODS if method in methods)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.engine.path_sums import PathSums
@@ -15,6 +17,7 @@ from resnet_probe.studies.paths.intervals import Means
 from resnet_probe.studies.paths.norms import Profile, profile, refuse_not_finite
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
+from resnet_probe.studies.study import Arrays
 
 NEAR = 0.5
 """The rest of a gradient is near cancelling the identity term within this of −1 along it."""
@@ -26,8 +29,9 @@ class Exact:
 
     `means` holds the quantities of the table, over images: at all `places`, in their order, or at
     the last one; with `relative` before the name in units of the whole gradient there.  `gap` is
-    the norm of what all lengths together leave of the whole gradient, for each image and in units
-    of it, and `bound` the sum of their norms.
+    how far all lengths together are from the gradient that plain autograd gives (or the whole
+    gradient is, where lengths are left out), for each image and in units of it, and `bound` the sum
+    of their norms.
     """
 
     request: Request
@@ -42,8 +46,9 @@ class Exact:
         blocks = list(range(last, self.request.first - 1, -1))
         return [*blocks, 0] if self.request.stem else blocks
 
-    def add(self, batch: Batch) -> None:
+    def measure(self, batch: Batch) -> Arrays:
         """Raises `ProbeError` where a gradient is not finite, naming block and length."""
+        expected = batch.by_autograd()
         norms: list[Tensor] = []
         terms: list[Tensor] = []
 
@@ -60,38 +65,47 @@ class Exact:
             chunk=batch.chunk,
             watch=watch,
         )
-        found = profile(rows)
+        found = profile(rows, expected)
         refuse_not_finite(found.norms, batch.start)
         if not self.request.stem:  # the last block's input is the place: `found` is more precise
             norms.pop()
             terms.pop()
         norms.append(torch.cat([found.whole.unsqueeze(0), found.norms]))
         terms.append(two_terms(rows))
-        self._take(_padded(norms), torch.stack(terms), batch.size)
-        self._sum_up(found)
+        means = self._of_places(_padded(norms), torch.stack(terms), batch.size)
+        return {**self._sum_up(found, means), **means.arrays()}
 
-    def _take(self, norms: Tensor, terms: Tensor, size: Tensor) -> None:
+    def take(self, found: Arrays) -> None:
+        """What was measured on the next images."""
+        self.gap.append(found["gap"])
+        self.bound.append(found["bound"])
+        self.means.merge(Means.from_arrays(found))
+
+    @staticmethod
+    def _of_places(norms: Tensor, terms: Tensor, size: Tensor) -> Means:
         """`norms` `[places, 1 + lengths, n]`, the whole's first; `terms` `[places, 4, n]`."""
         whole = torch.where(norms[:, :1] > 0, norms[:, :1], torch.nan)
         rest, cosine, along, near = terms.unbind(1)
-        self.means.take("gradient_norm", norms[:, 0] * size)
-        self.means.take("norm_of_sum", norms[:, 1:] * size)
-        self.means.take("relative norm_of_sum", norms[:, 1:] / whole)
-        self.means.take("rest_norm", rest * size)
-        self.means.take("relative rest_norm", rest / whole[:, 0])
-        self.means.take("cosine", cosine)
-        self.means.take("rest_along_identity", along)
-        self.means.take("near_cancellation", near)
+        means = Means()
+        means.take("gradient_norm", norms[:, 0] * size)
+        means.take("norm_of_sum", norms[:, 1:] * size)
+        means.take("relative norm_of_sum", norms[:, 1:] / whole)
+        means.take("rest_norm", rest * size)
+        means.take("relative rest_norm", rest / whole[:, 0])
+        means.take("cosine", cosine)
+        means.take("rest_along_identity", along)
+        means.take("near_cancellation", near)
+        return means
 
-    def _sum_up(self, found: Profile) -> None:
+    def _sum_up(self, found: Profile, means: Means) -> dict[str, NDArray[np.float64]]:
         whole = torch.where(found.whole > 0, found.whole, torch.nan)
-        gap, bound = found.gap / whole, found.norms.sum(0) / whole
-        self.gap.append(gap.cpu().numpy())
-        self.bound.append(bound.cpu().numpy())
-        self.means.take("share", found.along / whole**2)
-        self.means.take("cancellation", bound)
+        left, bound = found.left / whole, found.norms.sum(0) / whole
+        gap = (found.gap_of_sum if self.request.whole else found.gap_of_whole) / whole
+        means.take("share", found.along / whole**2)
+        means.take("cancellation", bound)
         if not self.request.whole:
-            self.means.take("left_out", gap)
+            means.take("left_out", left)
+        return {"gap": gap.cpu().numpy(), "bound": bound.cpu().numpy()}
 
 
 def two_terms(rows: PathSums) -> Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from resnet_probe.stats import t_interval
-from resnet_probe.stats.moments import Floats, Moments
+from resnet_probe.stats.moments import FIELDS, Floats, Moments
+from resnet_probe.studies.study import Arrays
+
+GROUPS = 20
+"""Of images with all that was drawn on them: what is left out in turn for an interval."""
 
 
 class Interval(NamedTuple):
@@ -29,14 +34,75 @@ class Means(dict[str, Moments]):
 
     def take(self, name: str, values: Tensor) -> None:
         """Add values `[…, n]`, independent along the last axis; NaN counts for nothing."""
-        found = Moments.over(values.cpu().numpy(), axis=-1)
-        self[name] = self[name].merge(found) if name in self else found
+        self.merge({name: Moments.over(values.cpu().numpy(), axis=-1)})
+
+    def merge(self, other: Mapping[str, Moments]) -> None:
+        for name, found in other.items():
+            self[name] = self[name].merge(found) if name in self else found
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """As arrays that `from_arrays` reads back."""
+        return {
+            f"{field} {name}": getattr(found, field)
+            for name, found in self.items()
+            for field in FIELDS
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Means:
+        names = [key.removeprefix("count ") for key in arrays if key.startswith("count ")]
+        return cls(
+            {name: Moments(*(arrays[f"{field} {name}"] for field in FIELDS)) for name in names}
+        )
 
     def interval(self, name: str, *, positive: bool = False) -> Interval:
         """The means and their intervals, as `spread` lays them out."""
         found = self[name]
         mean = np.where(found.count > 0, found.mean, np.nan)
         return spread(mean, found.error, found.count, positive=positive)
+
+
+class GroupSums(NamedTuple):
+    """Sums `[groups, lengths]` over so many images and draws, `counts` `[groups, 1]`.
+
+    Groups share neither images nor draws, so that they are independent; within one all may hang
+    together, and so may the lengths.
+    """
+
+    sums: Floats
+    counts: Floats
+
+    @classmethod
+    def of(cls, values: Floats, counts: Floats, member: NDArray[np.int64]) -> GroupSums:
+        """Rows `[rows, lengths]` and their counts `[rows, 1]` by the groups that they belong to.
+
+        Groups without a member are left out.
+        """
+        sums, number = np.zeros((GROUPS, values.shape[1])), np.zeros((GROUPS, 1))
+        np.add.at(sums, member, values)
+        np.add.at(number, member, counts)
+        there = np.isin(np.arange(GROUPS), member)
+        return cls(sums[there], number[there])
+
+    @property
+    def mean(self) -> Floats:
+        return np.asarray(self.sums.sum(0) / (self.counts.sum() or np.nan))
+
+    def left_out(self) -> Floats:
+        """The means `[groups, lengths]` without each group."""
+        rest = self.counts.sum() - self.counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (self.sums.sum(0) - self.sums) / np.where(rest > 0, rest, np.nan)
+
+    def interval(self) -> Interval:
+        """The means with the intervals of a jackknife over groups, on the log scale.
+
+        Tukey 1958; Student's t with one degree of freedom less than there are groups.
+        """
+        groups, without = len(self.sums), self.left_out()
+        apart = ((without - without.mean(0)) ** 2).sum(0)
+        error = np.sqrt((groups - 1) / groups * apart)
+        return spread(self.mean, error, groups, positive=True)
 
 
 def spread(mean: Floats, error: Floats, count: ArrayLike, *, positive: bool) -> Interval:

@@ -18,13 +18,16 @@ class Profile(NamedTuple):
     """Of gradients `[rows, n, *shape]` and the whole `[n, *shape]`, all in float64.
 
     `whole` `[n]` and `norms` `[rows, n]`: their norms; `along` `[rows, n]`: the products with the
-    whole; `gap` `[n]`: the norm of the whole less all rows.
+    whole; `left` `[n]`: the norm of the whole less all rows.  `gap_of_sum` and `gap_of_whole`
+    `[n]`: the norms of an expected gradient less all rows, and less the whole.
     """
 
     whole: Tensor
     norms: Tensor
     along: Tensor
-    gap: Tensor
+    left: Tensor
+    gap_of_sum: Tensor
+    gap_of_whole: Tensor
 
 
 def precise_norms(rows: PathSums) -> Tensor:
@@ -32,16 +35,20 @@ def precise_norms(rows: PathSums) -> Tensor:
     return torch.stack([row.norm(dim=1) for row in rows.precise()])
 
 
-def profile(rows: PathSums) -> Profile:
-    """Of rows that begin with the whole gradient."""
+def profile(rows: PathSums, expected: Tensor) -> Profile:
+    """Of rows that begin with the whole gradient; `expected` `[n, *shape]` is to be that."""
     precise = rows.precise()
     whole = next(precise)
+    apart = expected.double().flatten(1) - whole
     left, norms, along = whole.clone(), [], []
     for row in precise:
         left -= row
         norms.append(row.norm(dim=1))
         along.append((row * whole).sum(1))
-    return Profile(whole.norm(dim=1), torch.stack(norms), torch.stack(along), left.norm(dim=1))
+    return Profile(
+        whole.norm(dim=1), torch.stack(norms), torch.stack(along), left.norm(dim=1),
+        (apart + left).norm(dim=1), apart.norm(dim=1),
+    )  # fmt: skip
 
 
 def refuse_not_finite(norms: Tensor, start: int, block: BlockPullback | None = None) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class Batch:
 
     `gradient` `[n, *shape]` is the one at the last state, `size` `[n]` what it and all that follows
     from it is to be multiplied with; `chunk` bytes of gradients go through a branch at once.
+    `images` and `labels` are those it is frozen at, `linearizer` what froze it.
     """
 
     start: int
@@ -30,6 +32,9 @@ class Batch:
     gradient: Tensor
     size: Tensor
     chunk: int
+    images: Tensor
+    labels: Tensor
+    linearizer: ChainLinearizer
 
     def __len__(self) -> int:
         return len(self.gradient)
@@ -44,6 +49,48 @@ class Batch:
     def per_whole(self) -> Tensor:
         """What turns norms into units of the whole gradient, NaN where that is 0."""
         return torch.where(self.whole > 0, 1 / self.whole, torch.nan)
+
+    def by_autograd(self) -> Tensor:
+        """The whole gradient where it is asked, `[n, *shape]`, in the unit of `gradient`.
+
+        By plain autograd on the chain's own parts, in the same precision: what the pullbacks, which
+        are another implementation, are measured against.  Some images at a time and one part after
+        the other, so that it takes no more memory than the pullbacks do.
+        """
+        block = self.frozen.blocks[0].block
+        number = max(prod(block.in_shape), prod(block.out_shape), prod(self.images.shape[1:]))
+        step = max(1, self.chunk // (8 * number * self.images.element_size()))
+        parts = zip(self.images.split(step), self.labels.split(step), strict=True)
+        return torch.cat([self._by_autograd(*part) for part in parts])
+
+    def _by_autograd(self, images: Tensor, labels: Tensor) -> Tensor:
+        chain, first = self.linearizer.chain, self.linearizer.first
+        ways: list[Way] = [chain.stem, *(block.run for block in chain), chain.head]
+        states = [images]
+        for way in ways:
+            states.append(way(states[-1]))
+        chance = torch.softmax(states.pop().double(), dim=1)
+        here = labels.to(chance.device).unsqueeze(1)
+        others = chance.scatter(1, here, 0.0)
+        found = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
+        size = found.norm(dim=1, keepdim=True)
+        found = (found / torch.where(size > 0, size, 1.0)).to(images.dtype)
+        for way in reversed(ways[0 if self.linearizer.stem else first :]):
+            found = _pulled(way, states.pop(), found)
+        return found
+
+
+Way = Callable[[Tensor], Tensor]
+
+
+def _pulled(way: Way, at: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient at the input of a part, from that at its output."""
+    with torch.enable_grad():
+        given = at.detach().requires_grad_()
+        output = way(given.clone())  # a part may write its input
+        return torch.autograd.grad(
+            output, given, gradient, allow_unused=True, materialize_grads=True
+        )[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +125,22 @@ class Passes:
     def count(self) -> int:
         return len(self.images)
 
+    def ranges(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Images `first` to `last` in batches, as (start, stop)."""
+        starts = range(first, last, self.room.images)
+        return [(start, min(start + self.room.images, last)) for start in starts]
+
+    def at(self, start: int, stop: int) -> Batch:
+        """The batch of images `start` to `stop`."""
+        images = self.images[start:stop].to(self.linearizer.chain.device, self.dtype)
+        labels = self.labels[start:stop]
+        frozen = self.linearizer(images)
+        gradient, size = frozen.loss_gradient(labels)
+        return Batch(
+            start, frozen, gradient, size, self.room.chunk, images, labels, self.linearizer
+        )
+
     def over(self, first: int, last: int) -> Iterator[Batch]:
         """Images `first` to `last`, batch by batch."""
-        device = self.linearizer.chain.device
-        for start in range(first, last, self.room.images):
-            stop = min(start + self.room.images, last)
-            frozen = self.linearizer(self.images[start:stop].to(device, self.dtype))
-            gradient, size = frozen.loss_gradient(self.labels[start:stop])
-            yield Batch(start, frozen, gradient, size, self.room.chunk)
+        for start, stop in self.ranges(first, last):
+            yield self.at(start, stop)

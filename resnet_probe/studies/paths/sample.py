@@ -13,39 +13,52 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from resnet_probe.edits import generator_for
 from resnet_probe.engine.spectrum import gradients_of_nested_paths
 from resnet_probe.stats.moments import Floats
-from resnet_probe.studies.paths.intervals import Interval, spread
+from resnet_probe.studies.paths.intervals import GROUPS, GroupSums
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
-from resnet_probe.studies.paths.seeds import generator_for
+from resnet_probe.studies.study import Arrays
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images `start` to `stop`, and the numbers of the draws that are measured on them."""
+    """Images `start` to `stop`, and the numbers of the draws that are measured on them.
+
+    `place` counts the groups that have draws, from 0.
+    """
 
     start: int
     stop: int
     draws: tuple[int, ...]
+    place: int = 0
 
 
 @dataclass
 class SampledPaths:
-    """Collects norms of sampled paths, each measured on a few images."""
+    """Collects norms of sampled paths, each measured on a few images.
+
+    The draws are dealt to groups of images.  Draws of one group share its images and are not
+    independent, and the lengths of one draw share its order; the groups are independent, each with
+    its draws: the intervals are those of a jackknife over them.
+    """
 
     request: Request
     sums: Floats = field(init=False)
     relative_sums: Floats = field(init=False)
     images: Floats = field(init=False)
     known: Floats = field(init=False)
+    member: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (self.request.samples, self.request.most + 1)
         self.sums, self.relative_sums = np.zeros(shape), np.zeros(shape)
         self.images, self.known = np.zeros((shape[0], 1)), np.zeros((shape[0], 1))
+        self.member = np.zeros(shape[0], dtype=np.int64)
 
     def order(self, draw: int) -> list[int]:
         """A random order of the blocks' positions; its first k blocks are the path of length k."""
@@ -53,14 +66,17 @@ class SampledPaths:
         return torch.randperm(self.request.blocks, generator=generator).tolist()
 
     def groups(self, images: int) -> Iterator[Group]:
-        """The images in groups, and the draws dealt to them in turn."""
-        size = min(self.request.images_per_path, images)
+        """The images in groups, and the draws dealt to them in turn.
+
+        Smaller groups than asked for, where there would be fewer than `GROUPS` of them.
+        """
+        size = max(1, min(self.request.images_per_path, images // GROUPS))
         starts = list(range(0, images, size))
         mixed = torch.randperm(len(starts), generator=generator_for(self.request.seed, "groups"))
         for place, index in enumerate(mixed.tolist()):
             draws = tuple(range(place, self.request.samples, len(starts)))
             if draws:
-                yield Group(starts[index], min(starts[index] + size, images), draws)
+                yield Group(starts[index], min(starts[index] + size, images), draws, place)
 
     def add(self, batch: Batch, draw: int) -> None:
         """One path of each length; raises `ProbeError` where a gradient is not finite."""
@@ -79,22 +95,26 @@ class SampledPaths:
         self.images[draw] += len(batch)
         self.known[draw] += int((batch.whole > 0).sum())
 
-    def mean(self) -> Interval:
-        """The mean norm of the sampled paths of each length, with its 95 % interval over draws."""
-        return _ratio(self.sums, self.images)
+    def found(self, group: Group) -> Arrays:
+        """What all draws of a group have collected."""
+        rows = list(group.draws)
+        return {name: getattr(self, name)[rows] for name in KEPT}
 
-    def relative(self) -> Interval:
+    def take(self, group: Group, found: Arrays) -> None:
+        rows = list(group.draws)
+        for name in KEPT:
+            getattr(self, name)[rows] = found[name]
+        self.member[rows] = group.place % GROUPS
+
+    @property
+    def mean(self) -> GroupSums:
+        """Norms of the sampled paths of each length, by groups of images and their draws."""
+        return GroupSums.of(self.sums, self.images, self.member)
+
+    @property
+    def relative(self) -> GroupSums:
         """The same in units of each image's whole gradient."""
-        return _ratio(self.relative_sums, self.known)
+        return GroupSums.of(self.relative_sums, self.known, self.member)
 
 
-def _ratio(sums: Floats, counts: Floats) -> Interval:
-    """Σ sums / Σ counts over draws, which may differ a little in how many images they hold."""
-    draws = len(sums)
-    images = counts.sum() or np.nan
-    mean = sums.sum(0) / images
-    if draws < 2:
-        return spread(mean, np.full_like(mean, np.nan), draws, positive=True)
-    residual = sums - mean * counts
-    error = np.sqrt(draws / (draws - 1) * (residual**2).sum(0)) / images
-    return spread(mean, error, draws, positive=True)
+KEPT = ("sums", "relative_sums", "images", "known")

@@ -6,44 +6,39 @@ of Σ ε_P g_P over the paths of one length only Σ ‖g_P‖² remains on avera
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from resnet_probe.edits import generator_for
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.stats.moments import Floats
 from resnet_probe.stats.path_lengths import log10_paths
-from resnet_probe.studies.paths.intervals import Interval, spread
+from resnet_probe.studies.paths.intervals import GROUPS, GroupSums
 from resnet_probe.studies.paths.norms import blame, precise_norms
 from resnet_probe.studies.paths.passes import Batch
 from resnet_probe.studies.paths.request import Request
-from resnet_probe.studies.paths.seeds import generator_for
+from resnet_probe.studies.study import Arrays
 
 
 @dataclass
 class SignedSums:
     """Collects ‖Σ ε_P g_P‖² for a number of sign vectors, other ones for every image.
 
-    The mean of these squares is unbiased for each image; its root is taken image by image, then
-    averaged over images.  The interval, and the correction of the root's small bias, are those of
-    the jackknife over the independent draws.  Where there are no more sign vectors than asked for,
-    each is taken once and the answer is exact: as negating all signs changes no norm, that takes
-    2^(N − 1).
+    The mean of these squares is unbiased for each image; its root is taken image by image, its
+    small bias corrected by the jackknife over the image's draws, then averaged over images.  As
+    every image has draws of its own, the interval over images holds the error of both: a jackknife
+    over groups of images.  Where there are no more sign vectors than asked for, each is taken once
+    and every image's root is exact: as negating all signs changes no norm, that takes 2^(N − 1).
     """
 
     request: Request
-    roots: Floats = field(init=False)
-    relative_roots: Floats = field(init=False)
-    images: int = 0
-    known: int = 0
-
-    def __post_init__(self) -> None:
-        # Row 0: roots from all draws, added up over images; row d: from all draws but the d-th.
-        self.roots = np.zeros((self.draws + 1, self.request.most + 1))
-        self.relative_roots = np.zeros_like(self.roots)
+    roots: list[Floats] = field(default_factory=list)
+    relative_roots: list[Floats] = field(default_factory=list)
+    members: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def enumerated(self) -> bool:
@@ -54,26 +49,34 @@ class SignedSums:
     def draws(self) -> int:
         return 2 ** (self.request.blocks - 1) if self.enumerated else self.request.signs
 
-    def add(self, batch: Batch, tick: Callable[[int], None]) -> None:
+    def measure(self, batch: Batch) -> Arrays:
         """All draws of a batch; raises `ProbeError` where a gradient is not finite."""
-        squares = []
-        for draw in range(self.draws):
-            squares.append(self._squares(batch, draw))
-            tick(len(batch))
+        squares = [self._squares(batch, draw) for draw in range(self.draws)]
         total = torch.stack(squares).sum(0)
-        self._take(0, batch, total / self.draws)
-        for draw, square in enumerate(squares, start=1):
-            self._take(draw, batch, (total - square) / max(self.draws - 1, 1))
-        self.images += len(batch)
-        self.known += int((batch.whole > 0).sum())
+        root = (total / self.draws).sqrt()
+        if self.draws > 1 and not self.enumerated:
+            rest = ((total - square).clamp(min=0).div(self.draws - 1).sqrt() for square in squares)
+            root = self.draws * root - (self.draws - 1) * torch.stack(list(rest)).mean(0)
+        return {
+            "roots": (root * batch.size).T.cpu().numpy(),
+            "relative roots": (root * batch.per_whole).T.cpu().numpy(),
+        }
 
-    def rms(self) -> Interval:
-        """Means over images of the root mean square norm of the paths of each length."""
-        return self._interval(self.roots / self.images)
+    def take(self, start: int, found: Arrays) -> None:
+        """What was measured on the images from `start` on."""
+        self.roots.append(found["roots"])
+        self.relative_roots.append(found["relative roots"])
+        self.members.append(np.arange(start, start + len(found["roots"])) % GROUPS)
 
-    def relative(self) -> Interval:
-        """The same in units of each image's whole gradient."""
-        return self._interval(self.relative_roots / (self.known or np.nan))
+    @property
+    def rms(self) -> GroupSums:
+        """Root mean square norms of the paths of each length, by groups of images."""
+        return self._grouped(self.roots)
+
+    @property
+    def relative(self) -> GroupSums:
+        """The same in units of each image's whole gradient; without images that have none."""
+        return self._grouped(self.relative_roots)
 
     def signs(self, start: int, stop: int, draw: int) -> Tensor:
         """±1 for images `start` to `stop`, `[n, blocks]`: the same whatever the batch."""
@@ -101,18 +104,12 @@ class SignedSums:
             blame(batch, most=self.request.most)
         return norms.square()
 
-    def _take(self, row: int, batch: Batch, mean_square: Tensor) -> None:
-        root = mean_square.clamp(min=0).sqrt()
-        self.roots[row] += (root * batch.size).sum(1).cpu().numpy()
-        self.relative_roots[row] += (root * batch.per_whole).nansum(1).cpu().numpy()
+    def _grouped(self, parts: list[Floats]) -> GroupSums:
+        roots = np.concatenate(parts)
+        known = ~np.isnan(roots).any(axis=1, keepdims=True)
+        per_path = np.where(known, roots, 0.0) / self._paths(roots.shape[1])
+        return GroupSums.of(per_path, known.astype(float), np.concatenate(self.members))
 
-    def _interval(self, roots: Floats) -> Interval:
-        per_path = roots / 10 ** (log10_paths(self.request.blocks)[: roots.shape[1]] / 2)
-        whole, without = per_path[0], per_path[1:]
-        if self.enumerated:
-            return Interval(whole, whole, whole)
-        if self.draws == 1:
-            return spread(whole, np.full_like(whole, np.nan), 1, positive=True)
-        pseudo = self.draws * whole - (self.draws - 1) * without
-        error = pseudo.std(0, ddof=1) / np.sqrt(self.draws)
-        return spread(pseudo.mean(0), error, self.draws, positive=True)
+    def _paths(self, lengths: int) -> Floats:
+        """√C(N, k)."""
+        return np.asarray(10 ** (log10_paths(self.request.blocks)[:lengths] / 2))

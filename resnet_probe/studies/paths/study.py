@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,57 +12,86 @@ import torch
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import Progress
 from resnet_probe.studies.paths.collected import Collected
-from resnet_probe.studies.paths.passes import Passes
+from resnet_probe.studies.paths.passes import Batch, Passes
 from resnet_probe.studies.paths.request import Request, request
+from resnet_probe.studies.paths.sample import Group, SampledPaths
 from resnet_probe.studies.paths.table import tabulate
-from resnet_probe.studies.study import Measured, Run, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Subject
 
 if TYPE_CHECKING:
     from resnet_probe.studies.paths import PathSettings
 
 
 def measure_paths(subject: Subject, settings: PathSettings, run: Run) -> Measured:
-    """The table of `paths`, and how the lengths add up."""
+    """The table of `paths`, and how the lengths add up.
+
+    The run keeps what is finished: batch by batch (exact, all), group by group (sample).
+    """
     chain, images, labels, _ = subject
     asked = request(chain, **settings.values)
     with torch.no_grad(), full_precision(chain.device):
         passes = Passes.of(chain, images, labels, asked, batch=run.batch, memory=run.memory)
-        found = _measure(passes, asked, _ticker(asked, len(images), run.progress))
+        found = _measure(passes, asked, run, _ticker(asked, len(images), run.progress))
     facts = {"blocks": asked.blocks, "longest": asked.most, "batch": passes.room.images}
     return Measured(tabulate(chain, found, images=len(images)), {**facts, **_rounding(found)})
 
 
 def _rounding(found: Collected) -> dict[str, float]:
-    """How far the lengths, added up, are from the ordinary gradient: rounding, if all are there."""
-    if found.exact is None or not found.exact.request.whole:
+    """How far the lengths, added up, are from the gradient of plain autograd: by rounding.
+
+    Where lengths are left out, how far the whole gradient is, which comes the same way back.
+    """
+    if found.exact is None:
         return {}
     gap, bound = np.concatenate(found.exact.gap), np.concatenate(found.exact.bound)
     known = ~np.isnan(gap)
     if not known.any():
         return {}
+    if not found.exact.request.whole:
+        return {"gradient_error_max": float(gap[known].max())}
     return {
         "sum_error_max": float(gap[known].max()),
         "sum_error_of_bound_max": float((gap[known] / bound[known]).max()),
     }
 
 
-def _measure(passes: Passes, asked: Request, tick: Callable[[int], None]) -> Collected:
+def _measure(passes: Passes, asked: Request, run: Run, tick: Callable[[int], None]) -> Collected:
     """Exact and signed sums share their forward passes; sampled paths go group by group."""
     found = Collected.of(asked)
     if found.exact or found.signed:
-        for batch in passes.over(0, passes.count):
-            if found.exact:
-                found.exact.add(batch)
-                tick(len(batch))
-            if found.signed:
-                found.signed.add(batch, tick)
+        for start, stop in passes.ranges(0, passes.count):
+            _add_sums(found, cache(partial(passes.at, start, stop)), start, stop, run, tick)
     if found.sampled:
         for group in found.sampled.groups(passes.count):
-            for batch in passes.over(group.start, group.stop):
-                for draw in group.draws:
-                    found.sampled.add(batch, draw)
-                    tick(len(batch))
+            key = f"sample {group.start}-{group.stop}"
+            kept = run.kept(key, partial(_draw, found.sampled, passes, group))
+            found.sampled.take(group, kept)
+            tick(len(group.draws) * (group.stop - group.start))
     return found
+
+
+def _add_sums(
+    found: Collected,
+    batch: Callable[[], Batch],
+    start: int,
+    stop: int,
+    run: Run,
+    tick: Callable[[int], None],
+) -> None:
+    """Exact and signed sums of the images `start` to `stop`."""
+    if exact := found.exact:
+        exact.take(run.kept(f"exact {start}-{stop}", lambda: exact.measure(batch())))
+        tick(stop - start)
+    if signed := found.signed:
+        signed.take(start, run.kept(f"all {start}-{stop}", lambda: signed.measure(batch())))
+        tick(signed.draws * (stop - start))
+
+
+def _draw(sampled: SampledPaths, passes: Passes, group: Group) -> Arrays:
+    for batch in passes.over(group.start, group.stop):
+        for draw in group.draws:
+            sampled.add(batch, draw)
+    return sampled.found(group)
 
 
 def _ticker(asked: Request, images: int, progress: Progress | None) -> Callable[[int], None]:

@@ -13,10 +13,14 @@
 | exact | `left_out` | ‖G − Σ G[k]‖ / ‖G‖, what lengths beyond the longest asked for hold |
 | all | `rms_norm` | root mean square norm of the single paths of length k, all of them |
 | sample | `mean_norm` | mean norm of sampled single paths of length k |
+| all | `rms_norm_without` | the same, without one `group` of images and what was drawn on them |
+| sample | `mean_norm_without` | the same, without one `group` of images and their draws |
 
 Gradients are those of one image's loss, values are means over images.  `relative` is the same mean
 in units of each image's whole gradient there: every image counts alike, however sure the network is
-of it.
+of it.  Intervals are over images and all that was drawn on them.  Groups share nothing, and the
+lengths of one group hang together: what is made of several lengths has its interval from what it is
+without each group.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from resnet_probe.stats import wilson
 from resnet_probe.stats.path_lengths import log10_paths, share_of_paths
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.exact import Exact
-from resnet_probe.studies.paths.intervals import Interval, Means
+from resnet_probe.studies.paths.intervals import GroupSums, Interval, Means
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.sample import SampledPaths
 from resnet_probe.studies.paths.signs import SignedSums
@@ -40,7 +44,9 @@ from resnet_probe.studies.paths.signs import SignedSums
 COLUMNS = (
     "method", "quantity", "block", "name", "stage", "length", "paths_log10", "paths_share",
     "value", "ci_low", "ci_high", "relative", "relative_low", "relative_high", "images", "draws",
+    "group",
 )  # fmt: skip
+ENDS = ("ci_low", "ci_high", "relative_low", "relative_high")
 Row = dict[str, Any]
 
 
@@ -60,7 +66,9 @@ def tabulate(chain: ResidualChain, found: Collected, *, images: int) -> pd.DataF
     blocks = [("input", ""), *((block.name, str(block.stage)) for block in chain)]
     frame["name"] = [blocks[number][0] for number in frame["block"]]
     frame["stage"] = [blocks[number][1] for number in frame["block"]]
-    frame["length"] = frame["length"].astype("Int64")
+    for column in ("length", "group"):
+        known = frame[column] if column in frame else pd.Series(pd.NA, frame.index)
+        frame[column] = known.astype("Int64")
     return frame.reindex(columns=list(COLUMNS))
 
 
@@ -86,16 +94,31 @@ def _exact(found: Exact) -> Iterator[Row]:
 
 
 def _signed(found: SignedSums) -> Iterator[Row]:
-    asked, values = found.request, (found.rms(), found.relative())
-    for row in _by_length("all", "rms_norm", asked, values, asked.place):
-        yield {**row, "draws": found.draws}
+    for row in _grouped("all", "rms_norm", found.request, found.rms, found.relative):
+        # One draw has no correction for the bias of the root, and so no interval.
+        alone = found.draws == 1 and not found.enumerated
+        yield {**row, "draws": found.draws, **(dict.fromkeys(ENDS, np.nan) if alone else {})}
 
 
 def _sampled(found: SampledPaths, images: int) -> Iterator[Row]:
-    asked, values = found.request, (found.mean(), found.relative())
     used = sum(group.stop - group.start for group in found.groups(images))
-    for row in _by_length("sample", "mean_norm", asked, values, asked.place):
+    asked = found.request
+    for row in _grouped("sample", "mean_norm", asked, found.mean, found.relative):
         yield {**row, "draws": asked.samples, "images": used}
+
+
+def _grouped(
+    method: str, quantity: str, asked: Request, value: GroupSums, relative: GroupSums
+) -> Iterator[Row]:
+    """The rows by length, and the same without each group where there are several."""
+    both = (value.interval(), relative.interval())
+    yield from _by_length(method, quantity, asked, both, asked.place)
+    left_out = zip(value.left_out(), relative.left_out(), strict=False)
+    for group, parts in enumerate(left_out if len(value.sums) > 1 else (), start=1):
+        none = np.full_like(parts[0], np.nan)
+        without = (Interval(parts[0], none, none), Interval(parts[1], none, none))
+        for row in _by_length(method, f"{quantity}_without", asked, without, asked.place):
+            yield {**row, "group": group}
 
 
 def _both(means: Means, name: str) -> tuple[Interval, Interval]:
