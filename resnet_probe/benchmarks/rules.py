@@ -29,8 +29,8 @@ from scipy import stats
 from resnet_probe import published
 from resnet_probe.claims import CLAIMS, HOLDS, Claim, Evidence, lesions
 from resnet_probe.claims.ledger import CONFIDENCE
-from resnet_probe.claims.veit2016 import NEAR
 from resnet_probe.edits import kendall_tau
+from resnet_probe.findings.verdict import BARELY
 from resnet_probe.results import Result
 from resnet_probe.stats import Floats, path_lengths
 from resnet_probe.stats import bootstrap as intervals
@@ -84,7 +84,7 @@ def _single_edits() -> dict[str, tuple[Case, Case]]:
     own = _published_errors(110)
     deep = partial(_lesion, errors=own)
     shifted = own - np.median(own) + BASE
-    atop = NEAR / 100 * (90 - BASE)  # of the way to chance, in points
+    atop = BARELY / 100 * (90 - BASE)  # of the way to chance, in points
     late = own.copy()
     late[36] = np.median(own)
     vgg = 100 - _claimed("veit2016/vgg/delete/")

@@ -10,10 +10,10 @@ import pandas as pd
 from resnet_probe import published
 from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
 from resnet_probe.findings.verdict import (
+    BARELY,
     CHANGES,
     HARMFUL,
     HARMLESS,
-    HARMLESS_MEDIAN,
     at_most,
     changes,
     one_of,
@@ -28,14 +28,17 @@ EXCEPTIONS = 3
 
 
 def single_deletions(result: Result) -> Finding:
-    """Is losing one block harmless?  From a lesion with one deletion a row.
+    """Does losing one block change the network?  From a lesion with one deletion a row.
 
-    Judged by the median change over these blocks, whose interval is over images.  How many
-    deletions are harmful and how many are shown harmless holds for all of them together.
+    Judged by the median change over these blocks, as a share of the way from the whole network's
+    error to guessing; its interval is over images.  How many deletions are harmful and how many are
+    shown harmless holds for all of them together.
     """
     base, edited = result.table.iloc[0], result.table.iloc[1:]
     middle = median_change(result)
-    verdict = at_most(middle, HARMLESS_MEDIAN)
+    way = way_to_chance(result)
+    share = Estimate(*(100 * end / way for end in middle))
+    verdict = at_most(share, BARELY)
     worst = edited.iloc[int(edited["error_pct"].to_numpy().argmax())]
     words = changes(edited)
     counts = {f"{word}_count": int((words == word).sum()) for word in CHANGES}
@@ -45,20 +48,22 @@ def single_deletions(result: Result) -> Finding:
         "delta_low": middle.low, "delta_high": middle.high, "worst": worst["error_pct"],
         "worst_low": worst["ci_low_pct"], "worst_high": worst["ci_high_pct"],
         "worst_block": int(worst["blocks"].split()[0]), "worst_name": str(worst["names"]),
-        "unit": unit_of(result), "most": HARMLESS_MEDIAN, "margin": margin_of(result), **counts,
+        "unit": unit_of(result), "most": BARELY, "share": share.value, "share_low": share.low,
+        "share_high": share.high, "margin": margin_of(result), **counts,
     }  # fmt: skip
     return Finding(
         sentence=_in_full(values) + _beside(len(edited), values["unit"] == "block"),
         answer=Sentence(_opening(verdict) + _short(values), values) + _exceptions(edited, words),
-        claim=f"losing one {values['unit']} is harmless",
+        claim=f"losing one {values['unit']} barely changes the error",
         rule=Sentence(
-            "“Harmless” means that the median deletion adds at most {most:g} points of error, its "
-            "whole interval over images included; the claim fails where the whole interval lies "
-            "above.",
+            "“Barely” means that the median deletion goes at most {most:g} % of the way from the "
+            "whole network’s error to guessing, its whole interval over images included; here it "
+            f"goes {{share:.2f}} %{interval('share', values)}. The claim fails where the whole "
+            "interval lies above.",
             values,
         ),
         verdict=verdict,
-        estimate=middle,
+        estimate=share,
     )
 
 
@@ -67,6 +72,13 @@ def median_change(result: Result) -> Estimate:
     value = float(result.table["delta_pct"].iloc[1:].median())
     found = result.provenance.get("median_delta_pct") or (value, np.nan, np.nan)
     return Estimate(value, float(found[1]), float(found[2]))
+
+
+def way_to_chance(result: Result) -> float:
+    """Points of error from the whole network to guessing; NaN where the classes are not known."""
+    classes = result.provenance.get("classes")
+    way = 100 * (1 - 1 / classes) - float(result.table["error_pct"].iloc[0]) if classes else np.nan
+    return way if way > 0 else np.nan
 
 
 def margin_of(result: Result) -> float:
@@ -82,9 +94,9 @@ def unit_of(result: Result) -> str:
 def _opening(verdict: str) -> str:
     return one_of(
         verdict,
-        "Losing one {unit} is harmless here: ",
-        "Losing one {unit} is not harmless here: ",
-        "Whether losing one {unit} is harmless is not decided here: ",
+        "Losing one {unit} barely changes it: ",
+        "Losing one {unit} does change it: ",
+        "Whether losing one {unit} barely changes it is not decided: ",
     )
 
 

@@ -21,9 +21,9 @@ HARMFUL, HELPFUL, HARMLESS, NEGLIGIBLE = "harmful", "helpful", "harmless", "negl
 CHANGES = (HARMFUL, NEGLIGIBLE, HARMLESS, HELPFUL, UNDECIDED)
 """Of what an edit does to the error: `changes` says when."""
 
-HARMLESS_MEDIAN = 0.5
-"""Points of error: what the median deletion costs at most in the published 110-layer network
-(Veit et al. 2016, figure 3: 6.46 % against 6.03 %)."""
+BARELY = 1.0
+"""Percent of the way from the whole network's error to guessing: about twice what the median
+deletion takes of it in the published 110-layer network (Veit et al. 2016, figure 3)."""
 SMALL = 0.5
 """‖F‖ at half of ‖shortcut‖ lengthens what it is added to by 12 % where the two are orthogonal."""
 

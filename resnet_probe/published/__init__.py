@@ -19,7 +19,8 @@ import pandas as pd
 
 from resnet_probe.errors import ProbeError
 
-TEXT = ("arch", "data", "kind", "by", "claim", "quantity", "unit", "basis", "source")
+TEXT = ("arch", "data", "kind", "by", "claim", "quantity", "unit", "basis", "source",
+        "truth", "case")  # fmt: skip
 LABELS = {"veit2016": "Veit et al. 2016, 110 layers"}
 
 
