@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resnet_probe.results import Result
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
+    from resnet_probe.studies.control import control
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -39,6 +40,7 @@ _HOME = {
     "agreement": "studies.agreement",
     "attribute": "studies.attribution",
     "chain_of": "discover",
+    "control": "studies.control",
     "draw": "figures",
     "explore": "explorer",
     "judge": "claims",
@@ -64,6 +66,7 @@ __all__ = [
     "agreement",
     "attribute",
     "chain_of",
+    "control",
     "draw",
     "explore",
     "judge",

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import pairs, votes
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
+from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.lens import depth_of_answer
@@ -53,6 +54,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "control": {"figure": disturbances},
     "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
     "responses": {"figure": layer_responses, "blocks": block_responses},
     "lens": {"figure": depth_of_answer},

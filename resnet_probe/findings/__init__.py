@@ -6,6 +6,7 @@ whose every number has a name and a value, and, where the table tests a claim, i
 
 from resnet_probe.findings.agreement import summarize_agreement
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
+from resnet_probe.findings.control import summarize_control
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -29,6 +30,7 @@ __all__ = [
     "small_residuals",
     "summarize_agreement",
     "summarize_attribution",
+    "summarize_control",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",

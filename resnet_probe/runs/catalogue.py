@@ -45,6 +45,12 @@ ROWS = (
         "lesion",
         "lesion:summarize_lesion",
     ),
+    Row(
+        "control",
+        "put disturbances of the same size beside the deletions",
+        "control",
+        "control:summarize_control",
+    ),
     Row("paths", "take the gradient apart by path length", "paths", "paths:summarize_paths"),
     Row(
         "responses",

@@ -1,0 +1,183 @@
+"""What a deletion is beside other disturbances of the same size: the control of a lesion.
+
+Deleting a block takes F(h) away, which moves the state by ‖F(h)‖.  "Blocks can be deleted because
+their residuals are small" says that any move of that size is as mild.  So beside each deletion
+stand moves of the same norm in other directions: along another image's branch, and along white
+noise; and the reversed branch, whose move is twice as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnet_probe.errors import ProbeError
+from resnet_probe.settings import Settings, listed, option
+from resnet_probe.stats import paired_difference, t_interval
+from resnet_probe.stats.moments import Moments
+from resnet_probe.studies.lesion import LesionSettings, lost, tabulate
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+
+if TYPE_CHECKING:
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
+    from resnet_probe.engine.sweep import Sweep
+
+CONTROLS = ("other image", "noise", "sign")
+DELETION = "delete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlSettings(Settings):
+    """Which disturbances stand beside the deletions."""
+
+    controls: tuple[str, ...] = option(
+        CONTROLS,
+        "some of other image, noise, sign (default: all); sign is twice as long as the others",
+        read=lambda text: tuple(part.strip() for part in text.split(",")),
+        write=listed,
+        metavar="A,B",
+    )
+    margin: float = option(
+        0.5,
+        "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
+        metavar="POINTS",
+    )
+    seed: int = option(0, "of the noise (default: 0)", metavar="N", group="run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        LesionSettings(margin=self.margin)
+        unknown = [each for each in self.controls if each not in CONTROLS]
+        if unknown or not self.controls:
+            named = repr(unknown[0]) if unknown else "nothing"
+            raise ProbeError(f"{named} is no control: there are {', '.join(CONTROLS)}")
+
+
+def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:
+    from resnet_probe.studies.checks import check_spread, check_weights
+
+    check_spread(subject.images, STUDY.name)
+    check_weights(subject.chain)
+    if not subject.chain.residual:
+        raise ProbeError(
+            f"{subject.chain.name} is a plain network: its layers have no branch beside a "
+            "shortcut, so that there is no disturbance of the branch's size"
+        )
+    return settings
+
+
+def measure(subject: Subject, settings: ControlSettings, run: Run) -> Measured:
+    from resnet_probe.engine.sweep import Sweep
+    from resnet_probe.studies.outcomes import answers, outcomes
+
+    chain, images, labels, _ = subject
+    disturbed, edits = disturbed_chain(chain, settings)
+    sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
+    sweep.batch = whole_groups(sweep, edits, subject)
+    found = outcomes(sweep, edits, images, labels, answers, run)
+    correct = found["answer"] == labels.cpu().numpy()
+    lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
+    table = tabulate(chain, edits, correct, found, lesion)
+    table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
+    return Measured(table.assign(**beside(edits, correct)), {"against": against(edits, correct)})
+
+
+def disturbed_chain(
+    chain: ResidualChain, settings: ControlSettings
+) -> tuple[ResidualChain, list[Edit]]:
+    """The chain with a disturbed twin behind every block, and the edits that run them.
+
+    Blocks 1 … N are the chain's own; only the edits say how the others are run.
+    """
+    from resnet_probe.edits import Edit, baseline, delete
+    from resnet_probe.engine.disturb import Disturbed
+
+    count = len(chain)
+    whole = baseline(count)
+    blocks, edits = list(chain.blocks), [whole]
+    for block in chain.blocks:
+        edits.append(delete(count, [block.number]))
+        for control in settings.controls:
+            number, gate = block.number, -1.0
+            if control != "sign":
+                number, gate = len(blocks) + 1, 1.0
+                twin = Disturbed(block.branch, control, seed=settings.seed, number=block.number)
+                blocks.append(replace(block, number=number, branch=twin, total=None))
+            steps = [(number, gate) if b == block.number else (b, 1.0) for b, _ in whole.steps]
+            edits.append(Edit(control, 1, str(block.number), tuple(steps)))
+    return replace(chain, blocks=tuple(blocks)), edits
+
+
+def whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> int:
+    """A batch of whole groups, so that the pairs of images are the same in every batch."""
+    from resnet_probe.engine.disturb import GROUP
+    from resnet_probe.engine.sweep import PrefixTree
+
+    size = sweep.batch_for(PrefixTree.of(edits), subject.images, edits[0].steps)
+    return max(GROUP, size // GROUP * GROUP)
+
+
+def beside(edits: Sequence[Edit], correct: np.ndarray) -> Arrays:
+    """How much more each edit costs than deleting the same block, paired on the same images."""
+    deletion = {edit.blocks: row for row, edit in enumerate(edits) if edit.kind == DELETION}
+    rows = np.array([deletion.get(edit.blocks, 0) for edit in edits])
+    more, fewer = (correct[rows] & ~correct).sum(1), (~correct[rows] & correct).sum(1)
+    low, high = paired_difference(more, fewer, correct.shape[1])
+    own = [edit.kind == DELETION or edit.edits == 0 for edit in edits]
+    columns = {
+        "beside_deletion_pct": 100.0 * (more - fewer) / correct.shape[1],
+        "beside_deletion_low_pct": 100 * low,
+        "beside_deletion_high_pct": 100 * high,
+    }
+    return {name: np.where(own, np.nan, values) for name, values in columns.items()}
+
+
+def against(edits: Sequence[Edit], correct: np.ndarray) -> dict[str, list[float]]:
+    """Of each control, the mean over blocks by which a deletion costs more, in points.
+
+    With Student's interval over images, of each image's own mean over the blocks.
+    """
+    kinds = np.array([edit.kind for edit in edits])
+    change = lost(correct)
+    found = {}
+    for kind in dict.fromkeys(kinds[2:]):
+        if kind == DELETION:
+            continue
+        apart = change[kinds == DELETION].mean(0) - change[kinds == kind].mean(0)
+        mean = Moments.over(100 * apart)
+        low, high = t_interval(mean.mean, mean.error, mean.count)
+        found[str(kind)] = [float(mean.mean), float(low), float(high)]
+    return found
+
+
+STUDY = Study(
+    "control",
+    description="""\
+Beside the deletion of each block, disturb its output by as much in another direction: along
+another image's branch, along white noise, and by reversing the branch (twice as far).  If blocks
+could be deleted because their residuals are small, all of them would be as mild.""",
+    examples=("--arch resnet56", "--arch preresnet110 --controls noise --limit 200"),
+    settings=ControlSettings,
+    fit=fit,
+    measure=measure,
+)
+control = STUDY.function(
+    """The error after each deletion, and after disturbances of the same size, on the same images.
+
+    A row is an edit of one `block`; `kind` is baseline, delete, or the control:
+
+    other image: F(h) + the next image's branch, scaled to this image's ‖F(h)‖.  Images lend each
+    other theirs in groups of 16, so that a batch holds whole groups, 16 images at least.
+    noise: F(h) + white noise of that norm.  sign: −F(h), a move of 2 ‖F(h)‖.
+
+    Columns as in `lesion`; `beside_deletion_pct` is how much more it costs than deleting the block,
+    with the interval of Bonett & Price 2012.  The provenance's `against` has, for each control, by
+    how much a deletion costs more in the mean over blocks, with Student's interval over images.
+
+    Raises `ProbeError` for a plain network, one image alone, unknown controls, and data that do not
+    fit."""
+)
