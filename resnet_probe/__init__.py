@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
+    from resnet_probe.studies.influence import influence
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -43,6 +44,7 @@ _HOME = {
     "control": "studies.control",
     "draw": "figures",
     "explore": "explorer",
+    "influence": "studies.influence",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
@@ -69,6 +71,7 @@ __all__ = [
     "control",
     "draw",
     "explore",
+    "influence",
     "judge",
     "layers_of",
     "lens",

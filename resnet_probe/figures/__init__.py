@@ -20,6 +20,7 @@ from resnet_probe.figures.attribution import block_shares, class_shares, interac
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.history import error_by_epoch
+from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
@@ -55,6 +56,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "control": {"figure": disturbances},
+    "influence": {"figure": influence_matrix},
     "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
     "responses": {"figure": layer_responses, "blocks": block_responses},
     "lens": {"figure": depth_of_answer},

@@ -7,6 +7,7 @@ whose every number has a name and a value, and, where the table tests a claim, i
 from resnet_probe.findings.agreement import summarize_agreement
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import summarize_control
+from resnet_probe.findings.influence import effective_depth, summarize_influence
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -23,6 +24,7 @@ __all__ = [
     "Sentence",
     "answer_depth",
     "block_shares",
+    "effective_depth",
     "other_orders",
     "several_deletions",
     "short_paths",
@@ -31,6 +33,7 @@ __all__ = [
     "summarize_agreement",
     "summarize_attribution",
     "summarize_control",
+    "summarize_influence",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",
