@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures.agreement import pairs, votes
+from resnet_probe.figures.agreement import ensembles, pairs, votes
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
@@ -61,7 +61,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "responses": {"figure": layer_responses, "blocks": block_responses},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
-    "agreement": {"figure": votes, "pairs": pairs},
+    "agreement": {"figure": votes, "pairs": pairs, "ensemble": ensembles},
     "train": {"figure": error_by_epoch},
 }
 """By study, its figures by file stem; the first is the one of `draw`."""
@@ -78,6 +78,7 @@ THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     block_responses: lambda table: bool((table["place"] == "block").any()),
     class_shares: lambda table: bool(table["class"].notna().any()),
     interactions: lambda table: bool((table["method"] == "interactions").any()),
+    ensembles: lambda table: bool((table["kind"] == "ensemble").any()),
     pairs: lambda table: bool((table["kind"] == "pair").any()),
 }
 """Whether a table holds what a further figure draws."""

@@ -4,7 +4,7 @@
 whose every number has a name and a value, and, where the table tests a claim, its verdict.
 """
 
-from resnet_probe.findings.agreement import summarize_agreement
+from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import summarize_control
 from resnet_probe.findings.influence import effective_depth, summarize_influence
@@ -38,4 +38,5 @@ __all__ = [
     "summarize_lesion",
     "summarize_paths",
     "summarize_responses",
+    "true_ensemble",
 ]

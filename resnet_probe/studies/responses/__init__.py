@@ -113,7 +113,7 @@ variance, its stable rank, the way to the end of the stage, dead and always-on u
     settings=ResponseSettings,
     fit=fit,
     measure=measure,
-    several=True,
+    several="apart",
 )
 responses = STUDY.function(
     """The responses of a network on `images` `[n, …]` with `labels` `[n]`, in one pass.
