@@ -63,7 +63,7 @@ def test_as_many_sub_networks_at_a_time(asked, result):
     _, chains, x, y = asked
     edits = edits_of(chains[0], AgreementSettings(counts=(1, 2), draws=6, seed=1))
     with torch.no_grad():
-        chance = torch.stack([chains[0].run(x, e.steps).double().softmax(1) for e in edits])
+        chance = torch.stack([chains[0].run(x, e).double().softmax(1) for e in edits])
     places = [i for i, edit in enumerate(edits) if edit.edits == 2]
     rows = rows_of(result.table, "subnetworks", 2)
     assert (rows["networks"] == 3).all()

@@ -57,14 +57,14 @@ def check_room(subject: Together, memory: int) -> None:
 
 def members(subject: Together, found: Arrays, run: Run) -> Answers:
     """What the subject, whose outcomes are `found`, and the others answer, each as it is."""
-    from resnet_probe.edits import baseline
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import outcomes
 
     parts = [{"answer": found["answer"][0], "chance": found["chance"]}]
     for place, other in enumerate(subject.others):
         sweep = Sweep(other.chain, batch=run.batch, memory=run.memory)
-        edits, key = [baseline(len(other.chain))], f"other {place + 1}: "
+        edits, key = [Edit()], f"other {place + 1}: "
         part = run.part(place, 1, len(subject.others))
         seen = outcomes(sweep, edits, other.images, other.labels, _outputs, part, key=key)
         parts.append({"answer": seen["answer"][0], "chance": seen["chance"]})
