@@ -15,7 +15,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_probe import ProbeError, prepare
+from resnet_probe import ProbeError
 from resnet_probe.cli import main
 from resnet_probe.engine.images import ImageStream, picked
 from resnet_probe.loading import Prepared

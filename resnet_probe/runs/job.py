@@ -68,8 +68,9 @@ class Job:
             raise ProbeError(f"recalibrate= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
-        for network in self.networks if self.part is not None else ():
-            share_of(self.row.study, self.asked, self.part, len(network.images))
+        if self.part is not None:
+            for network in self.networks:
+                share_of(self.row.study, self.asked, self.part, len(network.images))
         _ = self.settings
 
     @classmethod

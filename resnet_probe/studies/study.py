@@ -202,7 +202,9 @@ class Study:
     ) -> Result:
         """The answer: a table, and beside it what determined it and how it was made.
 
-        From `gathered`, where the arrays of all images are there already (`Summed.gather`).  Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
+        From `gathered`, where the arrays of all images are there already (`Summed.gather`).
+
+        Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
         from resnet_probe.studies.checks import check_data
