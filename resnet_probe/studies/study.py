@@ -77,7 +77,7 @@ class Resources(Settings):
 
 
 class Share(NamedTuple):
-    """A part of the images: their numbers among all, `[n]`, ascending from 0; and how many all are."""
+    """A part of the images: their numbers among all, `[n]`, ascending; how many all are."""
 
     rows: np.ndarray
     whole: int
