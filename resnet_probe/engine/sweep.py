@@ -16,7 +16,8 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
-from resnet_probe.edits.program import Blocks, branch_runs
+from resnet_probe.edits.program import Blocks
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
