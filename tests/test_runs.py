@@ -43,7 +43,7 @@ def _small(tmp_path, monkeypatch):
 def job_of(command: str) -> Job:
     """What a printed command asks for."""
     words = shlex.split(command)[3:]
-    return StudyCommand(row(words[0])).job(parser(words[0]).parse_args(words))
+    return StudyCommand(row(words[0])).jobs(parser(words[0]).parse_args(words))[0]
 
 
 def check_command(result: Result, name: str) -> None:
