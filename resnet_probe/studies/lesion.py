@@ -198,7 +198,7 @@ def _until_decided(
         **dict.fromkeys(("joint_low_pct", "joint_high_pct", "joint_p_value",
                          "joint_inside_margin"), np.nan),
     ).drop(columns=["kl_from_whole", "margin_drop", "near_ties"])  # fmt: skip
-    every = PrefixTree.of(edits).branch_runs * len(images)
+    every = PrefixTree.of(edits, chain).branch_runs * len(images)
     facts = {"unit": settings.unit, "branch_runs": seen.branch_runs, "branch_runs_of_all": every}
     kept = {"answer": seen.answer, "loss": seen.loss.astype(np.float16), "labels": truth}
     return Measured(table, facts, {**kept, "order": order})
@@ -296,7 +296,8 @@ def _differences(
 
 
 def _describe(chain: ResidualChain, edit: Edit) -> dict[str, Any]:
-    touched = [] if edit.kind == "permute" else [int(b) for b in edit.blocks.split()]
+    moved = edit.kind in ("permute", "mixed")
+    touched = [] if moved else [int(b) for b in edit.blocks.split()]
     blocks = [chain.block(b) for b in touched]
     return {
         "kind": edit.kind,

@@ -113,7 +113,7 @@ def until_decided(
         step = run.kept(f"decided-{start}", make)
         for name in (name for name in step if name.startswith("sum.")):
             found.sums.setdefault(name, np.zeros(len(edits), dtype=step[name].dtype))
-        found.branch_runs += PrefixTree.of(some).branch_runs * len(rows)
+        found.branch_runs += PrefixTree.of(some, sweep.chain).branch_runs * len(rows)
         found.take(start, going, step, truth)
         if run.progress is not None:
             run.progress(min(start + STEP, count), count)

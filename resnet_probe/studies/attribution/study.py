@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from resnet_probe.edits import scale
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import PrefixTree, Progress, Sweep
 from resnet_probe.stats.moments import FIELDS, Moments
 from resnet_probe.studies.attribution.chunk import Attributor, Found, Ticks
-from resnet_probe.studies.attribution.gates import SMOOTH
+from resnet_probe.studies.attribution.gates import SMOOTH, gated
 from resnet_probe.studies.attribution.gradients import GatedChain
 from resnet_probe.studies.attribution.request import Request, request
 from resnet_probe.studies.attribution.table import tabulate
@@ -104,7 +103,9 @@ def _portion(
     """The callbacks of a chunk's sweep and of its gradients, as parts of the whole."""
     if progress is None:
         return None
-    runs = PrefixTree.of([scale(gates) for gates in attributor.asked.gates]).branch_runs
+    runs = PrefixTree.of(
+        [gated(gates) for gates in attributor.asked.gates], attributor.sweep.chain
+    ).branch_runs
     back = GRADIENT_RUNS * len(attributor.sweep.chain) if attributor.gradients else 0
     share = runs / (runs + back)
 
