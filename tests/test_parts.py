@@ -187,12 +187,13 @@ def test_a_part_that_was_stopped_goes_on(ready, monkeypatch):
         put(self, key, arrays)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Journal, "put", stopped)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt, match="same command goes on"):
-            job.obtain(Path("again"), resources=ONE)
-    monkeypatch.undo()
-    again = job.obtain(Path("again").resolve(), resources=ONE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "put", stopped)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+                job.obtain(Path("again"), resources=ONE)
+    assert len(list(Path("again.partial").glob("*.step"))) == 2
+    again = job.obtain(Path("again"), resources=ONE)
     for name, values in whole.result.outcomes.items():
         np.testing.assert_array_equal(again.result.outcomes[name], values)
 
