@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
     from resnet_probe.loading.trained import trained
+    from resnet_probe.loading.untrained import untrained
     from resnet_probe.results import Result
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
@@ -53,6 +54,7 @@ _HOME = {
     "recalibrated": "engine.recalibrate",
     "responses": "studies.responses",
     "trained": "loading.trained",
+    "untrained": "loading.untrained",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "recalibrated",
     "responses",
     "trained",
+    "untrained",
 ]
 
 
