@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
+    from resnet_probe.studies.flow import flow
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -44,6 +45,7 @@ _HOME = {
     "control": "studies.control",
     "draw": "figures",
     "explore": "explorer",
+    "flow": "studies.flow",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
@@ -71,6 +73,7 @@ __all__ = [
     "control",
     "draw",
     "explore",
+    "flow",
     "judge",
     "layers_of",
     "lens",
