@@ -22,10 +22,10 @@ def summarize_flow(result: Result) -> str:
             lines.append(_shares(rows, what))
     falling = _of(table, "falling_pct").dropna(subset=["value"])
     if len(falling):
-        most = falling.loc[falling["value"].idxmax()]
+        most = falling.iloc[int(falling["value"].to_numpy().argmax())]
         lines.append(
-            f"of the state {falling['value'].mean():.1f} % of the elements fall from a block to the "
-            f"next, mean over {len(falling)} blocks with an identity shortcut; most in block "
+            f"of the state {falling['value'].mean():.1f} % of the elements fall in a block, "
+            f"mean over {len(falling)} blocks with an identity shortcut; most in block "
             f"{block_of(most)}: {estimate(most, 1, ' %')}"
         )
     return "\n".join(lines)
@@ -36,7 +36,7 @@ def _of(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 def _gradient(rows: pd.DataFrame, unit: str) -> str:
-    first, widest = rows.iloc[0], rows.loc[rows["value"].abs().idxmax()]
+    first, widest = rows.iloc[0], rows.iloc[int(rows["value"].abs().to_numpy().argmax())]
     return (
         f"gradient at the input of {unit} 1, log10 beside that of the last {unit}: "
         f"{estimate(first)}, a factor of {10 ** first['value']:.3g}; farthest from 0 at {unit} "

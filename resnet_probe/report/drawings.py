@@ -89,8 +89,7 @@ def _written(question: Question, stem: str, figure: Figure, columns: int, folder
     narrow = "-one-column" if columns == 1 else ""
     name = f"{question.study}-{stem}{narrow}".replace("-figure", "")
     try:
-        for suffix in reversed(FORMATS[columns]):  # the SVG last: its layout is the one measured
-            save_figure(figure, folder / f"{name}.{suffix}")
+        save_figure(figure, *(folder / f"{name}.{suffix}" for suffix in FORMATS[columns]))
     except OSError as error:
         raise ProbeError(f"{folder} cannot be written: {error.strerror or error}") from error
     areas = block_areas(figure) if stem in question.by_block else []

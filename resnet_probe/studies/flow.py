@@ -49,8 +49,8 @@ QUANTITIES = {
     ),
     "state_share": Quantity(
         "share",
-        "⟨c, x_L⟩/‖x_L‖², c what the shortcuts carry of F(h) to the last state x_L; stem, blocks and "
-        "constants add up to 1",
+        "⟨c, x_L⟩/‖x_L‖², c what the shortcuts carry of F(h) to the last state x_L; stem, blocks "
+        "and constants add up to 1",
         "He et al. 2016, arXiv 1603.05027, equation 4",
     ),
     "logit_share": Quantity(
@@ -181,7 +181,9 @@ def _parts_of(value: Tensor, parts: Sequence[Tensor]) -> Tensor:
     import torch
 
     toward = torch.autograd.grad(value.sum(), list(parts), retain_graph=True)
-    found = [(p.double() * t.double()).flatten(1).sum(1) for p, t in zip(parts, toward, strict=True)]
+    found = [
+        (p.double() * t.double()).flatten(1).sum(1) for p, t in zip(parts, toward, strict=True)
+    ]
     share = torch.stack(found, dim=1) / value.unsqueeze(1)
     return torch.cat([share, 1 - share.sum(1, keepdim=True)], dim=1).detach()
 
@@ -193,13 +195,14 @@ def _table(chain: ResidualChain, found: Arrays) -> pd.DataFrame:
     for quantity, values in found.items():
         mean = Moments.over(values)
         low, high = t_interval(mean.mean, mean.error, mean.count)
+        centre = np.where(mean.count > 0, mean.mean, np.nan)
         places = blocks if values.shape[1] == len(blocks) else around
         rows += [
             {"quantity": quantity, "block": number, "name": name, "stage": stage, "value": value,
              "ci_low": down, "ci_high": up, "unit": QUANTITIES[quantity].unit,
              "images": len(values)}
             for (number, name, stage), value, down, up in zip(
-                places, mean.mean, low, high, strict=True)
+                places, centre, low, high, strict=True)
         ]  # fmt: skip
     return pd.DataFrame(rows)
 

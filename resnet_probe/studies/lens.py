@@ -20,7 +20,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings
 from resnet_probe.stats import t_interval, wilson
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,10 +80,12 @@ def fit(subject: Subject, settings: LensSettings) -> LensSettings:
     return settings
 
 
-def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: LensSettings, run: Run) -> Arrays:
+    """What is seen of every image, `DEPTH.NAME` by name."""
     import torch
 
     from resnet_probe.engine.precision import full_precision
+    from resnet_probe.studies.outcomes import joined
 
     chain, images, labels, training = subject
     with torch.inference_mode(), full_precision(chain.device):
@@ -91,13 +93,18 @@ def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
         tails[""] = [(chain.blocks[depth:], chain.head) for depth in range(len(chain) + 1)]
         if training is not None:
             tails[RENEWED] = recalibrated_tails(chain, training, memory=run.memory)
-        seen: list[list[Seen]] = []
+        seen: list[Arrays] = []
         for start, stop in _batches(chain, images, run):
             step = partial(_step, chain, tails, images[start:stop], labels[start:stop], start)
-            seen.append(_by_depth(run.kept(f"{start}-{stop}", step), len(chain)))
+            seen.append(run.kept(f"{start}-{stop}", step))
             if run.progress is not None:
                 run.progress(stop, len(images))
-    rows = [_row(chain, depth, parts) for depth, parts in enumerate(zip(*seen, strict=True))]
+    return joined(seen)
+
+
+def by_depth(subject: Subject, settings: LensSettings, found: Arrays) -> Measured:
+    chain = subject.chain
+    rows = [_row(chain, depth, seen) for depth, seen in enumerate(_by_depth(found, len(chain)))]
     return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {})
 
 
@@ -211,8 +218,7 @@ def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
     return found
 
 
-def _row(chain: ResidualChain, depth: int, parts: Sequence[Seen]) -> dict[str, Any]:
-    seen = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
     row: dict[str, Any] = {
         "block": depth,
         "name": chain.blocks[depth - 1].name if depth else "stem",
@@ -254,7 +260,7 @@ the final answer, by depth. States of another width are carried on by the shortc
     examples=("--arch resnet110", "--arch preresnet110 --recalibrate 512"),
     settings=LensSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, by_depth),
     training=True,
 )
 lens = STUDY.function(
