@@ -65,6 +65,7 @@ COLUMNS: dict[str, str] = {
     "differs": "in what our networks and images are others than the source's",
     "why": "why it cannot be tested here",
     "on": "which networks on which images the verdict is about",
+    "command": "what measures it again, a line a study",
     "passes_true": "percent of simulated studies in which the rule passes where the claim is true",
     "passes_false": "the same where it is false",
     "summary": "of the claim: on how many networks, or sets of networks, it holds and fails",
@@ -229,11 +230,13 @@ def _ours(claim: Claim, chosen: Chosen) -> dict[str, Any]:
     """Whose numbers these are, and in what that differs from the source."""
     exact, exhibits = claim.kind == "exact", chosen.exhibits
     counted = [exhibit for exhibit in exhibits if exhibit.data]
+    commands = [str(exhibit.facts.get("command") or "") for exhibit in counted]
     return {
         "networks": _listed(exhibit.network for exhibit in exhibits),
         "data": _listed(exhibit.images_called for exhibit in counted),
-        "images": max((exhibit.images for exhibit in counted), default=0),
+        "images": min((exhibit.images for exhibit in counted), default=0),
         "differs": "; ".join(filter(None, [chosen.note, "" if exact else _other(claim, chosen)])),
+        "command": "\n".join(dict.fromkeys(filter(None, commands))),
         "on": SEPARATOR.join(dict.fromkeys(exhibit.on for exhibit in counted)),
     }
 
