@@ -39,7 +39,9 @@ def main() -> None:
     options.add_argument("--limit", type=int, default=32, help="images (default: 32)")
     options.add_argument("--out", type=Path, help="(default: beside this file)")
     given = options.parse_args()
-    given.out = given.out or HERE / ("veit2016_path_lengths-photographs" if given.zoo else "veit2016_path_lengths")
+    given.out = given.out or HERE / (
+        "veit2016_path_lengths-photographs" if given.zoo else "veit2016_path_lengths"
+    )
     arch = "resnet20" if given.tiny else given.arch
     request = Request(
         arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,

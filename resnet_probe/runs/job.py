@@ -266,16 +266,19 @@ def obtained(
     root: Path | None = None,
     folder: Path | None = None,
     compare: str | None = None,
+    recalibration: Recalibration | None = None,
     **settings: Any,
 ) -> Obtained:
     """The study of that name: as it lies in `folder`, else measured and kept there.
 
     By default the folder is that of the command, under `root` (`runs`), so that either finds what
     the other has measured.  `settings` are the study's own, as `counts=(1, 2, 3)`; `compare` is
-    drawn beside.  Raises `ProbeError` for unknown names, and what `Job.obtain` does.
+    drawn beside; `recalibration` says on which training images statistics are re-estimated.  Raises
+    `ProbeError` for unknown names, and what `Job.obtain` does.
     """
     chosen = row(name)
-    job = Job.of(chosen, chosen.study.settings(**settings), requests)
+    asked = chosen.study.settings(**settings)
+    job = Job.of(chosen, asked, requests, recalibration=recalibration)
     return job.obtain(folder or job.folder(root), compare=compare)
 
 

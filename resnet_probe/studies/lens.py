@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings
 from resnet_probe.stats import t_interval, wilson
 from resnet_probe.stats.moments import Moments
@@ -70,6 +71,12 @@ def fit(subject: Subject, settings: LensSettings) -> LensSettings:
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    if subject.training is not None and not _has_norms(subject.chain, 0):
+        raise ProbeError(
+            f"{subject.chain.name} has no batch norm in its shortcuts, behind its additions or in "
+            "its head: on the way of the lens there are no statistics to re-estimate "
+            "(recalibrate=)"
+        )
     return settings
 
 
@@ -118,10 +125,9 @@ def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> 
 
 
 def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail | None:
-    from resnet_probe.engine.recalibrate import Norm, renew, renew_block
+    from resnet_probe.engine.recalibrate import renew, renew_block
 
-    parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
-    if not any(isinstance(module, Norm) for part in parts for module in part.modules()):
+    if not _has_norms(chain, depth):
         return None
     blocks = []
     for block in chain.blocks[depth:]:
@@ -129,6 +135,14 @@ def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail
         blocks.append(block)
     head, _ = renew(chain.head, states)
     return tuple(blocks), head
+
+
+def _has_norms(chain: ResidualChain, depth: int) -> bool:
+    """Whether a state of that depth passes a batch norm on its way to the logits."""
+    from resnet_probe.engine.recalibrate import Norm
+
+    parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
+    return any(isinstance(module, Norm) for part in parts for module in part.modules())
 
 
 def _batches(chain: ResidualChain, images: Images, run: Run) -> Iterator[tuple[int, int]]:
@@ -257,6 +271,6 @@ lens = STUDY.function(
     and shortcuts are re-estimated for each depth.  Without them, and where no batch norm is left,
     the columns `recalibrated_…` are empty.
 
-    Raises `ProbeError` for one image alone, data that do not fit, weights that are not finite (by
-    name), and a memory budget (bytes) too small."""
+    Raises `ProbeError` for `recalibrate=` where there is no batch norm, for one image alone, data
+    that do not fit, weights that are not finite (by name), and a budget (bytes) too small."""
 )

@@ -135,15 +135,16 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
     edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
     correct = found["answer"] == truth
     table = tabulate(chain, edits, correct, found, settings)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
     if table["edits"].max() <= 1 < len(edits) > 2:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
     if "renewed" in found:
         own = found["renewed"]
         table = side_by_side(table, correct, own)
+        kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
-    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     return Measured(table, facts, kept)
 
 
@@ -354,7 +355,8 @@ lesion = STUDY.function(
     classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
     training images, every edit is measured once more with batch-norm statistics re-estimated on
     them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
-    and loss.  A `journal=` keeps what is finished.
+    and loss, and with re-estimated statistics `recalibrated_correct`.  A `journal=` keeps what is
+    finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
     another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""

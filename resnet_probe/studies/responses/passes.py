@@ -95,7 +95,7 @@ class Passes:
         logits = self.chain.head(h)
         check_finite(logits, self.chain, int(numbers[0]))
         wanted = [tensor for pair in states for tensor in pair]
-        gradients = torch.autograd.grad(logits, wanted, _unit_gradient(logits, labels))
+        gradients = torch.autograd.grad(logits, wanted, unit_gradient(logits, labels))
         blocks = []
         for place, (block, *_) in enumerate(self.parts):
             short, response, out, active = terms[place]
@@ -142,7 +142,7 @@ class Passes:
         return sum(storages.values()) + 1
 
 
-def _unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+def unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """The gradient of each image's cross-entropy at the logits, scaled to norm 1.
 
     Only its direction is asked for, and that of a confident image would be lost to underflow.
