@@ -170,8 +170,12 @@ InputForm: TypeAlias = tuple[str, torch.dtype, tuple[int | str, ...]]
 stands again."""
 
 
-def checked(given: Any, name: str, forms: tuple[InputForm, ...]) -> tuple[Tensor, ...]:
+def checked(
+    given: Any, name: str, forms: tuple[InputForm, ...], most: Mapping[str, int]
+) -> tuple[Tensor, ...]:
     """The tensors of these forms out of what a chain was called with.
+
+    `most` is the largest value of the free sizes that have one (a table of positions ends).
 
     Raises `ProbeError` where one is missing or more, of another type or of another shape.
     """
@@ -190,6 +194,9 @@ def checked(given: Any, name: str, forms: tuple[InputForm, ...]) -> tuple[Tensor
     sizes: dict[str, int] = {}
     for key, dtype, shape in forms:
         _check(name, key, values[key], dtype, shape, sizes)
+    for size, limit in most.items():
+        if sizes.get(size, 0) > limit:
+            raise ProbeError(f"inputs of length {sizes[size]}: {name} takes at most {limit}")
     return tuple(values[key] for key, _, _ in forms)
 
 

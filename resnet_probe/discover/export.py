@@ -39,7 +39,7 @@ FUNCTIONS: dict[Any, Any] = {
     aten.add.Tensor: operator.add, aten.sub.Tensor: operator.sub, aten.mul.Tensor: operator.mul,
     aten.div.Tensor: operator.truediv, aten.add_.Tensor: operator.iadd,
     aten.mul_.Tensor: operator.imul, aten.sub_.Tensor: operator.isub,
-    aten.relu.default: torch.relu, aten.sigmoid.default: torch.sigmoid,
+    aten.relu.default: torch.relu, aten.relu_.default: torch.relu_, aten.sigmoid.default: torch.sigmoid,
     aten.tanh.default: torch.tanh, aten.softmax.int: torch.softmax,
     aten.gelu.default: F.gelu, aten.silu.default: F.silu, aten.mish.default: F.mish,
     aten.hardswish.default: F.hardswish, aten.hardsigmoid.default: F.hardsigmoid,
@@ -61,10 +61,11 @@ LEAVES: dict[Any, tuple[type[nn.Module], ...]] = {
     aten.layer_norm.default: (nn.LayerNorm,), aten.group_norm.default: (nn.GroupNorm,),
     torch.relu: (nn.ReLU,), F.gelu: (nn.GELU,), F.silu: (nn.SiLU,), torch.tanh: (nn.Tanh,),
     torch.sigmoid: (nn.Sigmoid,), F.hardswish: (nn.Hardswish,),
-    aten.relu_.default: (nn.ReLU,), aten.max_pool2d.default: (nn.MaxPool2d,),
+    torch.relu_: (nn.ReLU,), aten.max_pool2d.default: (nn.MaxPool2d,),
     aten.adaptive_avg_pool2d.default: (nn.AdaptiveAvgPool2d,),
 }  # fmt: skip
 """Modules that are one operation: a graph calls the module, and not the operation."""
+LARGE = 2**30
 VIEWS = {
     torch.reshape, torch.flatten, torch.Tensor.view, torch.Tensor.contiguous, torch.permute,
     aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default, aten.slice.Tensor,
@@ -118,10 +119,32 @@ def _export(
         dynamic = _dynamic(root, shapes, positional, constants)
         try:
             with torch.no_grad(), _quiet():
-                return torch.export.export(root, args, named, dynamic_shapes=dynamic, strict=False)
+                found = torch.export.export(root, args, named, dynamic_shapes=dynamic, strict=False)
+            if not free or _any_size(found):
+                return found
+            why = why or ProbeError("it does something else for other sizes")
         except Exception as error:
             why = why or error
     raise ProbeError(f"{name} cannot be exported by torch.export: {_reason(why)}") from why
+
+
+def _any_size(program: ExportedProgram) -> bool:
+    """Whether the graph holds for every number of rows from 2 on, if that is free, and for every
+    length up to one that the network has places for."""
+    ranges = {str(k): v for k, v in program.range_constraints.items()}
+    for node in program.graph.nodes:
+        value = node.meta.get("val") if node.op == "placeholder" else None
+        for axis, entry in enumerate(value.shape if isinstance(value, Tensor) else ()):
+            limits = ranges.get(str(entry))
+            if limits and (limits.lower > 2 or (axis == 0 and limits.upper < LARGE)):
+                return False
+    return True
+
+
+def _most(program: ExportedProgram) -> dict[str, int]:
+    """The largest value of each free size that has one."""
+    found = {str(k): v.upper for k, v in program.range_constraints.items()}
+    return {symbol: int(most) for symbol, most in found.items() if most < LARGE}
 
 
 def constants_of(root: nn.Module, fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +203,7 @@ def _with_one_input(
     if len(tensors) != len(keys):
         raise ProbeError(f"{pick.name} does not take the inputs {', '.join(keys)} as tensors")
     forms = tuple(_form(key, node) for key, node in zip(keys, tensors, strict=True))
-    all_of_them = graph.call_function(checked, (given, pick.name, forms))
+    all_of_them = graph.call_function(checked, (given, pick.name, forms, _most(program)))
     for node, spec in zip(holders, specs, strict=True):
         if node in tensors:
             place = tensors.index(node)
@@ -212,7 +235,7 @@ def _refuse_higher_order(node: fx.Node, name: str) -> None:
 
 def _form(key: str, node: fx.Node) -> InputForm:
     value = node.meta["val"]
-    shape = tuple(int(s) if isinstance(s, int) else str(s.node.expr) for s in value.shape)
+    shape = tuple(int(text) if (text := str(s)).isdecimal() else text for s in value.shape)
     return key, value.dtype, shape
 
 
@@ -250,8 +273,7 @@ def _simplify(graph: fx.Graph) -> None:
         elif node.target in FUNCTIONS and not node.kwargs.get("alpha"):
             _rename(node)
         elif isinstance(node.target, torch._ops.OpOverload) and name.split(".")[0].endswith("_"):
-            if node.target is not aten.relu_.default:
-                node.op, node.target = "call_method", name.split(".")[0]
+            node.op, node.target = "call_method", name.split(".")[0]
 
 
 def _drop_unread(graph: fx.Graph) -> None:

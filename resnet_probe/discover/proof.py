@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -236,7 +236,15 @@ def _prove_other(chain: ResidualChain, model: nn.Module, graph: Trace, images: A
         graph.call(model, images.clone())
     except Exception:  # a network for one batch size only, which the example has
         return 0.0
-    return prove_output(chain, model, graph, images, chain(images))
+    try:
+        logits = chain(images)
+    except RuntimeError as error:
+        sizes = "×".join(map(str, images.shape))
+        raise ProbeError(
+            f"the proof of discovery failed: {chain.name} runs on inputs of {sizes}, and its chain "
+            "does not"
+        ) from error
+    return prove_output(chain, model, graph, images, logits)
 
 
 def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: Any) -> None:
@@ -246,18 +254,28 @@ def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: 
         batches = [torch.cat([first, others]) for others in (first, first.flip(-1).neg())]
     else:
         first, last = example[:1].values, example[-1:].values
-        batches = [
-            Inputs({key: torch.cat([value, others[key]]) for key, value in first.items()})
-            for others in (first, {key: _otherwise(value) for key, value in last.items()})
-        ]
+        others = {key: _otherwise(value) for key, value in last.items()}
+        batches = [_rows(first, first), _rows(first, others), _rows(*[others] * 4, first)]
     logits: list[Tensor] = []
     with suppress(Exception):  # a network for one batch size only
-        logits = [graph.pick(graph.call(model, images))[:1] for images in batches]
-    if len(logits) == 2 and _gap(*logits) > MIXING * _unit(logits[0]):
-        raise ProbeError(
-            f"the logits of an image of {chain.name} depend on the other images of its batch, so "
-            "that no image has a result of its own"
-        )
+        for images in batches:
+            rows = graph.pick(graph.call(model, images))
+            logits.append(rows[:1] if len(rows) == 2 else rows[-1:])
+    for other in logits[1:]:
+        if _gap(logits[0], other) > MIXING * _unit(logits[0]):
+            raise ProbeError(
+                f"the logits of an image of {chain.name} depend on the other images of its batch, "
+                "so that no image has a result of its own"
+            )
+
+
+def _rows(*given: Mapping[str, Tensor]) -> Inputs:
+    """Inputs of so many rows; what has no row of its own stays."""
+    first = given[0]
+    return Inputs(
+        {key: torch.cat([one[key] for one in given]) for key in first if first[key].dim()}
+        | {key: value for key, value in first.items() if not value.dim()}
+    )
 
 
 def _otherwise(value: Tensor) -> Tensor:

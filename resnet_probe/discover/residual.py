@@ -84,9 +84,12 @@ def _chain(
             return _proven(model, trace(model, example, name, output), example)
         except Untraceable as error:
             try:
-                return _exported(model, example, name, output)
+                chain = _exported(model, example, name, output)
             except ProbeError:
                 raise error from None
+            if f"{next(iter(Inputs.of(example)))}[0]" in chain.free:
+                return chain
+            raise
     return _exported(model, example, name, output, along, fixed)
 
 
