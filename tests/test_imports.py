@@ -28,6 +28,7 @@ FLOORS = (
     "describe",
     "published results stats edits",
     "chain",
+    "state",
     "settings",
     "errors",
 )
