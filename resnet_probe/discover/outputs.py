@@ -10,7 +10,6 @@ from torch import Tensor, fx
 
 from resnet_probe.errors import ProbeError
 
-
 USUAL = ("logits", "out")
 
 

@@ -118,9 +118,7 @@ def segments(
         if reach <= position[node] and trace.shapes.get(node) is not None and tells_batch:
             cuts.append(node)
         users = (
-            position[user]
-            for user in node.users
-            if user in inside and user.target not in KNOWN
+            position[user] for user in node.users if user in inside and user.target not in KNOWN
         )
         reach = max(reach, max(users, default=-1))
     return [Segment(a, b) for a, b in pairwise(cuts)]
