@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
     from resnet_probe.loading.trained import trained
+    from resnet_probe.loading.untrained import untrained
     from resnet_probe.results import Result
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
+    from resnet_probe.studies.flow import flow
     from resnet_probe.studies.influence import influence
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
@@ -46,6 +48,7 @@ _HOME = {
     "draw": "figures",
     "edited": "engine.edited",
     "explore": "explorer",
+    "flow": "studies.flow",
     "influence": "studies.influence",
     "judge": "claims",
     "layers_of": "discover",
@@ -57,6 +60,7 @@ _HOME = {
     "recalibrated": "engine.recalibrate",
     "responses": "studies.responses",
     "trained": "loading.trained",
+    "untrained": "loading.untrained",
 }
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "draw",
     "edited",
     "explore",
+    "flow",
     "influence",
     "judge",
     "layers_of",
@@ -85,6 +90,7 @@ __all__ = [
     "recalibrated",
     "responses",
     "trained",
+    "untrained",
 ]
 
 

@@ -17,8 +17,8 @@ from torch import nn
 from toy_chains import NegativeStates, TinyPlain, TinyResNet, images, scalar_chain, seeded
 
 from resnet_probe import Edit, ProbeError, chain_of, edits, layers_of
-from resnet_probe.edits.program import Variant
-from resnet_probe.edits.text import read
+from resnet_probe.edits.given import read
+from resnet_probe.edits.variants import Variant
 from resnet_probe.engine.sweep import Sweep
 
 FACTORS = [0.5, -0.25, 2.0, 1.0, 3.0, -1.5]

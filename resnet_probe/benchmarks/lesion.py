@@ -21,7 +21,7 @@ from resnet_probe.benchmarks.clock import (
 )
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.edits.program import branch_runs
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.studies.lesion import lesion
 from resnet_probe.studies.outcomes import NEAR_TIE

@@ -11,11 +11,13 @@ from resnet_probe.edits.draws import (
     inversions_at,
     kendall_tau,
 )
-from resnet_probe.edits.edit import Change, Edit
-from resnet_probe.edits.text import GRAMMAR, given, read
+from resnet_probe.edits.edit import Edit
+from resnet_probe.edits.given import given, read
+from resnet_probe.edits.text import GRAMMAR, VALUES, Change
 
 __all__ = [
     "GRAMMAR",
+    "VALUES",
     "Change",
     "Edit",
     "draw_numbers",

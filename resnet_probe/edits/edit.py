@@ -6,46 +6,21 @@ in the network as it was trained, wherever an earlier change has put them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from resnet_probe.edits import text as words
+from resnet_probe.edits.program import program
+from resnet_probe.edits.text import VALUES, Change, spans
 from resnet_probe.errors import ProbeError
 
 if TYPE_CHECKING:
     from resnet_probe.chain import Step
     from resnet_probe.edits.program import Blocks
 
-VALUES = ("zero", "mean", "channel mean", "resample", "constant", "linear")
-"""What can stand in the place of a branch's output."""
-FITTED = VALUES[1:]
-"""Those that are fitted on calibration images."""
 KINDS = {"swap": "permute", "order": "permute", "reverse": "permute"}
 MOST_TIMES = 1000
-
-
-class Change(NamedTuple):
-    """One verb with its blocks, and what goes with it.
-
-    `more` is how often (repeat), the rounds (parallel), the gates of the blocks (scale), or the
-    name of a value (replace).
-    """
-
-    verb: str
-    blocks: tuple[int, ...]
-    more: int | tuple[float, ...] | str | None = None
-
-    def __str__(self) -> str:
-        if self.verb == "scale":
-            assert isinstance(self.more, tuple)
-            pairs = zip(self.blocks, self.more, strict=True)
-            return " ".join(["scale", *(f"{b} {number(gate)}" for b, gate in pairs)])
-        if self.verb in ("reverse", "parallel", "repeat"):
-            words = [self.verb, spans(range(self.blocks[0], self.blocks[-1] + 1), least=2)]
-        else:
-            words = [self.verb, spans(self.blocks)]
-        plain = self.verb == "parallel" and self.more == 1
-        return " ".join(words if self.more is None or plain else [*words, str(self.more)])
 
 
 @dataclass(frozen=True)
@@ -71,9 +46,13 @@ class Edit:
     @classmethod
     def parse(cls, text: str) -> Edit:
         """From its text form; raises `ProbeError` with the place and the grammar."""
-        from resnet_probe.edits.text import parse
-
-        return parse(text)
+        made = cls()
+        for said in words.parse(text):
+            try:
+                made >>= getattr(cls, said.verb.text)(*said.given, **said.named)
+            except ProbeError as error:
+                raise words.wrong(text, said.verb, said.verb, str(error)) from None
+        return made
 
     @classmethod
     def delete(cls, *blocks: int) -> Edit:
@@ -190,9 +169,7 @@ class Edit:
         Raises `ProbeError` for blocks that the chain does not have, a block that would get a state
         of another shape, and what a block cannot do.
         """
-        from resnet_probe.edits.program import program
-
-        return program(self, chain)
+        return program(self.changes, chain)
 
     @classmethod
     def _of(
@@ -236,21 +213,3 @@ def whole(blocks: Iterable[int], verb: str) -> tuple[int, ...]:
         if isinstance(each, bool) or not hasattr(each, "__index__") or each < 1:
             raise ProbeError(f"{verb} takes numbers of blocks, from 1 on, found {each!r}")
     return tuple(int(each) for each in found)
-
-
-def spans(numbers: Sequence[int], *, least: int = 3) -> str:
-    """`3 7 10..20`: runs of at least `least` ascending numbers as a range."""
-    parts: list[str] = []
-    start = 0
-    for stop in range(1, len(numbers) + 1):
-        if stop < len(numbers) and numbers[stop] == numbers[stop - 1] + 1:
-            continue
-        run = numbers[start:stop]
-        parts += [f"{run[0]}..{run[-1]}"] if len(run) >= least else map(str, run)
-        start = stop
-    return " ".join(parts)
-
-
-def number(gate: float) -> str:
-    """The shortest text that reads as this number again."""
-    return str(int(gate)) if gate == int(gate) and abs(gate) < 1e15 else repr(gate)

@@ -7,14 +7,14 @@ which stands for a block in another form.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from resnet_probe.edits.edit import VALUES, Change, Edit
+from resnet_probe.edits.text import VALUES, Change
 from resnet_probe.errors import ProbeError
 
 if TYPE_CHECKING:
-    from resnet_probe.chain import ResidualBlock, ResidualChain, Step
+    from resnet_probe.chain import Step
+    from resnet_probe.edits.variants import Variant
 
 
 class Blocks(Protocol):
@@ -28,38 +28,6 @@ class Blocks(Protocol):
     def block(self, number: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A block in another form.
-
-    `cut`: the branch without the shortcut.  `replace`: `value` in the branch's place.
-    `parallel`: the blocks of several steps from one state.
-    """
-
-    kind: str
-    steps: tuple[Step, ...]
-    value: str = ""
-
-    def block(self, chain: ResidualChain) -> ResidualBlock:
-        """The block that this is in a chain."""
-        from resnet_probe.edits.variants import MAKE
-
-        return MAKE[self.kind](chain, self)
-
-    @property
-    def branch_runs(self) -> int:
-        """How many branches are evaluated."""
-        if self.kind == "replace":
-            return int(self.value not in VALUES)
-        return sum(branch_runs(step) for step in self.steps)
-
-
-def branch_runs(step: Step) -> int:
-    """How many branches of the network a step evaluates."""
-    place, gate = step
-    return int(gate != 0) * (1 if isinstance(place, int) else place.branch_runs)
-
-
 class Slot(NamedTuple):
     """What stands in one place: the blocks that it is made of, and the steps that are run."""
 
@@ -67,10 +35,10 @@ class Slot(NamedTuple):
     steps: tuple[Step, ...]
 
 
-def program(edit: Edit, chain: Blocks) -> tuple[Step, ...]:
+def program(changes: Sequence[Change], chain: Blocks) -> tuple[Step, ...]:
     """The steps of an edited chain; raises `ProbeError` for what cannot be done."""
     listed: Sequence[int] = range(1, len(chain) + 1)
-    changes = edit.changes
+    asked = changes
     if changes and changes[0].verb == "run":  # of a few blocks among very many
         listed, changes = changes[0].blocks, changes[1:]
     for number in listed:
@@ -83,8 +51,8 @@ def program(edit: Edit, chain: Blocks) -> tuple[Step, ...]:
                 chain.block(number)
         slots = APPLY[change.verb](slots, change, chain)
     steps = tuple(step for slot in slots for step in slot.steps)
-    if edit.changes:
-        _fit(steps, edit, chain)
+    if asked:
+        _fit(steps, "; ".join(map(str, asked)), chain)
     return steps
 
 
@@ -164,6 +132,8 @@ def _cut(change: Change, step: Step, index: int) -> Step:
         raise ProbeError(_nothing(change, _number(step)))
     if not isinstance(step[0], int) and step[0].kind == "replace":
         raise ProbeError(f"{change}: block {_number(step)} has a value in its branch's place")
+    from resnet_probe.edits.variants import Variant
+
     return (Variant("cut", ((_number(step), 1.0),)), step[1])
 
 
@@ -173,6 +143,8 @@ def _replace(change: Change, step: Step, index: int) -> Step:
     number, value = _number(step), str(change.more)
     if value == VALUES[0]:
         return (number, 0.0)
+    from resnet_probe.edits.variants import Variant
+
     return (Variant("replace", ((number, 1.0),), value), 1.0)
 
 
@@ -229,6 +201,8 @@ def _parallel(slots: list[Slot], change: Change, chain: Blocks) -> list[Slot]:
         return _repeat(slots, again, chain)
     first, last = _together(slots, change, chain, "run in parallel")
     joined = _joined(slots[first : last + 1])
+    from resnet_probe.edits.variants import Variant
+
     steps = ((Variant("parallel", joined.steps), 1.0),) * change.more
     return [*slots[:first], Slot(joined.blocks, steps), *slots[last + 1 :]]
 
@@ -276,7 +250,7 @@ APPLY: dict[str, Callable[[list[Slot], Change, Blocks], list[Slot]]] = {
 }
 
 
-def _fit(steps: Sequence[Step], edit: Edit, chain: Blocks) -> None:
+def _fit(steps: Sequence[Step], edit: str, chain: Blocks) -> None:
     """Raises `ProbeError` for a block that gets a state of another shape than it takes, and for a
     form that a block cannot have."""
     for place, gate in steps:
@@ -297,7 +271,7 @@ def _ends(place: int | Variant) -> tuple[int, int]:
     return _ends(place.steps[0][0])[0], _ends(place.steps[-1][0])[1]
 
 
-def _can(place: int | Variant, gate: float, edit: Edit, chain: Blocks) -> None:
+def _can(place: int | Variant, gate: float, edit: str, chain: Blocks) -> None:
     """Raises `ProbeError` for a layer of a plain network that is to have a shortcut or a gate."""
     if not isinstance(place, int) and place.kind == "parallel":
         for step in place.steps:
@@ -316,7 +290,7 @@ def _can(place: int | Variant, gate: float, edit: Edit, chain: Blocks) -> None:
     )
 
 
-def _meet(before: int, behind: int, edit: Edit, chain: Blocks) -> None:
+def _meet(before: int, behind: int, edit: str, chain: Blocks) -> None:
     """Raises `ProbeError` unless a block can follow another; 0 and N + 1 are stem and head."""
     last = len(chain)
     taken = chain.block(behind).in_shape if behind <= last else chain.block(last).out_shape

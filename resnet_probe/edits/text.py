@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from resnet_probe.edits.edit import VALUES, Edit
 from resnet_probe.errors import ProbeError
 
+VALUES = ("zero", "mean", "channel mean", "resample", "constant", "linear")
+"""What can stand in the place of a branch's output."""
+FITTED = VALUES[1:]
+"""Those that are fitted on calibration images."""
 FORMS = {
     "delete": "delete BLOCKS",
     "cut": "cut BLOCKS",
@@ -29,11 +31,38 @@ FARTHEST = 100_000
 """No network has a block of a larger number; so a range never grows out of hand."""
 
 
+class Change(NamedTuple):
+    """One verb with its blocks, and what goes with it.
+
+    `more` is how often (repeat), the rounds (parallel), the gates of the blocks (scale), or the
+    name of a value (replace).
+    """
+
+    verb: str
+    blocks: tuple[int, ...]
+    more: int | tuple[float, ...] | str | None = None
+
+    def __str__(self) -> str:
+        if self.verb == "scale":
+            assert isinstance(self.more, tuple)
+            pairs = zip(self.blocks, self.more, strict=True)
+            return " ".join(["scale", *(f"{b} {number(gate)}" for b, gate in pairs)])
+        if self.verb in ("reverse", "parallel", "repeat"):
+            words = [self.verb, spans(range(self.blocks[0], self.blocks[-1] + 1), least=2)]
+        else:
+            words = [self.verb, spans(self.blocks)]
+        plain = self.verb == "parallel" and self.more == 1
+        return " ".join(words if self.more is None or plain else [*words, str(self.more)])
+
+
 class Word(NamedTuple):
     """A word and its place in the text, from 1."""
 
     text: str
     place: int
+
+
+Arguments = tuple[tuple[Any, ...], dict[str, int]]
 
 
 class _Wrong(Exception):
@@ -44,63 +73,43 @@ class _Wrong(Exception):
         self.word, self.wanted = word, wanted
 
 
-def parse(text: str) -> Edit:
-    """The edit that a text says.
+class Said(NamedTuple):
+    """A verb, and the arguments of the constructor of that name."""
+
+    verb: Word
+    given: tuple[Any, ...]
+    named: dict[str, int]
+
+
+def parse(text: str) -> Iterator[Said]:
+    """The changes that a text asks for.
 
     Raises `ProbeError` with the place of the first word that does not fit, and the grammar.
     """
-    edit, start = Edit(), 0
+    start = 0
     for part in text.split(";"):
         words = [Word(m[0], start + m.start() + 1) for m in re.finditer(r"\S+", part)]
         end = Word("", start + len(part) + 1)
         start += len(part) + 1
         try:
-            edit = edit >> _change(words, end)
-        except _Wrong as wrong:
-            raise ProbeError(_told(text, wrong, words)) from None
-    return edit
+            yield _change(words, end)
+        except _Wrong as found:
+            verb = words[0] if words else end
+            raise wrong(text, verb, found.word, found.wanted) from None
 
 
-def given(values: Any) -> tuple[Edit, ...]:
-    """Edits from what a caller writes: edits, their texts, or one of them alone."""
-    if isinstance(values, str | Edit):
-        values = (values,)
-    if not isinstance(values, Iterable):
-        raise ProbeError(f"edits={values!r} are no edits: give a list of edits or of their texts")
-    found: list[Edit] = []
-    for value in values:
-        if isinstance(value, tuple | list) and not isinstance(value, str):
-            found.extend(given(value))
-        elif isinstance(value, str | Edit):
-            found.append(parse(value) if isinstance(value, str) else value)
-        else:
-            raise ProbeError(f"{value!r} is no edit: write Edit.delete(3, 7) or 'delete 3 7'")
-    return tuple(found)
+def wrong(text: str, verb: Word, word: Word, wanted: str) -> ProbeError:
+    """`the edit 'delete x' cannot be read at character 8: found 'x', wanted …; it is written: …`"""
+    form = FORMS.get(verb.text)
+    grammar = f"{form}; {BLOCKS}" if form else GRAMMAR
+    found = f"{word.text!r}" if word.text else "the end"
+    return ProbeError(
+        f"the edit {text!r} cannot be read at character {word.place}: found {found}, wanted "
+        f"{wanted}; it is written: {grammar}"
+    )
 
 
-def read(text: str) -> tuple[Edit, ...]:
-    """The edit of a text, or those of a file that has this name, one a line; # begins a comment."""
-    path = Path(text)
-    if not (text.endswith(".txt") or path.is_file()):
-        return (parse(text),)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ProbeError(f"{path} with edits cannot be read: {reason}") from None
-    found = []
-    for place, line in enumerate(lines, start=1):
-        if said := line.partition("#")[0].strip():
-            try:
-                found.append(parse(said))
-            except ProbeError as error:
-                raise ProbeError(f"line {place} of {path}: {error}") from None
-    if not found:
-        raise ProbeError(f"{path} holds no edits: write one a line, such as delete 3 7")
-    return tuple(found)
-
-
-def _change(words: list[Word], end: Word) -> Edit:
+def _change(words: list[Word], end: Word) -> Said:
     if not words:
         raise _Wrong(end, "an edit")
     verb, rest = words[0], words[1:]
@@ -108,10 +117,8 @@ def _change(words: list[Word], end: Word) -> Edit:
         raise _Wrong(verb, "one of " + ", ".join(FORMS))
     if not rest and verb.text != "run":
         raise _Wrong(end, "blocks")
-    try:
-        return READERS[verb.text](rest, end)
-    except ProbeError as error:
-        raise _Wrong(verb, str(error)) from None
+    given, named = READERS[verb.text](rest, end)
+    return Said(verb, given, named)
 
 
 def _span(word: Word) -> range:
@@ -147,35 +154,35 @@ def _only(words: list[Word], most: int) -> None:
         raise _Wrong(words[most], "nothing more")
 
 
-def _swap(words: list[Word], end: Word) -> Edit:
+def _swap(words: list[Word], end: Word) -> Arguments:
     _only(words, 2)
     if len(words) < 2:
         raise _Wrong(end, "another block")
-    return Edit.swap(_single(words[0]), _single(words[1]))
+    return (_single(words[0]), _single(words[1])), {}
 
 
-def _reverse(words: list[Word], end: Word) -> Edit:
+def _reverse(words: list[Word], end: Word) -> Arguments:
     _only(words, 1)
     span = _span(words[0])
-    return Edit.reverse(span[0], span[-1])
+    return (span[0], span[-1]), {}
 
 
-def _repeat(words: list[Word], end: Word) -> Edit:
+def _repeat(words: list[Word], end: Word) -> Arguments:
     _only(words, 2)
     if len(words) < 2:
         raise _Wrong(end, "how often")
     span = _span(words[0])
-    return Edit.repeat(span[0], span[-1], times=_whole(words[1], "a number of times"))
+    return (span[0], span[-1]), {"times": _whole(words[1], "a number of times")}
 
 
-def _parallel(words: list[Word], end: Word) -> Edit:
+def _parallel(words: list[Word], end: Word) -> Arguments:
     _only(words, 2)
     span = _span(words[0])
     rounds = _whole(words[1], "a number of rounds") if len(words) > 1 else 1
-    return Edit.parallel(span[0], span[-1], rounds=rounds)
+    return (span[0], span[-1]), {"rounds": rounds}
 
 
-def _scale(words: list[Word], end: Word) -> Edit:
+def _scale(words: list[Word], end: Word) -> Arguments:
     gates: dict[int, float] = {}
     if len(words) % 2:
         raise _Wrong(end, "a gate")
@@ -187,40 +194,46 @@ def _scale(words: list[Word], end: Word) -> Edit:
             gates[number] = float(gate.text)
         except ValueError:
             raise _Wrong(gate, "a gate, a number such as 0.5") from None
-    return Edit.scale(gates)
+    return (gates,), {}
 
 
-def _replace(words: list[Word], end: Word) -> Edit:
+def _replace(words: list[Word], end: Word) -> Arguments:
     count = next((i for i, w in enumerate(words) if not w.text[:1].isdecimal()), len(words))
     value = " ".join(word.text for word in words[count:])
     if not count:
         raise _Wrong(words[0], "blocks")
     if value not in VALUES:
         raise _Wrong(words[count] if value else end, "a value: " + ", ".join(VALUES))
-    return Edit.replace(_blocks(words[:count]), value)
+    return (_blocks(words[:count]), value), {}
 
 
-READERS: dict[str, Callable[[list[Word], Word], Edit]] = {
-    "delete": lambda words, end: Edit.delete(*_blocks(words)),
-    "cut": lambda words, end: Edit.cut(*_blocks(words)),
+READERS: dict[str, Callable[[list[Word], Word], Arguments]] = {
+    "delete": lambda words, end: (tuple(_blocks(words)), {}),
+    "cut": lambda words, end: (tuple(_blocks(words)), {}),
     "swap": _swap,
-    "order": lambda words, end: Edit.order(_blocks(words)),
+    "order": lambda words, end: ((_blocks(words),), {}),
     "reverse": _reverse,
     "repeat": _repeat,
-    "run": lambda words, end: Edit.run(_blocks(words)),
+    "run": lambda words, end: ((_blocks(words),), {}),
     "scale": _scale,
     "parallel": _parallel,
     "replace": _replace,
 }
 
 
-def _told(text: str, wrong: _Wrong, words: list[Word]) -> str:
-    """`'delete x': 'x' at character 8 is no …; it is written: delete BLOCKS, where …`."""
-    verb = words[0].text if words else ""
-    form = FORMS.get(verb)
-    grammar = f"{form}; {BLOCKS}" if form else GRAMMAR
-    found = f"{wrong.word.text!r}" if wrong.word.text else "the end"
-    return (
-        f"the edit {text!r} cannot be read at character {wrong.word.place}: found {found}, wanted "
-        f"{wrong.wanted}; it is written: {grammar}"
-    )
+def spans(numbers: Sequence[int], *, least: int = 3) -> str:
+    """`3 7 10..20`: runs of at least `least` ascending numbers as a range."""
+    parts: list[str] = []
+    start = 0
+    for stop in range(1, len(numbers) + 1):
+        if stop < len(numbers) and numbers[stop] == numbers[stop - 1] + 1:
+            continue
+        run = numbers[start:stop]
+        parts += [f"{run[0]}..{run[-1]}"] if len(run) >= least else map(str, run)
+        start = stop
+    return " ".join(parts)
+
+
+def number(gate: float) -> str:
+    """The shortest text that reads as this number again."""
+    return str(int(gate)) if gate == int(gate) and abs(gate) < 1e15 else repr(gate)

@@ -6,14 +6,45 @@ it as it takes any other.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain
-from resnet_probe.edits.program import Variant
+from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain, Step
+from resnet_probe.edits.text import VALUES
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, residual
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A block in another form.
+
+    `cut`: the branch without the shortcut.  `replace`: `value` in the branch's place.
+    `parallel`: the blocks of several steps from one state.
+    """
+
+    kind: str
+    steps: tuple[Step, ...]
+    value: str = ""
+
+    def block(self, chain: ResidualChain) -> ResidualBlock:
+        """The block that this is in a chain."""
+        return MAKE[self.kind](chain, self)
+
+    @property
+    def branch_runs(self) -> int:
+        """How many branches are evaluated."""
+        if self.kind == "replace":
+            return int(self.value not in VALUES)
+        return sum(branch_runs(step) for step in self.steps)
+
+
+def branch_runs(step: Step) -> int:
+    """How many branches of the network a step evaluates."""
+    place, gate = step
+    return int(gate != 0) * (1 if isinstance(place, int) else place.branch_runs)
 
 
 class BranchAlone(PlainLayer):
@@ -21,7 +52,7 @@ class BranchAlone(PlainLayer):
 
     gated = True
 
-    def sum(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         branch = self.branch(h)
         return branch if gate == 1 else gate * branch
 
@@ -34,8 +65,9 @@ class MeanOfSums(nn.Module):
         self.blocks, self.gates = blocks, gates
         self.parts = nn.ModuleList(m for b in blocks for m in (b.shortcut, b.branch))
 
-    def forward(self, h: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=h.dtype, device=h.device)
+    def forward(self, h: AnyState) -> Tensor:
+        tensor = residual(h)
+        total = torch.zeros((), dtype=tensor.dtype, device=tensor.device)
         for block, gate in zip(self.blocks, self.gates, strict=True):
             total = total + block.sum(h, gate)
         return total / len(self.blocks)

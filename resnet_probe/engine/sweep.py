@@ -16,12 +16,14 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
-from resnet_probe.edits.program import Blocks, branch_runs
+from resnet_probe.edits.program import Blocks
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import residual
 
 PROOF = 8
 """How many images the folded chain is held against the chain on, at most."""
@@ -191,6 +193,6 @@ class Sweep:
             node, (place, gate), h = waiting.pop()
             with full_precision(images.device):
                 h = self.chain.block(place).run(h, gate)
-                logits = self.chain.head(h) if node.ends else h
+                logits = self.chain.head(h) if node.ends else residual(h)
             yield node.ends, logits, branch_runs((place, gate))
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

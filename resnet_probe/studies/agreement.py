@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option
 from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Together
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed, Together
 from resnet_probe.studies.votes import (
     Answers,
     Spread,
@@ -96,27 +96,50 @@ def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
     return settings
 
 
+def gather(subject: Subject, settings: AgreementSettings, run: Run) -> Arrays:
+    return _answers(subject, settings, run, 0)
+
+
+def of_answers(subject: Subject, settings: AgreementSettings, found: Arrays) -> Measured:
+    truth = subject.labels.cpu().numpy()
+    return _tabulated(_of_one(edits_of(subject.chain, settings), found, truth), len(truth))
+
+
 def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured:
+    """Of one network by its sums; of several trainings beside their sub-networks."""
+    from resnet_probe.studies.ensemble import check_room, members
+
+    if not isinstance(subject, Together):
+        return of_answers(subject, settings, gather(subject, settings, run))
+    check_room(subject, run.memory)
+    edits, others = edits_of(subject.chain, settings), len(subject.others)
+    part = run.part(0, len(edits), len(edits) + others)
+    found = _answers(subject, settings, part, 1 + others)
+    truth = subject.labels.cpu().numpy()
+    left = run.part(len(edits), others, len(edits) + others)
+    beside = _beside(edits, found, members(subject, found, left), truth)
+    return _tabulated([*_of_one(edits, found, truth), *beside], len(truth))
+
+
+def _answers(subject: Subject, settings: AgreementSettings, run: Run, size: int) -> Arrays:
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.sweep import Sweep
-    from resnet_probe.studies.ensemble import check_room, members
     from resnet_probe.studies.outcomes import outcomes
 
     chain, images, labels, _ = subject
-    others = subject.others if isinstance(subject, Together) else ()
-    if isinstance(subject, Together):
-        check_room(subject, run.memory)
-    edits, size = edits_of(chain, settings), 1 + len(others) if others else 0
+    edits = edits_of(chain, settings)
     with full_precision(chain.device):
         sweep = Sweep(chain, batch=run.batch, memory=run.memory)
-        part = run.part(0, len(edits), len(edits) + len(others)) if others else run
-        found = outcomes(sweep, edits, images, labels, partial(_votes, edits, size), part)
-    truth = labels.cpu().numpy()
-    rows = [*_rows(_by_count(edits, found), truth), *_pairs(_by_count(edits, found), truth)]
-    if isinstance(subject, Together):
-        left = run.part(len(edits), len(others), len(edits) + len(others))
-        rows += _beside(edits, found, members(subject, found, left), truth)
-    table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
+        return outcomes(sweep, edits, images, labels, partial(_votes, edits, size), run)
+
+
+def _of_one(edits: Sequence[Edit], found: Arrays, truth: NDArray[np.int64]) -> list[Row]:
+    networks = _by_count(edits, found)
+    return [*_rows(networks, truth), *_pairs(networks, truth)]
+
+
+def _tabulated(rows: Sequence[Row], images: int) -> Measured:
+    table = pd.DataFrame(rows).assign(images=images).reindex(columns=list(COLUMNS))
     return Measured(table.astype(dict.fromkeys(("block", "other"), "Int64")), {})
 
 
@@ -270,6 +293,7 @@ measured of these, a true ensemble, beside as many sub-networks of the first of 
     ),
     settings=AgreementSettings,
     fit=fit,
+    sums=Summed(gather, of_answers),
     measure=measure,
     several="together",
 )
