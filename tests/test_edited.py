@@ -96,32 +96,46 @@ def test_layers_of_plain_networks_and_modules_that_are_no_graphs(net):
     assert set(found.state_dict()) == {"block1.branch.factor", "block2.branch.factor"}
 
 
-def test_it_runs_elsewhere_without_this_package(net, tmp_path):
+def test_a_state_dict_fits_the_users_own_class(net, tmp_path):
     _, chain, x = net
     module = edited(chain, "delete 3", x)
-    save(module, tmp_path / "small.pt2", x)
     save(module, tmp_path / "small.pt", x)
-    with torch.no_grad():
-        torch.save((x, module(x)), tmp_path / "io.pt")
-    code = """
-import sys, torch
-x, wanted = torch.load("io.pt")
-with torch.no_grad():
-    for count in (1, 2, 9):
-        found = torch.export.load("small.pt2").module()(x[:count])
-        torch.testing.assert_close(found, wanted[:count])
-kept = torch.load("small.pt", weights_only=True)
-assert kept["edit"] == "delete 3" and "blocks.2.conv1" in kept["removed"]
-assert "resnet_probe" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     kept = torch.load(tmp_path / "small.pt", weights_only=True)
-    own = TinyResNet().eval()
+    assert kept["edit"] == "delete 3" and "blocks.2.conv1" in kept["removed"]
+    own = seeded(TinyResNet, 7)
     own.blocks[2] = torch.nn.ReLU()
     own.load_state_dict(kept["state_dict"])
     with torch.no_grad():
         assert torch.equal(own(x), module(x))
-    assert {path.name for path in tmp_path.iterdir()} == {"small.pt2", "small.pt", "io.pt"}
+
+
+def test_a_program_takes_any_number_of_images_without_this_package(net, tmp_path):
+    _, chain, x = net
+    module = edited(chain, "delete 3", x)
+    save(module, tmp_path / "small.pt2", x)
+    assert [path.name for path in tmp_path.iterdir()] == ["small.pt2"]
+    program = torch.export.load(tmp_path / "small.pt2").module()
+    with torch.no_grad():
+        for count in (1, 2, 9):
+            torch.testing.assert_close(program(x[:count]), module(x[:count]))
+    assert set(program.state_dict()) == set(module.state_dict())
+
+
+@pytest.mark.campaign
+def test_a_program_runs_in_a_process_that_has_never_heard_of_it(net, tmp_path):
+    _, chain, x = net
+    module = edited(chain, "delete 3; parallel 1", x)
+    save(module, tmp_path / "small.pt2", x)
+    with torch.no_grad():
+        torch.save((x, module(x)), tmp_path / "io.pt")
+    code = """
+import sys, torch
+sys.modules["resnet_probe"] = None
+x, wanted = torch.load("io.pt")
+with torch.no_grad():
+    torch.testing.assert_close(torch.export.load("small.pt2").module()(x), wanted)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_what_cannot_be_made_or_saved_is_said(net, tmp_path, capsys, monkeypatch):

@@ -20,6 +20,7 @@ from resnet_probe.edits import Edit
 from resnet_probe.edits.variants import BranchAlone, MeanOfSums
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 EXAMPLE = 8
 """How many images the module is held against the chain on, at most."""
@@ -38,11 +39,16 @@ def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> fx.Gra
     It is proven on at most eight of the images: the module gives the chain's logits under the edit.
 
     Raises `ProbeError` for an edit that the chain cannot have, values that are not fitted, no
-    example, and a module that gives other logits by more than rounding.
+    example, a network that carries values beside its state, and a module that gives other logits by more than rounding.
     """
     chain, images = (ready.chain, ready.images) if hasattr(ready, "chain") else (ready, images)
     if images is None or len(images) == 0:
         raise ProbeError("an edited network is proven on an example: give images=")
+    if isinstance(images, Inputs) or chain.free or any(block.changes for block in chain):
+        raise ProbeError(
+            f"{chain.name} carries values beside its state, or takes inputs by name: only what "
+            "hands one tensor from block to block can be put together as a module"
+        )
     asked = Edit.parse(edit) if isinstance(edit, str) else edit
     made = _Assembly()
     for place, gate in [(0, 1.0), *asked.steps(chain), (-1, 1.0)]:
