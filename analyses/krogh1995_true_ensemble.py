@@ -23,7 +23,7 @@ from resnet_probe.runs.job import obtained
 
 HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "krogh1995-true-ensemble"
 ARCHS = ("preresnet110", "resnet56", "resnet20", "preresnet20")
-COUNTS, DRAWS, IMAGES = (1, 2, 3, 4, 5, 6), 12, 1000
+COUNTS, DRAWS, IMAGES = (1, 2, 3, 4), 8, 500
 
 
 def main() -> None:
