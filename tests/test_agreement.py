@@ -30,7 +30,7 @@ def some():
 
 def outputs(chain, x, edits) -> torch.Tensor:
     with torch.no_grad():
-        return torch.stack([torch.softmax(chain.run(x, e.steps).double(), 1) for e in edits])
+        return torch.stack([torch.softmax(chain.run(x, e).double(), 1) for e in edits])
 
 
 def rows_of(table, kind, edits):

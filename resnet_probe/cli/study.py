@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,12 @@ from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
 from resnet_probe.runs.catalogue import Row
 from resnet_probe.runs.progress import progress_bar
+from resnet_probe.studies.parts import Portion
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
     from resnet_probe.runs.job import Job, Obtained
+    from resnet_probe.training import Team
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,13 @@ class StudyCommand:
             commands, self.row.name, self.row.help, study.description, examples,
             usage=shared.OF_A_NETWORK,
         )  # fmt: skip
-        shared.add_network(parser, several=("arch", "weights") if study.several else ())
+        shared.add_network(parser, several=("arch", "weights"))
         shared.add_data(parser)
         shared.add(parser, study.settings)
         if study.training:
             shared.add(parser, Recalibration)
         seeded = any(each.name == "seed" for each in study.settings.options())
+        shared.add(parser, Portion)
         shared.add_run(parser, seed=not seeded)
         add_output(parser)
         if study.compared:
@@ -58,38 +63,70 @@ class StudyCommand:
             )
         parser.set_defaults(run=self.run, limit=study.limit)
 
-    def job(self, options: Namespace) -> Job:
-        """What a command line asks for."""
+    def jobs(self, options: Namespace) -> list[Job]:
+        """What a command line asks for: one study of each network, or one of all together."""
         from resnet_probe.runs.job import Job
 
         study = self.row.study
         settings = shared.read(study.settings, options)
         asked = shared.read(Recalibration, options) if study.training else Recalibration()
-        return Job.of(self.row, settings, requests_of(options), recalibration=asked)
+        requests = requests_of(options)
+        return [
+            Job.of(self.row, settings, some, recalibration=asked, part=options.part)
+            for some in ([requests] if study.several else [[one] for one in requests])
+        ]
 
     def run(self, options: Namespace) -> int:
-        from resnet_probe.runs.job import announcement
+        """One process, or as many as are asked for, or as torchrun has started."""
+        from resnet_probe import training
+        from resnet_probe.loading import find_device
+
+        started = training.processes_started()
+        portion = shared.read(Portion, options)
+        if portion.part is not None and (started > 1 or portion.processes):
+            raise ProbeError(
+                f"part={portion.part} is measured by one process: several share all images"
+            )
+        if portion.processes and started == 1 < portion.processes:
+            words = [sys.executable, "-m", "resnet_probe", *options.given]
+            return training.launched(words, portion.processes)
+        with training.joined(find_device(options.device)) as (team, _):
+            try:
+                self._run(options, team)
+            except ProbeError:
+                if team.leads:
+                    raise  # said once is enough
+                return 2
+        return 0
+
+    def _run(self, options: Namespace, team: Team) -> None:
+        from resnet_probe.runs.job import Look
 
         out = Output.of(options)
         resources = shared.read(Resources, options)
-        job = self.job(options)
-        folder = options.out or job.folder()
-        with out.aside():
-            for network in job.networks:
-                print(announcement(network), end="\n\n")
+        jobs = self.jobs(options)
+        several = options.out and len(jobs) > 1
+        places = [options.out or job.folder() for job in jobs]
+        places = [at / job.stem if several else at for job, at in zip(jobs, places, strict=True)]
         if options.dry_run:
-            return rehearse([(job, folder)], resources, out)
-        with out.aside(), progress_bar(job.study, quiet=out.quiet) as progress:
-            obtained = job.obtain(
-                folder,
-                resources=resources,
-                progress=progress,
-                compare=getattr(options, "compare", None),
-                columns=options.columns,
-                formats=options.format,
-            )
-        _tell(self.row, obtained, job, out)
-        return 0
+            with out.aside():
+                _announce(jobs)
+            rehearse(list(zip(jobs, places, strict=True)), resources, out)
+            return
+        look = Look(getattr(options, "compare", None), options.columns, options.format)
+        for job, folder in zip(jobs, places, strict=True):
+            with out.aside():
+                _announce([job] if team.leads else [])
+                given: dict[str, Any] = {"resources": resources, "look": look}
+                bar = progress_bar(job.study, quiet=out.quiet) if team.leads else nullcontext()
+                with bar as given["progress"]:
+                    obtained = (
+                        job.obtain(folder, **given)
+                        if team.size == 1
+                        else job.obtain_with(team, folder, **given)
+                    )
+            if obtained is not None:
+                tell(job, obtained, out)
 
 
 def requests_of(options: Namespace) -> list[Request]:
@@ -122,6 +159,14 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
+def _announce(jobs: Sequence[Job]) -> None:
+    from resnet_probe.runs.job import announcement
+
+    for job in jobs:
+        for network in job.networks:
+            print(announcement(network), end="\n\n", flush=True)
+
+
 def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
     """Say what each job would take, and of several all together."""
     from resnet_probe.runs.progress import duration
@@ -140,11 +185,18 @@ def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output
     return 0
 
 
-def _tell(row: Row, obtained: Obtained, job: Job, out: Output) -> None:
+def tell(job: Job, obtained: Obtained, out: Output | None = None) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
+    if job.part is not None:
+        said = (
+            f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
+            f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
+        )
+    else:
+        said = job.row.summarize(result)
     note = " (measured before; remove the folder to measure again)" if found else ""
-    out.tell(
-        row.summarize(result), folder, note=note,
+    (out or Output()).tell(
+        said, folder.resolve(), note=note,
         study=result.study, command=job.command, measured_before=found,
     )  # fmt: skip

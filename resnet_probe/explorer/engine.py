@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
+from resnet_probe.edits import Edit
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
@@ -194,7 +194,7 @@ def _name_of(thing: Any, names: Mapping[str, Any]) -> str | None:
     held = [
         f"{name}.{part}"
         for name, value in known
-        for part in ("explorer", *GIVEN)  # a widget's, or those of what `prepare` returned
+        for part in ("explorer", *GIVEN[3])  # a widget's, or those of what `prepare` returned
         if getattr(value, "__dict__", {}).get(part) is thing
     ]
     return next(iter([*own, *held]), None)
@@ -289,7 +289,7 @@ def single_deletions(
     cross-entropy does (nats); blocks of equal error are ordered by it, then by number.
     """
     n = len(chain)
-    plan = [edits.baseline(n), *(edits.delete(n, [b]) for b in range(1, n + 1))]
+    plan = [Edit(), *(Edit.delete(b) for b in range(1, n + 1))]
     loss, right = np.zeros(n + 1), np.zeros(n + 1)
     for piece in Sweep(chain, exact=exact).run(plan, images, progress=progress):
         logits, truth = piece.logits.double().cpu(), labels[piece.start : piece.stop].cpu()

@@ -19,6 +19,7 @@ from resnet_probe.figures.agreement import pairs, votes
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
+from resnet_probe.figures.flow import gradient_flow, shares
 from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
@@ -57,6 +58,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "control": {"figure": disturbances},
     "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
     "responses": {"figure": layer_responses, "blocks": block_responses},
+    "flow": {"figure": gradient_flow, "shares": shares},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
     "agreement": {"figure": votes, "pairs": pairs},
@@ -71,6 +73,7 @@ def _exact(table: pd.DataFrame) -> bool:
 
 THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
+    shares: lambda table: bool((table["quantity"] == "state_share").any()),
     path_depth: _exact,
     path_terms: _exact,
     block_responses: lambda table: bool((table["place"] == "block").any()),

@@ -6,7 +6,8 @@ whose every number has a name and a value, and, where the table tests a claim, i
 
 from resnet_probe.findings.agreement import summarize_agreement
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
-from resnet_probe.findings.control import summarize_control
+from resnet_probe.findings.control import same_size, summarize_control
+from resnet_probe.findings.flow import summarize_flow
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -24,6 +25,7 @@ __all__ = [
     "answer_depth",
     "block_shares",
     "other_orders",
+    "same_size",
     "several_deletions",
     "short_paths",
     "single_deletions",
@@ -31,6 +33,7 @@ __all__ = [
     "summarize_agreement",
     "summarize_attribution",
     "summarize_control",
+    "summarize_flow",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",

@@ -58,6 +58,12 @@ ROWS = (
         "responses",
         "responses:summarize_responses",
     ),
+    Row(
+        "flow",
+        "how large the gradient is at each depth, and each block's part in the answer",
+        "flow",
+        "flow:summarize_flow",
+    ),
     Row("lens", "apply the classifier behind every block", "lens", "lens:summarize_lens"),
     Row(
         "attribute",

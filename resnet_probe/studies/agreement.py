@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option
 from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 from resnet_probe.studies.votes import Votes, of_pairs, over_networks
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
     return settings
 
 
-def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: AgreementSettings, run: Run) -> Arrays:
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import outcomes
@@ -92,11 +92,14 @@ def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured
     edits = edits_of(chain, settings)
     with full_precision(chain.device):
         sweep = Sweep(chain, batch=run.batch, memory=run.memory)
-        found = outcomes(sweep, edits, images, labels, partial(_votes, edits), run)
-    truth = labels.cpu().numpy()
-    networks = _by_count(edits, found)
+        return outcomes(sweep, edits, images, labels, partial(_votes, edits), run)
+
+
+def of_answers(subject: Subject, settings: AgreementSettings, found: Arrays) -> Measured:
+    truth = subject.labels.cpu().numpy()
+    networks = _by_count(edits_of(subject.chain, settings), found)
     rows = [*_rows(networks, truth), *_pairs(networks, truth)]
-    table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
+    table = pd.DataFrame(rows).assign(images=len(truth)).reindex(columns=list(COLUMNS))
     return Measured(table.astype(dict.fromkeys(("block", "other"), "Int64")), {})
 
 
@@ -189,8 +192,8 @@ against the number of blocks that each lacks.""",
     examples=("--arch resnet110", "--arch resnet110 --counts 1-20 --draws 30"),
     settings=AgreementSettings,
     fit=fit,
-    measure=measure,
     edits=edits_of,
+    sums=Summed(gather, of_answers),
 )
 agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.
