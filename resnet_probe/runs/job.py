@@ -56,10 +56,7 @@ class Look(NamedTuple):
 
     def save(self, result: Result, folder: Path) -> None:
         """The result with its figures; raises `ProbeError` as `Result.save` does."""
-        from resnet_probe import figures
-
-        drawn = figures.draw_all(result, compare=self.compare, columns=self.columns or 2)
-        result.save(folder, figures=drawn, formats=self.formats or FORMATS)
+        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
 
 
 @dataclass(frozen=True)
@@ -300,6 +297,12 @@ def obtained(
     asked = chosen.study.settings(**settings)
     job = Job.of(chosen, asked, requests, recalibration=recalibration)
     return job.obtain(folder or job.folder(root), look=Look(compare))
+
+
+def _drawn(result: Result, look: Look) -> dict[str, Any]:
+    from resnet_probe import figures
+
+    return figures.draw_all(result, compare=look.compare, columns=look.columns or 2)
 
 
 def announcement(prepared: Prepared) -> str:
