@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
     from resnet_probe.studies.flow import flow
+    from resnet_probe.studies.influence import influence
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -47,6 +48,7 @@ _HOME = {
     "draw": "figures",
     "explore": "explorer",
     "flow": "studies.flow",
+    "influence": "studies.influence",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
@@ -76,6 +78,7 @@ __all__ = [
     "draw",
     "explore",
     "flow",
+    "influence",
     "judge",
     "layers_of",
     "lens",

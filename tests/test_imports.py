@@ -29,6 +29,7 @@ FLOORS = (
     "describe",
     "published results stats edits",
     "chain",
+    "state",
     "settings",
     "errors",
 )

@@ -135,9 +135,11 @@ def requests_of(options: Namespace) -> list[Request]:
     if not several and not getattr(options, "init", False):
         return [shared.read(Request, options)]
     names = options.arch if isinstance(options.arch, list) else [options.arch]
-    if len(set(names)) < len(names):
-        raise ProbeError(f"arch='{' '.join(names)}': each network once")
+    if len(names) == 1 and isinstance(options.weights, list):
+        names = names * len(options.weights)  # several trainings of one architecture
     weights = _weights(options, names)
+    if len(set(zip(names, weights, strict=True))) < len(names):
+        raise ProbeError(f"arch='{' '.join(map(str, names))}': each network once")
     return [
         shared.read(Request, options, arch=name, weights=given)
         for name, given in zip(names, weights, strict=True)

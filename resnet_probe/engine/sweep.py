@@ -23,6 +23,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import residual
 
 PROOF = 8
 """How many images the folded chain is held against the chain on, at most."""
@@ -203,6 +204,6 @@ class Sweep:
             node, (place, gate), h = waiting.pop()
             with full_precision(images.device):
                 h = self.chain.block(place).run(h, gate)
-                logits = self.chain.head(h) if node.ends else h
+                logits = self.chain.head(h) if node.ends else residual(h)
             yield node.ends, logits, branch_runs((place, gate))
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

@@ -4,10 +4,11 @@
 whose every number has a name and a value, and, where the table tests a claim, its verdict.
 """
 
-from resnet_probe.findings.agreement import summarize_agreement
+from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import same_size, summarize_control
 from resnet_probe.findings.flow import summarize_flow
+from resnet_probe.findings.influence import effective_depth, summarize_influence
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -24,6 +25,7 @@ __all__ = [
     "Sentence",
     "answer_depth",
     "block_shares",
+    "effective_depth",
     "other_orders",
     "same_size",
     "several_deletions",
@@ -34,8 +36,10 @@ __all__ = [
     "summarize_attribution",
     "summarize_control",
     "summarize_flow",
+    "summarize_influence",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",
     "summarize_responses",
+    "true_ensemble",
 ]

@@ -51,6 +51,12 @@ ROWS = (
         "control",
         "control:summarize_control",
     ),
+    Row(
+        "influence",
+        "measure what deleting a block changes in the later ones",
+        "influence",
+        "influence:summarize_influence",
+    ),
     Row("paths", "take the gradient apart by path length", "paths", "paths:summarize_paths"),
     Row(
         "responses",

@@ -28,7 +28,7 @@ from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_ot
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
-from resnet_probe.studies.study import Arrays, Progress, Resources, Run, Subject
+from resnet_probe.studies.study import Arrays, Progress, Resources, Run, Subject, Together
 
 if TYPE_CHECKING:
     from resnet_probe.settings import Settings
@@ -80,7 +80,12 @@ class Job:
             raise ProbeError(f"recalibrate= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
+        names = [network.network.arch.spec for network in self.networks]
+        if self.row.study.several == "apart" and len(set(names)) < len(names):
+            raise ProbeError(f"arch='{' '.join(names)}': {self.row.name} takes each network once")
         if self.part is not None:
+            if len(self.networks) > 1 and self.row.study.several == "together":
+                raise ProbeError(f"part={self.part}: {self.row.name} of several networks is whole")
             for network in self.networks:
                 share_of(self.row.study, self.asked, self.part, len(network.images))
         _ = self.settings
@@ -114,7 +119,12 @@ class Job:
 
     @property
     def subjects(self) -> list[Subject]:
-        return [Subject(n.chain, n.images, n.labels, self.training.images) for n in self.networks]
+        """What is measured one by one: each network, or the first with the others beside it."""
+        training = self.training.images
+        found = [Subject(n.chain, n.images, n.labels, training) for n in self.networks]
+        if len(found) > 1 and self.row.study.several == "together":
+            return [Together.of(found[0], found[1:])]
+        return found
 
     @property
     def study(self) -> str:
@@ -151,7 +161,9 @@ class Job:
 
         marks = ["layers"] if self.settings.values.get("unit") == "layer" else []
         marks += ["recalibrated"] if self.training.images is not None else []
-        names = "+".join(slug_of(network.network.arch.spec) for network in self.networks)
+        specs = [network.network.arch.spec for network in self.networks]
+        names = "+".join(map(slug_of, dict.fromkeys(specs)))
+        marks += [f"of-{len(specs)}"] if len(set(specs)) < len(specs) else []
         name = "-".join([self.study, *marks, names, slug(self.networks[0].image_set.name)])
         return name if self.part is None else named_part(name, self.part)
 
@@ -240,7 +252,7 @@ class Job:
 
         From `parts`, where they are given: raises `ProbeError` where they are not those of this.
         """
-        study, count = self.row.study, len(self.networks)
+        study, count = self.row.study, len(self.subjects)
         runs = [_named(run, place, count) for place in range(count)]
         if self.part is not None:
             began = time.perf_counter()
@@ -384,7 +396,8 @@ def _network_words(requests: Sequence[Request]) -> list[str]:
     """Of several networks the names and weights side by side, the rest once."""
     if len(requests) == 1:
         return requests[0].words()
-    names = ["--arch", *(str(request.arch) for request in requests)]
+    archs = [str(request.arch) for request in requests]
+    names = ["--arch", *(archs if len(set(archs)) > 1 else archs[:1])]
     weights = [str(request.weights) for request in requests if request.weights is not None]
     rest = replace(requests[0], weights=None).words()[2:]
     return [*names, *(["--weights", *weights] if weights else []), *rest]

@@ -7,9 +7,9 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
@@ -59,6 +59,18 @@ class Subject(NamedTuple):
     images: Images
     labels: Tensor
     training: Images | None = None
+
+
+class Together(Subject):
+    """A subject with `others` beside it: further networks, each with the same images as its own."""
+
+    others: tuple[Subject, ...]
+
+    @classmethod
+    def of(cls, first: Subject, others: Iterable[Subject]) -> Together:
+        made = cls(*first)
+        made.others = tuple(others)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +190,9 @@ class Study:
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
     `edits` gives the edited networks of a study that is about such; `training` says that it takes
-    training images beside the tested ones (`recalibrate=`); several networks can go into one table
-    where `several` is true; `compared` names published results.
+    training images beside the tested ones (`recalibrate=`); several networks can go into one
+    table, measured one by one where `several` is `apart`, or all of them `Together` where it is
+    `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
     """
 
@@ -192,7 +205,7 @@ class Study:
     title: Callable[[Any], str] | None = field(repr=False, default=None)
     limit: int | None = None
     training: bool = False
-    several: bool = False
+    several: Literal["", "apart", "together"] = ""
     compared: tuple[str, ...] = ()
     edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
@@ -222,6 +235,8 @@ class Study:
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
+        if isinstance(subject, Together):
+            identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
         kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
@@ -246,6 +261,10 @@ class Study:
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
             subject = subject_of(chain, images, labels, given.pop("recalibrate", None))
+            if self.several == "together":
+                others = given.pop("others", ())
+                if others:
+                    subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
             settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
@@ -283,3 +302,10 @@ def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any
         raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
     return Subject(chain, as_images(chain, images), as_labels(labels), others)
+
+
+def _beside(subject: Subject, other: Any) -> Subject:
+    """Another network on the same images: what `prepare` gives, or a chain that takes them."""
+    if hasattr(other, "chain"):
+        return subject_of(other, None, None, None)
+    return subject_of(other, subject.images, subject.labels, None)

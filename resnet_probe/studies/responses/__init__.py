@@ -132,7 +132,7 @@ variance, its stable rank, the way to the end of the stage, dead and always-on u
     settings=ResponseSettings,
     fit=fit,
     sums=Summed(gather, of_state, hindered=hindered),
-    several=True,
+    several="apart",
 )
 responses = STUDY.function(
     """The responses of a network on `images` `[n, …]` with `labels` `[n]`, in one pass.
