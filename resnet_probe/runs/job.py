@@ -24,7 +24,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
@@ -45,6 +45,18 @@ class Obtained(NamedTuple):
     result: Result
     folder: Path
     found: bool
+
+
+class Look(NamedTuple):
+    """How figures are drawn: published results beside, columns of a paper, formats of the files."""
+
+    compare: str | None = None
+    columns: int | None = None
+    formats: Sequence[str] | None = None
+
+    def save(self, result: Result, folder: Path) -> None:
+        """The result with its figures; raises `ProbeError` as `Result.save` does."""
+        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
 
 
 @dataclass(frozen=True)
@@ -176,26 +188,31 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
+        look: Look | None = None,
         say: Callable[[str], None] = print,
         parts: Parts | None = None,
     ) -> Obtained:
         """The result in `folder`: as it is there, else measured, or of `parts`, and saved.
 
+        A `look` is of the figures, which are drawn again for it.
         What is there and cannot be used is said, and made again; an interrupted measurement goes on
         where it was.  Raises `ProbeError` for a folder that
         holds something else or cannot be written, and what the study raises while it runs.
         """
         there = self.found(folder, say=say)
         if there is not None:
+            if look is not None and any(look) and self.part is None:
+                look.save(there.result, folder)
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)
         with journal:
             try:
                 result = self.measure(Run(resources or Resources(), journal, progress), parts)
-                drawn = {} if self.part is not None else _drawn(result, compare)
-                result.save(folder, figures=drawn)
+                if self.part is not None:
+                    result.save(folder)
+                else:
+                    (look or Look()).save(result, folder)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_how_on(folder, journal)) from None
             journal.discard()
@@ -208,7 +225,7 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
+        look: Look | None = None,
     ) -> Obtained | None:
         """What `obtain` gives, each process of a team measuring its part; None but to the first.
 
@@ -225,7 +242,7 @@ class Job:
         team.agreed(0)  # until every part is there
         if not team.leads:
             return None
-        obtained = self.obtain(folder, parts=Parts.of(places), compare=compare)
+        obtained = self.obtain(folder, parts=Parts.of(places), look=look)
         for place in places:
             shutil.rmtree(place)
         return obtained
@@ -291,7 +308,13 @@ def obtained(
     chosen = row(name)
     asked = chosen.study.settings(**settings)
     job = Job.of(chosen, asked, requests, recalibration=recalibration)
-    return job.obtain(folder or job.folder(root), compare=compare)
+    return job.obtain(folder or job.folder(root), look=Look(compare))
+
+
+def _drawn(result: Result, look: Look) -> dict[str, Any]:
+    from resnet_probe import figures
+
+    return figures.draw_all(result, compare=look.compare, columns=look.columns or 2)
 
 
 def announcement(prepared: Prepared) -> str:
@@ -325,12 +348,6 @@ def device_name(device: Any) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _drawn(result: Result, compare: str | None) -> dict[str, Any]:
-    from resnet_probe import figures
-
-    return figures.draw_all(result, compare=compare)
 
 
 def _put_together(results: Sequence[Result]) -> Result:
