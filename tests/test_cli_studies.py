@@ -114,11 +114,11 @@ def test_freshly_initialised_networks(tmp_path):
         (["attribute", "--arch", "plain20", "--methods", "gradients"], "open gradually"),
         (["agreement", *SMALL, "--draws", "1"], "1 draws have nothing to agree with"),
         (["agreement", *SMALL, "--counts", "10"], "delete 10 is out of range"),
-        (["lesion", *SMALL, "--recalibrate", "1"], "variances need at least 2 images"),
+        (["lesion", *SMALL, "--recalibrate", "1"], "at least 2 training images are needed"),
         (["lesion", *SMALL, "--recalibrate", "5000"], "digits has 899 images"),
         (
-            ["lesion", *SMALL, "--recalibrate-data", "digits"],
-            "goes with --recalibrate: say how many",
+            ["lesion", *SMALL, "--training-data", "digits"],
+            "goes with --recalibrate or --calibrate: say how many",
         ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
         (["bench", "attribute", *SMALL, "--permutations", "0"], "at least one order is needed"),
@@ -154,13 +154,13 @@ def test_statistics_come_from_training_images_never_from_those_tested_on(tmp_pat
     test, train = parquet(tmp_path / "test.parquet", 0), parquet(tmp_path / "train.parquet", 1)
     given = [command, "--arch", "resnet20", "--weights", "w.pt", "--normalize", "none",
              "--data", test, "--recalibrate", "8"]  # fmt: skip
-    assert "give --recalibrate-data, the training images" in refused(capsys, given)
-    same = refused(capsys, [*given, "--recalibrate-data", test])
+    assert "give --training-data, the training images" in refused(capsys, given)
+    same = refused(capsys, [*given, "--training-data", test])
     assert "8 of the 8 images of" in same and "also among those that are tested on" in same
-    assert main([*given, "--recalibrate-data", train, "--out", "run"]) == 0
+    assert main([*given, "--training-data", train, "--out", "run"]) == 0
     identity = json.loads((tmp_path / "run" / "provenance.json").read_text())["identity"]
-    assert identity["recalibrate"] == 8 and identity["recalibrate_data"] == train
-    assert len(identity["recalibrate_sha256"]) == 64
+    assert identity["recalibrate"] == 8 and identity["training_data"] == train
+    assert len(identity["training_sha256"]) == 64
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, capsys, monkeypatch):

@@ -22,7 +22,7 @@ from resnet_probe.studies.study import Resources
 SMALL = ["--arch", "resnet20", "--limit", "12", "--batch", "4"]
 FEW = {
     "control": ["--limit", "40"],  # its batches hold 16 images at least
-    "lesion": ["--recalibrate", "16", "--recalibrate-data", "digits"],
+    "lesion": ["--recalibrate", "16", "--training-data", "digits"],
     "paths": ["--signs", "2", "--samples", "3", "--images-per-path", "2"],
     "attribute": ["--permutations", "2"],
     "agreement": ["--counts", "1-2", "--draws", "2"],

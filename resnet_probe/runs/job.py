@@ -24,7 +24,7 @@ from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
 from resnet_probe.results import Journal, Result, provenance, refuse_other
 from resnet_probe.runs.catalogue import Row, row
-from resnet_probe.studies.study import Progress, Resources, Run, Subject
+from resnet_probe.studies.study import Calibration, Progress, Resources, Run, Subject
 
 if TYPE_CHECKING:
     from resnet_probe.settings import Settings
@@ -57,8 +57,10 @@ class Job:
     recalibration: Recalibration = field(default_factory=Recalibration)
 
     def __post_init__(self) -> None:
-        if self.recalibration.recalibrate is not None and not self.row.study.training:
-            raise ProbeError(f"recalibrate= is not for {self.row.name}")
+        asked = self.recalibration
+        for name in ("recalibrate", "calibrate"):
+            if getattr(asked, name) is not None and not self.row.study.training:
+                raise ProbeError(f"{name}= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
         _ = self.settings
@@ -91,7 +93,12 @@ class Job:
 
     @property
     def subjects(self) -> list[Subject]:
-        return [Subject(n.chain, n.images, n.labels, self.training.images) for n in self.networks]
+        fitted = self.training.calibration
+        calibration = None if fitted is None else Calibration(*fitted)
+        return [
+            Subject(n.chain, n.images, n.labels, self.training.images, calibration)
+            for n in self.networks
+        ]
 
     @property
     def study(self) -> str:

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from resnet_probe.edits import GRAMMAR, Edit, given, read
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option, taus
 from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interval, wilson
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
+from resnet_probe.studies import calibration
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
-    from resnet_probe.edits import Edit
     from resnet_probe.engine.sweep import Sweep
 
 
@@ -29,8 +31,21 @@ class LesionSettings(Settings):
 
     edit: str = option(
         "delete",
-        "what is done to blocks (default: delete)",
-        choices=("delete", "permute", "duplicate"),
+        "what is done to blocks (default: delete); delete, permute and duplicate are random draws "
+        "(delete without counts: every block once), the others lists that papers make: ranges, "
+        "neighbours (swapped), cut (the shortcut left out), replace (the branch by each value), "
+        "and to the middle blocks of every stage, ever more of them, skip, reverse, shuffle, "
+        "repeat, parallel, looped, or all of these: middles",
+        choices=("delete", "permute", "duplicate", *SWEEPS),
+        metavar="EDIT",
+    )
+    edits: tuple[Edit, ...] | None = option(
+        None,
+        f"a list instead, or files that hold one edit a line: {GRAMMAR}",
+        read=read,
+        write=str,
+        several=True,
+        metavar="EDIT",
     )
     counts: tuple[int, ...] | None = option(
         None,
@@ -73,16 +88,41 @@ class LesionSettings(Settings):
     )
 
     def __post_init__(self) -> None:
+        if self.edits is not None:
+            object.__setattr__(self, "edits", given(self.edits))
         super().__post_init__()
+        self._check_list()
         if not 0 < self.margin <= 100:
             raise ProbeError(
                 f"margin={self.margin:g} is no margin of equivalence: give points of error above 0 "
                 "and at most 100"
             )
 
+    @property
+    def listed(self) -> bool:
+        """Whether the edits are a list, given or named, and no random draws."""
+        return self.edits is not None or self.edit in SWEEPS
+
+    def _check_list(self) -> None:
+        if self.edits == ():
+            raise ProbeError("edits= is empty: give some, such as 'delete 3 7'")
+        if self.edits is not None and self.edit != "delete":
+            raise ProbeError(f"edits= is a list of its own: leave out edit={self.edit}")
+        if not self.listed:
+            return
+        what = "edits= is a list" if self.edits else f"edit={self.edit} is a list"
+        for name, usual in (("counts", None), ("tau", None), ("unit", "block")):
+            if getattr(self, name) != usual:
+                raise ProbeError(f"{what} of edits of blocks: leave out {name}=")
+        if self.draws < 1:
+            raise ProbeError(f"{self.draws} draws are none: ask for at least 1")
+
 
 def title_of(settings: LesionSettings) -> str:
-    """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; of layers with -layers."""
+    """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; lesion-edits; of a list that
+    has a name lesion-NAME, such as lesion-ranges."""
+    if settings.edits is not None:
+        return "lesion-edits"
     kind = "lesion" if settings.edit == "delete" else f"lesion-{settings.edit}"
     if settings.edit == "delete" and settings.counts is not None:
         kind += "-counts"
@@ -93,12 +133,14 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
     """The baseline, then the edits; raises `ProbeError` for those that cannot be made."""
     from resnet_probe.studies.plan import plan
 
+    if settings.listed:
+        return [edit for _, edit in made(chain, settings)]
     names = ("edit", "counts", "draws", "tau", "seed", "unit")
     return plan(chain, **{name: getattr(settings, name) for name in names})
 
 
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
-    edits_of(subject.chain, settings)
+    calibration.check(subject, edits_of(subject.chain, settings))
     images, asked = len(subject.images), settings.precision
     if asked is None:
         return settings
@@ -117,25 +159,46 @@ def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     from resnet_probe.studies.outcomes import answers, outcomes
     from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
 
-    chain, images, labels, training = subject
-    edits = edits_of(chain, settings)
+    edits = edits_of(subject.chain, settings)
+    chain, values = calibration.with_values(subject, edits, settings.seed, run)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
-    truth = labels.cpu().numpy()
+    calibration.in_whole_groups(sweep, edits, subject)
     if settings.precision is not None:
-        return _until_decided(sweep, edits, subject, settings, run)
-    found = outcomes(sweep, edits, images, labels, answers, run)
-    correct = found["answer"] == truth
-    table = tabulate(chain, edits, correct, found, settings)
-    facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
+        found = _until_decided(sweep, edits, subject, settings, run)
+        return _named(found, chain, settings, values)
+    truth = subject.labels.cpu().numpy()
+    seen = outcomes(sweep, edits, subject.images, subject.labels, answers, run)
+    correct = seen["answer"] == truth
+    table = tabulate(chain, edits, correct, seen, settings)
+    facts = {"unit": settings.unit, "near_ties": int(seen["sum.near_ties"].sum())}
     if table["edits"].max() <= 1 < len(edits) > 2:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
-    if training is not None:
+    if subject.training is not None:
         own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
         table = side_by_side(table, correct, own)
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
-    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
-    return Measured(table, facts, kept)
+    if settings.listed:
+        facts |= by_kind([name for name, _ in made(chain, settings)], correct, seen["loss"])
+    kept = {"answer": seen["answer"], "loss": seen["loss"].astype(np.float16), "labels": truth}
+    return _named(Measured(table, facts, kept), chain, settings, values)
+
+
+def _named(
+    found: Measured, chain: ResidualChain, settings: LesionSettings, values: Arrays
+) -> Measured:
+    """Edits of a list by their names and texts, what a linear map explains, and fitted values."""
+    if not settings.listed:
+        return found
+    names, edits = zip(*made(chain, settings), strict=True)
+    shares = {name: float(share) for name, share in values.items() if name.endswith(".explained")}
+    table = found.table.assign(
+        kind=list(names),
+        edit=list(map(str, edits)),
+        explained=[shares.get(f"{edit.blocks}.linear.explained", np.nan) for edit in edits],
+    )
+    kept = {f"{calibration.KEPT}{name}": array for name, array in values.items()}
+    return found._replace(table=table, outcomes={**found.outcomes, **kept})
 
 
 def _until_decided(
@@ -145,7 +208,7 @@ def _until_decided(
     from resnet_probe.engine.sweep import PrefixTree
     from resnet_probe.studies.stopping import UNSEEN, until_decided
 
-    chain, images, labels, _ = subject
+    chain, (_, images, labels, _) = sweep.original, subject
     assert settings.precision is not None
     seen, order = until_decided(
         sweep, edits, images, labels, run,

@@ -7,7 +7,7 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -50,13 +50,29 @@ class Measured(NamedTuple):
     outcomes: Arrays = {}  # noqa: RUF012
 
 
-class Subject(NamedTuple):
-    """What is studied: a chain, images `[n, …]`, labels `[n]`; `training` images are others."""
+class Calibration(NamedTuple):
+    """Images `[m, …]`, none of them tested, and where they are known their labels `[m]`."""
+
+    images: Images
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is studied: a chain, images `[n, …]`, labels `[n]`; it unpacks as the first four.
+
+    `training` images, to re-estimate statistics on, and those of `calibration`, to fit values on,
+    are others than the tested ones.
+    """
 
     chain: ResidualChain
     images: Images
     labels: Tensor
     training: Images | None = None
+    calibration: Calibration | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.chain, self.images, self.labels, self.training))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +181,8 @@ class Study:
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
+        if subject.calibration is not None:
+            identity["calibrate"] = len(subject.calibration.images)
         chain = subject.chain
         kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
@@ -178,10 +196,12 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
-            subject = _subject(chain, images, labels, given.pop("recalibrate", None))
+            others = (given.pop("recalibrate", None), given.pop("calibrate", None))
+            subject = _subject(chain, images, labels, *others)
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
-            settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
+            among = [*named, "recalibrate", "calibrate", "progress"]
+            settings = self.settings.of(given, among=among)
             resources = Resources.of({k: v for k, v in given.items() if k in named})
             return self.run(subject, settings, Run(resources, journal, progress))
 
@@ -194,11 +214,19 @@ class Study:
         return ask
 
 
-def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
-    """From a chain with images and labels, or from what `prepare` gives."""
+def _subject(chain: Any, images: Any, labels: Any, training: Any, calibrate: Any) -> Subject:
+    """From a chain with images and labels, or from what `prepare` gives.
+
+    `calibrate` are images, or a pair of images and labels.
+    """
     from resnet_probe.studies.checks import as_images, as_labels
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
     others = None if training is None else as_images(chain, training)
-    return Subject(chain, as_images(chain, images), as_labels(labels), others)
+    fitted = None
+    if calibrate is not None:
+        pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
+        known = None if pair[1] is None else as_labels(pair[1])
+        fitted = Calibration(as_images(chain, pair[0]), known)
+    return Subject(chain, as_images(chain, images), as_labels(labels), others, fitted)
