@@ -4,6 +4,8 @@
     for block in blocks:  h = block.after(block.shortcut(h) + block.branch(h))
     logits = head(h)
 
+Beside `h` a state may carry values that one part makes and a later one reads (`state.py`).
+
 Every study of this package is a small function of this object (Veit et al. 2016, section 3; He et
 al. 2016, equations 1–2).  `resnet_probe.discover` makes it from a model.
 """
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, Inputs, with_residual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +47,9 @@ class ResidualBlock:
     layer are two blocks of one layer; 0 where every block is a layer of its own.  `inner` names
     the residual blocks inside this one, which are not cut.
 
-    `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
-    share their parameters and buffers with the model that they were cut from.
+    `shortcut` and `branch` map a state to a batch `[n, …]`, and `after` a state to the next one;
+    they are in eval mode and share their parameters and buffers with the model that they were cut
+    from.  `changes` names the values that `after` begins or ceases to carry.
 
     `branch_first` says that the network adds them the other way round, which decides how the sum
     lies in memory.  A network that adds more than two tensors rounds them one by one: `total` maps
@@ -66,14 +70,15 @@ class ResidualBlock:
     inner: tuple[str, ...] = ()
     branch_first: bool = False
     total: nn.Module | None = None
+    changes: tuple[str, ...] = ()
 
     residual = gated = True
 
-    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def run(self, h: AnyState, gate: float = 1.0) -> AnyState:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
-        return self.after(self.sum(h, gate))
+        return self.close(h, self.sum(h, gate))
 
-    def sum(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         """What stands before `after`: the shortcut and `gate` times the branch."""
         if gate == 0:
             return self.shortcut(h)
@@ -81,6 +86,10 @@ class ResidualBlock:
             return self.total(h)
         branch = self.branch(h)
         return self.add(self.shortcut(h), branch if gate == 1 else gate * branch)
+
+    def close(self, h: AnyState, total: Tensor) -> AnyState:
+        """The next state, from the sum and what the state `h` carries."""
+        return self.after(with_residual(h, total))
 
     def add(self, shortcut: Tensor, branch: Tensor) -> Tensor:
         """The sum, its operands in the network's own order."""
@@ -99,7 +108,7 @@ class ResidualBlock:
     @property
     def keeps_shape(self) -> bool:
         """Whether the block can stand anywhere in its stage, or twice."""
-        return self.in_shape == self.out_shape
+        return self.in_shape == self.out_shape and not self.changes
 
 
 class OptionA(nn.Module):
@@ -138,7 +147,7 @@ class PlainLayer(ResidualBlock):
 
     residual = gated = False
 
-    def sum(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         if gate not in (0, 1):
             raise ProbeError(
                 f"layer {self.number} ({self.name}) cannot be scaled by {gate:g}: a plain "
@@ -155,7 +164,8 @@ class ResidualChain:
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
     where nothing else is said.  `values` has what stands in for branches that an edit replaces, by
-    block number and name.
+    block number and name.  `free` names the sizes of the inputs that are free, where those are not
+    images in batches of any size.
     """
 
     name: str
@@ -168,6 +178,7 @@ class ResidualChain:
     residue: float = 0.0
     output_shape: tuple[int, ...] | None = None
     values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
@@ -183,11 +194,16 @@ class ResidualChain:
     def __iter__(self) -> Iterator[ResidualBlock]:
         return iter(self.blocks)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits `[n, classes]` of the network for `images` `[n, channels, height, width]`."""
+    def __call__(self, images: Tensor | Inputs | Mapping[str, Tensor]) -> Tensor:
+        """Logits `[n, classes]` of the network for `images` `[n, channels, height, width]`.
+
+        A network of other inputs takes what it was cut with: tokens, a tuple, a dictionary.
+        """
         return self.run(images, [(block.number, 1.0) for block in self.blocks])
 
-    def run(self, images: Tensor, edit: Sequence[Step] | Program) -> Tensor:
+    def run(
+        self, images: Tensor | Inputs | Mapping[str, Tensor], edit: Sequence[Step] | Program
+    ) -> Tensor:
         """Logits of the chain after an `Edit`, or of these steps: the plain, unshared way."""
         h = self.stem(images)
         for number, gate in edit if isinstance(edit, Sequence) else edit.steps(self):

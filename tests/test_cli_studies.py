@@ -52,6 +52,7 @@ RUNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rendered
 @pytest.mark.parametrize(("arguments", "name", "figures", "words"), RUNS)
 def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, figures, words):
     assert main(arguments) == 0
@@ -62,6 +63,7 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     if arguments[0] == "lesion":
         drawn.add("outcomes.npz")
     assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
+    assert min((folder / name).stat().st_size for name in drawn) > 5000
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
     for key in ("arch", "weights_sha256", "data_sha256", "images", "normalize"):
@@ -117,7 +119,7 @@ def test_freshly_initialised_networks(tmp_path):
         (["lesion", *SMALL, "--recalibrate", "1"], "at least 2 training images are needed"),
         (["lesion", *SMALL, "--recalibrate", "5000"], "digits has 899 images"),
         (
-            ["lesion", *SMALL, "--training-data", "digits"],
+            ["lesion", *SMALL, "--recalibrate-data", "digits"],
             "goes with --recalibrate or --calibrate: say how many",
         ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
@@ -154,13 +156,13 @@ def test_statistics_come_from_training_images_never_from_those_tested_on(tmp_pat
     test, train = parquet(tmp_path / "test.parquet", 0), parquet(tmp_path / "train.parquet", 1)
     given = [command, "--arch", "resnet20", "--weights", "w.pt", "--normalize", "none",
              "--data", test, "--recalibrate", "8"]  # fmt: skip
-    assert "give --training-data, the training images" in refused(capsys, given)
-    same = refused(capsys, [*given, "--training-data", test])
+    assert "give --recalibrate-data, the training images" in refused(capsys, given)
+    same = refused(capsys, [*given, "--recalibrate-data", test])
     assert "8 of the 8 images of" in same and "also among those that are tested on" in same
-    assert main([*given, "--training-data", train, "--out", "run"]) == 0
+    assert main([*given, "--recalibrate-data", train, "--out", "run"]) == 0
     identity = json.loads((tmp_path / "run" / "provenance.json").read_text())["identity"]
-    assert identity["recalibrate"] == 8 and identity["training_data"] == train
-    assert len(identity["training_sha256"]) == 64
+    assert identity["recalibrate"] == 8 and identity["recalibrate_data"] == train
+    assert len(identity["recalibrate_sha256"]) == 64
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, capsys, monkeypatch):

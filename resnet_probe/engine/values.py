@@ -24,6 +24,7 @@ from resnet_probe.engine.memory import SCRATCH, footprint, format_bytes
 from resnet_probe.engine.observe import without_gradients
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, residual
 
 Wanted = Iterable[tuple[int, str]]
 """Block numbers and the names of values."""
@@ -48,9 +49,9 @@ class Constant(nn.Module):
         super().__init__()
         self.register_buffer("value", value)
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: AnyState) -> Tensor:
         value: Tensor = self.value  # type: ignore[assignment]
-        return value[torch.arange(len(h), device=h.device) % len(value)]
+        return value[torch.arange(len(residual(h)), device=value.device) % len(value)]
 
 
 class Linear(nn.Module):
@@ -62,9 +63,9 @@ class Linear(nn.Module):
         self.register_buffer("bias", bias)
         self.axis, self.strides = axis, strides
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: AnyState) -> Tensor:
         weight, bias = self.weight, self.bias
-        read = strided(h, self.axis, self.strides).movedim(self.axis, -1)
+        read = strided(residual(h), self.axis, self.strides).movedim(self.axis, -1)
         return F.linear(read, weight, bias).movedim(-1, self.axis)  # type: ignore[arg-type]
 
 
@@ -154,7 +155,7 @@ class Gathered:
     fit: Sums | None = None
     held: Sums | None = None
 
-    def add(self, h: Tensor, start: int, fitted: int, linear: bool) -> None:
+    def add(self, h: AnyState, start: int, fitted: int, linear: bool) -> None:
         """A batch of images from `start` on; those before `fitted` are fitted on."""
         branch = self.block.branch(h)
         self.total = self.total + branch.double().sum(0)
@@ -163,7 +164,7 @@ class Gathered:
         for donor in set(self.donors.tolist()) & set(range(start, start + len(branch))):
             self.given[donor] = branch[donor - start].clone()
         if linear:
-            self._add_linear(h, branch, max(0, fitted - start))
+            self._add_linear(residual(h), branch, max(0, fitted - start))
 
     def _add_linear(self, h: Tensor, branch: Tensor, fitted: int) -> None:
         axis, strides = channel_axis(self.block.out_shape), strides_of(self.block)
@@ -338,6 +339,11 @@ def _constants(
     """The constants of blocks in their order: the states before each are kept for all images."""
     frozen, found = chain.map(without_gradients), {}
     parts = [chain.stem(h) for _, h in _batches(chain, images, 2**40)]
+    if not isinstance(parts[0], Tensor):
+        raise ProbeError(
+            f"the states of {chain.name} carry other values with them: there is no search for the "
+            "constant that loses least in such a network"
+        )
     truth = labels.to(chain.device)
     for block in chain.blocks:
         if block.number in numbers:

@@ -24,6 +24,7 @@ from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.outcome import Outcome, judge
 from resnet_probe.explorer.switches import RANKED, Setting, Switches, blocks_off, check_preset
+from resnet_probe.state import residual
 from resnet_probe.studies.checks import check_data
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Prefixes:
 
     def _through(self, h: Tensor, number: int, switches: Switches) -> Tensor:
         for _, gate in switches.steps(number):
-            h = self.chain.block(number).run(h, gate)
+            h = residual(self.chain.block(number).run(h, gate))
         return h
 
 

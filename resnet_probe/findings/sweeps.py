@@ -101,7 +101,7 @@ def values_of_branches(result: Result) -> Finding:
         values |= {f"{name}_value": VALUES.get(kind, kind)}
         _put(values, name, share)
         parts.append(f"{{{name}_value}} {{{name}:.0f}} %{interval(name, values, '.0f')}")
-    explained = result.table["explained"].dropna().to_numpy(float)
+    explained = _numbers(result.table, "explained")
     text = (
         "In the mean over blocks a deletion costs {zero:.3f} nats"
         + interval("zero", values, ".3f", "")
@@ -207,6 +207,11 @@ def _middle(result: Result) -> Sentence:
         "undecided.",
         values,
     )
+
+
+def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """What a column holds, where there is such a column."""
+    return table[column].dropna().to_numpy(float) if column in table else np.array([])
 
 
 def _put(values: dict[str, Any], name: str, found: list[float]) -> None:

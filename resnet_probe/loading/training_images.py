@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
@@ -39,7 +40,7 @@ class Recalibration(Settings):
         metavar="IMAGES",
         group=TITLE,
     )
-    training_data: str | None = option(
+    recalibrate_data: str | None = option(
         None,
         "where these come from (default: the training split of --data); a file or folder has one "
         "split only, so it needs one of its own",
@@ -57,6 +58,23 @@ class Training(NamedTuple):
     calibration: tuple[Images, Tensor] | None = None
 
 
+def beside(name: str) -> str | None:
+    """The training images that belong to a set of test images; None where there are none.
+
+    A named set has a training split under its own name; a parquet file `test-…` has it in the file
+    of the same name with `train-` in the same folder, where that is there.
+    """
+    from resnet_probe import data
+
+    kind, _, path = name.partition(":")
+    if not path:
+        return name if name in data.names() else None
+    test = Path(path)
+    train = test.with_name(test.name.replace("test", "train", 1))
+    there = kind == "parquet" and train != test and train.is_file()
+    return f"{kind}:{train}" if there else None
+
+
 def training_images(prepared: Prepared, request: Request, asked: Recalibration) -> Training:
     """The images that `recalibrate=` and `calibrate=` ask for: the first of one set.
 
@@ -68,9 +86,9 @@ def training_images(prepared: Prepared, request: Request, asked: Recalibration) 
     counts = {"recalibrate": asked.recalibrate, "calibrate": asked.calibrate}
     given = {name: count for name, count in counts.items() if count is not None}
     if not given:
-        if asked.training_data:
+        if asked.recalibrate_data:
             raise ProbeError(
-                "training_data= goes with recalibrate= or calibrate=: say how many images"
+                "recalibrate_data= goes with recalibrate= or calibrate=: say how many images"
             )
         return Training(None, {})
     for name, count in given.items():
@@ -82,7 +100,7 @@ def training_images(prepared: Prepared, request: Request, asked: Recalibration) 
             raise ProbeError(f"{name}={count}: {found.name} has {len(found)} images")
     _refuse_test_images(prepared.image_set, found)
     images = found.on(prepared.images.device, data.normalization(prepared.normalize))
-    identity = {**given, "training_data": found.name, "training_sha256": found.fingerprint()}
+    identity = {**given, "recalibrate_data": found.name, "recalibrate_sha256": found.fingerprint()}
     calibration = None
     if asked.calibrate is not None:
         calibration = (images[: asked.calibrate], found.labels[: asked.calibrate])
@@ -93,11 +111,11 @@ def training_images(prepared: Prepared, request: Request, asked: Recalibration) 
 def _load(prepared: Prepared, request: Request, asked: Recalibration, count: int) -> AnySet:
     from resnet_probe import data
 
-    name, own = prepared.image_set.name, asked.training_data
+    name, own = prepared.image_set.name, asked.recalibrate_data
     if own is None and ":" in name:
         raise ProbeError(
             f"{name} has one split, and nothing is re-estimated or fitted on the images that are "
-            "tested on: give training_data=, the training images"
+            "tested on: give recalibrate_data=, the training images"
         )
     found = data.read(
         own or name, split="train", root=request.data_root, preprocess=prepared.preprocess,

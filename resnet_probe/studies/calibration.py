@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from resnet_probe.edits import VALUES
 from resnet_probe.errors import ProbeError
-from resnet_probe.studies.study import Arrays, Run, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Subject
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
     from resnet_probe.edits import Edit
     from resnet_probe.engine.sweep import Sweep
 
+EXPLAINED = ".explained"
 KEPT = "value."
 """Of a run's outcomes, those whose name begins so are fitted values: `value.BLOCK.NAME`."""
 
@@ -59,6 +62,19 @@ def with_values(
         lambda: fitted(chain, asked, given.images, given.labels, memory=run.memory, seed=seed),
     )
     return replace(chain, values={**chain.values, **modules(chain, arrays)}), arrays
+
+
+def kept(found: Measured, values: Arrays) -> Measured:
+    """With the fitted values beside the outcomes, and what linear maps explain in the table."""
+    if not values:
+        return found
+    shares = {name: float(share) for name, share in values.items() if name.endswith(EXPLAINED)}
+    rows = [f"{block}.linear{EXPLAINED}" for block in found.table["blocks"]]
+    linear = found.table["edit"].str.match(r"replace \d+ linear$")
+    explained = np.where(linear, [shares.get(name, np.nan) for name in rows], np.nan)
+    arrays = {f"{KEPT}{name}": array for name, array in values.items()}
+    table = found.table.assign(explained=explained)
+    return found._replace(table=table, outcomes={**found.outcomes, **arrays})
 
 
 def in_whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> None:

@@ -19,7 +19,7 @@ from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import paired_difference, t_interval
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.lesion import LesionSettings, lost, tabulate
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
@@ -71,22 +71,32 @@ def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:
     return settings
 
 
-def measure(subject: Subject, settings: ControlSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: ControlSettings, run: Run) -> Arrays:
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
 
-    chain, images, labels, _ = subject
-    disturbed, edits = disturbed_chain(chain, settings)
-    kinds = [kind_of(edit) for edit in edits]
+    disturbed, edits = disturbed_chain(subject.chain, settings)
     sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
     sweep.batch = whole_groups(sweep, edits, subject)
-    found = outcomes(sweep, edits, images, labels, answers, run)
-    correct = found["answer"] == labels.cpu().numpy()
+    return outcomes(sweep, edits, subject.images, subject.labels, answers, run)
+
+
+def of_answers(subject: Subject, settings: ControlSettings, found: Arrays) -> Measured:
+    _, edits = disturbed_chain(subject.chain, settings)
+    kinds = [kind_of(edit) for edit in edits]
+    correct = found["answer"] == subject.labels.cpu().numpy()
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    table = tabulate(chain, edits, correct, found, lesion)
+    table = tabulate(subject.chain, edits, correct, found, lesion)
     table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
     table = table.assign(kind=kinds, **beside(edits, correct))
     return Measured(table, {"against": against(kinds, correct)})
+
+
+def together(settings: ControlSettings, images: int) -> int:
+    """Images that lend each other their branches."""
+    from resnet_probe.engine.disturb import GROUP
+
+    return GROUP
 
 
 def disturbed_chain(
@@ -167,7 +177,7 @@ could be deleted because their residuals are small, all of them would be as mild
     examples=("--arch resnet56", "--arch preresnet110 --controls noise --limit 200"),
     settings=ControlSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, of_answers, together),
 )
 control = STUDY.function(
     """The error after each deletion, and after disturbances of the same size, on the same images.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
 from resnet_probe.studies import calibration
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
 
 if TYPE_CHECKING:
@@ -154,51 +154,78 @@ def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     return settings
 
 
-def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
+    """What every edited network answers, and with `renewed` before it, with renewed statistics."""
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
-    from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
+    from resnet_probe.studies.recalibration import recalibrated_outcomes
 
-    edits = edits_of(subject.chain, settings)
-    chain, values = calibration.with_values(subject, edits, settings.seed, run)
+    chain, images, labels, training = subject
+    edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
     calibration.in_whole_groups(sweep, edits, subject)
-    if settings.precision is not None:
-        found = _until_decided(sweep, edits, subject, settings, run)
-        return _named(found, chain, settings, values)
-    truth = subject.labels.cpu().numpy()
-    seen = outcomes(sweep, edits, subject.images, subject.labels, answers, run)
-    correct = seen["answer"] == truth
-    table = tabulate(chain, edits, correct, seen, settings)
-    facts = {"unit": settings.unit, "near_ties": int(seen["sum.near_ties"].sum())}
+    found = outcomes(sweep, edits, images, labels, answers, run)
+    if training is None:
+        return found
+    own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
+    return {**found, "renewed": own}
+
+
+def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Measured:
+    from resnet_probe.studies.recalibration import side_by_side
+
+    chain = subject.chain
+    edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
+    correct = found["answer"] == truth
+    table = tabulate(chain, edits, correct, found, settings)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
+    facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
     if table["edits"].max() <= 1 < len(edits) > 2:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
-    if subject.training is not None:
-        own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
+    if "renewed" in found:
+        own = found["renewed"]
         table = side_by_side(table, correct, own)
+        kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
     if settings.listed:
-        facts |= by_kind([name for name, _ in made(chain, settings)], correct, seen["loss"])
-    kept = {"answer": seen["answer"], "loss": seen["loss"].astype(np.float16), "labels": truth}
-    return _named(Measured(table, facts, kept), chain, settings, values)
+        table = _named(table, chain, settings)
+        facts |= by_kind(list(table["kind"]), correct, found["loss"])
+    return Measured(table, facts, kept)
 
 
-def _named(
-    found: Measured, chain: ResidualChain, settings: LesionSettings, values: Arrays
-) -> Measured:
-    """Edits of a list by their names and texts, what a linear map explains, and fitted values."""
-    if not settings.listed:
-        return found
+def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:
+    """Edits of a list by what they are called, and by their texts."""
     names, edits = zip(*made(chain, settings), strict=True)
-    shares = {name: float(share) for name, share in values.items() if name.endswith(".explained")}
-    table = found.table.assign(
-        kind=list(names),
-        edit=list(map(str, edits)),
-        explained=[shares.get(f"{edit.blocks}.linear.explained", np.nan) for edit in edits],
-    )
-    kept = {f"{calibration.KEPT}{name}": array for name, array in values.items()}
-    return found._replace(table=table, outcomes={**found.outcomes, **kept})
+    return table.assign(kind=list(names), edit=list(map(str, edits)))
+
+
+def hindered(settings: LesionSettings) -> str:
+    if settings.precision is not None:
+        return "precision= stops an edit by what all images have said so far"
+    some = settings.edits or ()
+    if settings.edit == "replace" or any(edit.values for edit in some):
+        return "what replaces a branch is fitted once, for all images"
+    return ""
+
+
+SUMS = Summed(gather, of_answers, hindered=hindered)
+
+
+def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
+    from resnet_probe.engine.sweep import Sweep
+
+    edits = edits_of(subject.chain, settings)
+    chain, values = calibration.with_values(subject, edits, settings.seed, run)
+    ready = replace(subject, chain=chain)
+    if settings.precision is None:
+        return calibration.kept(SUMS(ready, settings, run), values)
+    sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    calibration.in_whole_groups(sweep, edits, ready)
+    found = _until_decided(sweep, edits, ready, settings, run)
+    if settings.listed:
+        found = found._replace(table=_named(found.table, chain, settings))
+    return calibration.kept(found, values)
 
 
 def _until_decided(
@@ -208,7 +235,7 @@ def _until_decided(
     from resnet_probe.engine.sweep import PrefixTree
     from resnet_probe.studies.stopping import UNSEEN, until_decided
 
-    chain, (_, images, labels, _) = sweep.original, subject
+    chain, images, labels, _ = subject
     assert settings.precision is not None
     seen, order = until_decided(
         sweep, edits, images, labels, run,
@@ -366,6 +393,7 @@ A deleted block keeps its shortcut, with its projection.""",
     settings=LesionSettings,
     fit=fit,
     measure=measure,
+    sums=SUMS,
     title=title_of,
     training=True,
     compared=("veit2016",),
@@ -388,7 +416,8 @@ lesion = STUDY.function(
     classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
     training images, every edit is measured once more with batch-norm statistics re-estimated on
     them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
-    and loss.  A `journal=` keeps what is finished.
+    and loss, and with re-estimated statistics `recalibrated_correct`.  A `journal=` keeps what is
+    finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
     another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""
