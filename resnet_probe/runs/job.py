@@ -82,16 +82,19 @@ class Job:
     @cached_property
     def settings(self) -> Settings:
         """As they are for these networks: what determines the table."""
-        from resnet_probe.studies.checks import check_data
-
         for subject in self.subjects:
-            check_data(subject.chain, subject.images, subject.labels)
+            self.row.study.check(subject)
         fitted = [self.row.study.fit(subject, self.asked) for subject in self.subjects]
         return fitted[0]
 
     @property
     def subjects(self) -> list[Subject]:
-        return [Subject(n.chain, n.images, n.labels, self.training.images) for n in self.networks]
+        from resnet_probe.studies.checks import fitted
+
+        return [
+            Subject(*fitted(n.chain, n.images, n.labels), self.training.images)
+            for n in self.networks
+        ]
 
     @property
     def study(self) -> str:

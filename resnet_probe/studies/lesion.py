@@ -15,6 +15,7 @@ from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interva
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
+from resnet_probe.studies.scores import Given, measure_by, metric_for, name_of
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class LesionSettings(Settings):
         "± so many points, or which side of 0 and of the margin it lies on (default: all images)",
         metavar="POINTS",
     )
+    metric: Given = option(
+        None,
+        "accuracy, auc, iou or mse; in Python also a function of logits and labels that gives each "
+        "image a share from 0 to 1 (default: accuracy, and mse of numbers)",
+        metavar="NAME",
+    )
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",
@@ -79,6 +86,13 @@ class LesionSettings(Settings):
                 f"margin={self.margin:g} is no margin of equivalence: give points of error above 0 "
                 "and at most 100"
             )
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """By name, in order; a metric by its own, and left out where it is the usual one."""
+        found = super().values
+        metric = name_of(found.pop("metric"))
+        return found if metric is None else {**found, "metric": metric}
 
 
 def title_of(settings: LesionSettings) -> str:
@@ -99,6 +113,8 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
 
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     edits_of(subject.chain, settings)
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        _check_alone(metric.name, subject, settings)
     images, asked = len(subject.images), settings.precision
     if asked is None:
         return settings
@@ -112,6 +128,15 @@ def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     return settings
 
 
+def _check_alone(metric: str, subject: Subject, settings: LesionSettings) -> None:
+    for name, given in (("precision", settings.precision), ("recalibrate", subject.training)):
+        if given is not None:
+            raise ProbeError(
+                f"{name}= counts images that are right or wrong, and {metric} is a share of each: "
+                "leave it out"
+            )
+
+
 def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
@@ -120,6 +145,9 @@ def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     chain, images, labels, training = subject
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        rows = pd.DataFrame([_describe(chain, edit) for edit in edits])
+        return measure_by(metric, sweep, edits, rows, subject, settings, run)
     truth = labels.cpu().numpy()
     if settings.precision is not None:
         return _until_decided(sweep, edits, subject, settings, run)
@@ -305,6 +333,7 @@ A deleted block keeps its shortcut, with its projection.""",
     title=title_of,
     training=True,
     compared=("veit2016",),
+    labels=("classes", "places", "numbers"),
 )
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
 from resnet_probe.settings import (
     DEFAULT_MEMORY,
@@ -51,12 +52,22 @@ class Measured(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What is studied: a chain, images `[n, …]`, labels `[n]`; `training` images are others."""
+    """What is studied: a chain, images `[n, …]`, labels; `training` images are others.
+
+    Labels are in a form of `engine.task`: classes `[n]`, or `[n, positions]`, or numbers.
+    """
 
     chain: ResidualChain
     images: Images
     labels: Tensor
     training: Images | None = None
+
+
+LABELS = {
+    "classes": "one class an image",
+    "places": "a class at each position of an image",
+    "numbers": "numbers",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +140,8 @@ class Study:
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
     `training` says that it takes training images beside the tested ones (`recalibrate=`); several
-    networks can go into one table where `several` is true; `compared` names published results.
+    networks can go into one table where `several` is true; `compared` names published results;
+    `labels` are the kinds that it can do something with (`engine.task.Kind`).
     """
 
     name: str
@@ -143,6 +155,20 @@ class Study:
     training: bool = False
     several: bool = False
     compared: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ("classes",)
+
+    def check(self, subject: Subject) -> None:
+        """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
+        from resnet_probe.engine.task import kind_of
+        from resnet_probe.studies.checks import check_data
+
+        check_data(subject.chain, subject.images, subject.labels)
+        kind = kind_of(subject.labels)
+        if kind not in self.labels:
+            raise ProbeError(
+                f"{self.name} needs {' or '.join(LABELS[each] for each in self.labels)}, and "
+                f"these labels are {LABELS[kind]}"
+            )
 
     def called(self, settings: Any) -> str:
         """The name of a result of these settings."""
@@ -154,10 +180,8 @@ class Study:
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
-        from resnet_probe.studies.checks import check_data
-
         began = time.perf_counter()
-        check_data(subject.chain, subject.images, subject.labels)
+        self.check(subject)
         settings = self.fit(subject, settings)
         found = self.measure(subject, settings, run)
         title = self.called(settings)
@@ -196,9 +220,9 @@ class Study:
 
 def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
     """From a chain with images and labels, or from what `prepare` gives."""
-    from resnet_probe.studies.checks import as_images, as_labels
+    from resnet_probe.studies.checks import as_images, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
     others = None if training is None else as_images(chain, training)
-    return Subject(chain, as_images(chain, images), as_labels(labels), others)
+    return Subject(*fitted(chain, images, labels), others)

@@ -92,6 +92,7 @@ length is the number of branches.  Three quantities, by length:
     fit=fit,
     measure=measure,
     limit=512,
+    labels=("classes", "places", "numbers"),
 )
 paths = STUDY.function(
     """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.

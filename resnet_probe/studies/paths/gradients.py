@@ -10,7 +10,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.spectrum import gradients_by_length
-from resnet_probe.studies.checks import as_images, as_labels, check_data
+from resnet_probe.studies.checks import check_data, fitted
 from resnet_probe.studies.paths.passes import Passes
 from resnet_probe.studies.paths.request import request
 
@@ -35,7 +35,7 @@ def path_gradients(
     asked = request(
         chain, method="exact", max_length=max_length, at=at, precision=precision
     )  # fmt: skip
-    images, labels = as_images(chain, images), as_labels(labels)
+    chain, images, labels = fitted(chain, images, labels)
     check_data(chain, images, labels)
     found = []
     with torch.no_grad(), full_precision(chain.device):

@@ -114,6 +114,7 @@ variance, its stable rank, the way to the end of the stage, dead and always-on u
     fit=fit,
     measure=measure,
     several=True,
+    labels=("classes", "places", "numbers"),
 )
 responses = STUDY.function(
     """The responses of a network on `images` `[n, …]` with `labels` `[n]`, in one pass.
