@@ -142,7 +142,7 @@ class ResidualChain:
     `uncut` has a sentence for each place where paths part and meet that is no block, with the
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
-    where nothing else is said.
+    where nothing else is said; `output` names it among several that the network returns.
     """
 
     name: str
@@ -154,6 +154,7 @@ class ResidualChain:
     uncut: tuple[str, ...] = ()
     residue: float = 0.0
     output_shape: tuple[int, ...] | None = None
+    output: str | None = None
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""

@@ -72,6 +72,7 @@ def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> tuple[list[Cu
         classes=outputs[-1] if outputs else 1,
         uncut=tuple(why_not_cut(graph, found)),
         output_shape=outputs,
+        output=graph.pick.path,
     )
 
 

@@ -120,6 +120,7 @@ def _finished(
     graph: fx.Graph, root: nn.Module, model: nn.Module, example: Tensor, pick: Pick
 ) -> Trace:
     end = next(node for node in graph.nodes if node.op == "output")
+    pick = pick.settled(end.args[0])
     end.args = (pick(end.args[0]),)
     original = _original(graph, root, twin(model, pick.name))
     execution = Execution(root, graph, pick.name)
