@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
-from toy_chains import TinyResNet, images, seeded
 from torch import nn
 from torch.nn import functional as F
+from toy_chains import TinyResNet, images, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of
@@ -214,7 +214,7 @@ def test_what_a_metric_or_a_study_has_no_use_for_is_refused_by_name():
     chain = chain_of(pixels, X)
     with pytest.raises(ProbeError, match="there is no metric='dice'"):
         rp.lesion(chain, X, y, metric="dice")
-    with pytest.raises(ProbeError, match="auc.*tells 5 classes apart"):
+    with pytest.raises(ProbeError, match=r"auc.*tells 5 classes apart"):
         rp.lesion(chain, X, y, metric="auc")
     with pytest.raises(ProbeError, match="metric='mse' is of numbers"):
         rp.lesion(chain, X, y, metric="mse")

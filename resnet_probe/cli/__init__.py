@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.runs.catalogue import ROWS
 
 OTHERS = {
+    "merge": "put the parts of a run together",
     "claims": "judge published claims on the networks that are here",
     "report": "run every study and write one page of what they found",
     "blocks": "find the residual blocks of any network, with a proof",
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unknown(given)
         top = parser(name)
-        options = top.parse_args(given)
+        options = top.parse_args(given, Namespace(given=given))
         if "run" not in options:
             top.print_help()
             return 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,12 @@ from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
 from resnet_probe.runs.catalogue import Row
 from resnet_probe.runs.progress import progress_bar
+from resnet_probe.studies.parts import Portion
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
     from resnet_probe.runs.job import Job, Obtained
+    from resnet_probe.training import Team
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,13 @@ class StudyCommand:
         lines = (f"  python -m resnet_probe {self.row.name} {one}" for one in study.examples)
         examples = "\n".join(["examples:", *lines])
         parser = shared.command(commands, self.row.name, self.row.help, study.description, examples)
-        shared.add_network(parser, several=("arch", "weights") if study.several else ())
+        shared.add_network(parser, several=("arch", "weights"))
         shared.add_data(parser)
         shared.add(parser, study.settings)
         if study.training:
             shared.add(parser, Recalibration)
         seeded = any(each.name == "seed" for each in study.settings.options())
+        shared.add(parser, Portion)
         shared.add_run(parser, seed=not seeded)
         if study.compared:
             parser.add_argument(
@@ -51,31 +56,63 @@ class StudyCommand:
             )
         parser.set_defaults(run=self.run, limit=study.limit)
 
-    def job(self, options: Namespace) -> Job:
-        """What a command line asks for."""
+    def jobs(self, options: Namespace) -> list[Job]:
+        """What a command line asks for: one study of each network, or one of all together."""
         from resnet_probe.runs.job import Job
 
         study = self.row.study
         settings = shared.read(study.settings, options)
         asked = shared.read(Recalibration, options) if study.training else Recalibration()
-        return Job.of(self.row, settings, requests_of(options), recalibration=asked)
+        requests = requests_of(options)
+        return [
+            Job.of(self.row, settings, some, recalibration=asked, part=options.part)
+            for some in ([requests] if study.several else [[one] for one in requests])
+        ]
 
     def run(self, options: Namespace) -> int:
+        """One process, or as many as are asked for, or as torchrun has started."""
+        from resnet_probe import training
+        from resnet_probe.loading import find_device
+
+        started = training.processes_started()
+        portion = shared.read(Portion, options)
+        if portion.part is not None and (started > 1 or portion.processes):
+            raise ProbeError(
+                f"part={portion.part} is measured by one process: several share all images"
+            )
+        if portion.processes and started == 1 < portion.processes:
+            words = [sys.executable, "-m", "resnet_probe", *options.given]
+            return training.launched(words, portion.processes)
+        with training.joined(find_device(options.device)) as (team, _):
+            try:
+                self._run(options, team)
+            except ProbeError:
+                if team.leads:
+                    raise  # said once is enough
+                return 2
+        return 0
+
+    def _run(self, options: Namespace, team: Team) -> None:
         from resnet_probe.runs.job import announcement
 
         resources = shared.read(Resources, options)
-        job = self.job(options)
-        folder = options.out or job.folder()
-        there = job.found(folder)
-        for network in job.networks:
-            print(announcement(network), end="\n\n")
-        with progress_bar(job.study) as progress:
-            compare = getattr(options, "compare", None)
-            obtained = there or job.obtain(
-                folder, resources=resources, progress=progress, compare=compare
-            )
-        _tell(self.row, obtained)
-        return 0
+        jobs = self.jobs(options)
+        for job in jobs:
+            folder = options.out or job.folder()
+            folder = folder / job.stem if options.out and len(jobs) > 1 else folder
+            there = job.found(folder) if team.size == 1 else None
+            for network in job.networks if team.leads else ():
+                print(announcement(network), end="\n\n", flush=True)
+            given: dict[str, Any] = {"resources": resources}
+            given["compare"] = getattr(options, "compare", None)
+            with progress_bar(job.study) if team.leads else nullcontext() as given["progress"]:
+                obtained = there or (
+                    job.obtain(folder, **given)
+                    if team.size == 1
+                    else job.obtain_with(team, folder, **given)
+                )
+            if obtained is not None:
+                tell(job, obtained)
 
 
 def requests_of(options: Namespace) -> list[Request]:
@@ -84,9 +121,11 @@ def requests_of(options: Namespace) -> list[Request]:
     if not several and not getattr(options, "init", False):
         return [shared.read(Request, options)]
     names = options.arch if isinstance(options.arch, list) else [options.arch]
-    if len(set(names)) < len(names):
-        raise ProbeError(f"arch='{' '.join(names)}': each network once")
+    if len(names) == 1 and isinstance(options.weights, list):
+        names = names * len(options.weights)  # several trainings of one architecture
     weights = _weights(options, names)
+    if len(set(zip(names, weights, strict=True))) < len(names):
+        raise ProbeError(f"arch='{' '.join(map(str, names))}': each network once")
     return [
         shared.read(Request, options, arch=name, weights=given)
         for name, given in zip(names, weights, strict=True)
@@ -108,10 +147,16 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
-def _tell(row: Row, obtained: Obtained) -> None:
+def tell(job: Job, obtained: Obtained) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
-    print(row.summarize(result))
+    if job.part is not None:
+        print(
+            f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
+            f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
+        )
+    else:
+        print(job.row.summarize(result))
     files = sorted(path.name for path in folder.iterdir())
     first = [name for name in ("table.csv", "provenance.json") if name in files]
     listed = ", ".join([*first, *(name for name in files if name not in first)])

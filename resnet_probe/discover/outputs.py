@@ -10,7 +10,6 @@ from torch import Tensor, fx
 
 from resnet_probe.errors import ProbeError
 
-
 USUAL = ("logits", "out")
 """What the logits are called where nobody says which output they are."""
 
@@ -44,9 +43,10 @@ class Pick:
         )
 
     def settled(self, value: Any) -> Pick:
-        """With the path that it takes out of such a value, where none was given and one is needed.
-        """
-        return self if self.path is not None or _is_one(value) else replace(self, path=_usual(value))
+        """With the path that it takes out of such a value, where one is needed and none given."""
+        return (
+            self if self.path is not None or _is_one(value) else replace(self, path=_usual(value))
+        )
 
 
 def _is_one(value: Any) -> bool:

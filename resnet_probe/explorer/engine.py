@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
+from resnet_probe.edits import Edit
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
@@ -24,6 +24,7 @@ from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.outcome import Outcome, judge
 from resnet_probe.explorer.switches import RANKED, Setting, Switches, blocks_off, check_preset
+from resnet_probe.state import residual
 from resnet_probe.studies.checks import check_data
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Prefixes:
 
     def _through(self, h: Tensor, number: int, switches: Switches) -> Tensor:
         for _, gate in switches.steps(number):
-            h = self.chain.block(number).run(h, gate)
+            h = residual(self.chain.block(number).run(h, gate))
         return h
 
 
@@ -276,7 +277,7 @@ def single_deletions(
     cross-entropy does (nats); blocks of equal error are ordered by it, then by number.
     """
     n = len(chain)
-    plan = [edits.baseline(n), *(edits.delete(n, [b]) for b in range(1, n + 1))]
+    plan = [Edit(), *(Edit.delete(b) for b in range(1, n + 1))]
     loss, right = np.zeros(n + 1), np.zeros(n + 1)
     for piece in Sweep(chain, exact=exact).run(plan, images, progress=progress):
         logits, truth = piece.logits.double().cpu(), labels[piece.start : piece.stop].cpu()

@@ -99,9 +99,10 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
             f"label {int(labels[place])} of {of} is outside the head's classes: "
             f"{chain.name} has {chain.classes} (0–{chain.classes - 1}){ignored}"
         )
-    empty = torch.nonzero(~known.flatten(1).any(1)).flatten() if kind == "places" else ()
-    if len(empty):
-        raise ProbeError(f"all labels of image {int(empty[0])} are {IGNORED}: none of it counts")
+    counted = known.flatten(1).any(1) if kind == "places" else known
+    if not bool(counted.all()):
+        empty = int(torch.nonzero(~counted)[0])
+        raise ProbeError(f"all labels of image {empty} are {IGNORED}: none of it counts")
 
 
 def check_weights(chain: ResidualChain) -> None:

@@ -9,7 +9,7 @@ network are those of the same image's pseudo-values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,11 @@ from resnet_probe.stats import Floats, t_interval
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies.study import Arrays, Measured, Run, Subject
+from resnet_probe.studies.study import Arrays, Measured, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from resnet_probe.edits import Edit
-    from resnet_probe.engine.sweep import Sweep
 
 NAMES = ("accuracy", "auc", "iou", "mse")
 See = Callable[["Tensor", "Tensor"], dict[str, "Tensor"]]
@@ -59,7 +57,7 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
 
     kind, labels = kind_of(subject.labels), subject.labels
     if callable(given):
-        return Metric(name_of(given), partial(_own, given), _mean)
+        return Metric(str(name_of(given)), partial(_own, given), _mean)
     if given is not None and given not in NAMES:
         raise ProbeError(
             f"there is no metric={given!r}: there are {', '.join(NAMES)}, and functions of logits "
@@ -101,7 +99,7 @@ def name_of(given: Given) -> str | None:
 # ---- what is kept of each image
 
 
-def _seen(see: See, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def seen(see: See, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Of the logits `[1, n, …]` of one edit: its losses and what its metric is made of."""
     from resnet_probe.engine.task import losses
 
@@ -162,14 +160,14 @@ def _overlaps(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 # ---- from that to the share that is right, and its pseudo-values
 
 
-def _mean(seen: Arrays) -> tuple[float, Floats]:
-    scores = seen["score"].astype(np.float64)
+def _mean(found: Arrays) -> tuple[float, Floats]:
+    scores = found["score"].astype(np.float64)
     return float(scores.mean()), scores
 
 
-def _explained(variance: float, seen: Arrays) -> tuple[float, Floats]:
+def _explained(variance: float, found: Arrays) -> tuple[float, Floats]:
     """One minus the mean square error in units of the labels' variance."""
-    share = 1 - seen["loss"].astype(np.float64) / variance
+    share = 1 - found["loss"].astype(np.float64) / variance
     return float(share.mean()), share
 
 
@@ -180,9 +178,9 @@ def _variance(labels: Tensor) -> float:
     return found
 
 
-def _iou(present: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
+def _iou(present: np.ndarray, found: Arrays) -> tuple[float, Floats]:
     """The mean over the classes that the labels have of intersection over union."""
-    both, either = (seen[name][present].astype(np.float64) for name in ("both", "either"))
+    both, either = (found[name][present].astype(np.float64) for name in ("both", "either"))
     whole, union = both.sum(1), either.sum(1)
     value = float((whole / union).mean())
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -200,7 +198,7 @@ def _check_both(truth: np.ndarray) -> None:
             )
 
 
-def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
+def _auc(truth: np.ndarray, found: Arrays) -> tuple[float, Floats]:
     """The mean over labels of the area under the ROC curve; ties count half.
 
     Leaving an image out changes it by the image's place among those of the other kind (DeLong et
@@ -208,7 +206,7 @@ def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     """
     n = truth.shape[1]
     values, pseudo = [], np.zeros((len(truth), n))
-    for row, lead in enumerate(seen["lead"].astype(np.float64)):
+    for row, lead in enumerate(found["lead"].astype(np.float64)):
         yes, no = truth[row] == 1, truth[row] == 0
         rank = stats.rankdata(lead[yes | no])
         ranks = np.zeros(n)
@@ -223,30 +221,20 @@ def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     return float(np.mean(values)), pseudo.mean(0)
 
 
-# ---- the study
+# ---- the table
 
 
-def measure_by(
-    metric: Metric,
-    sweep: Sweep,
-    edits: Sequence[Edit],
-    rows: pd.DataFrame,
-    subject: Subject,
-    settings: Any,
-    run: Run,
+def tabulate_by(
+    metric: Metric, rows: pd.DataFrame, subject: Subject, settings: Any, found: Arrays
 ) -> Measured:
     """The table of a lesion, `rows` that say its edits, in percent of what is not right."""
     from resnet_probe.engine.task import kind_of
-    from resnet_probe.studies.outcomes import outcomes
 
-    judge = partial(_seen, metric.see)
-    found = outcomes(sweep, edits, subject.images, subject.labels, judge, run, apart=True)
-    seen = [{name: array[edit] for name, array in found.items()} for edit in range(len(edits))]
-    values, pseudo = map(np.array, zip(*map(metric.value, seen), strict=True))
+    each = [{name: array[edit] for name, array in found.items()} for edit in range(len(rows))]
+    values, pseudo = map(np.array, zip(*map(metric.value, each), strict=True))
     errors = 100 * (1 - pseudo)
     table = rows.assign(
         seed=settings.seed,
-        tau=[np.nan if edit.tau is None else edit.tau for edit in edits],
         images=errors.shape[1],
         error_pct=100 * (1 - values),
         delta_pct=100 * (values[0] - values),
@@ -255,7 +243,7 @@ def measure_by(
         **_of_loss(found["loss"].astype(np.float64), tokens=takes_tokens(subject)),
     )
     facts = {"unit": settings.unit, "metric": metric.name, "labels": kind_of(subject.labels)}
-    if table["edits"].max() <= 1 < len(edits) > 2 and errors.shape[1] > 1:
+    if table["edits"].max() <= 1 < len(rows) > 2 and errors.shape[1] > 1:
         change = (errors - errors[:1])[1:]
         facts["median_delta_pct"] = list(median_of_edits(change, seed=settings.seed))
     return Measured(table, facts, {"loss": found["loss"].astype(np.float16)})
