@@ -120,19 +120,21 @@ class Job:
     @cached_property
     def settings(self) -> Settings:
         """As they are for these networks: what determines the table."""
-        from resnet_probe.studies.checks import check_data
-
         for subject in self.subjects:
-            check_data(subject.chain, subject.images, subject.labels)
+            self.row.study.check(subject)
         fitted = [self.row.study.fit(subject, self.asked) for subject in self.subjects]
         return fitted[0]
 
     @property
     def subjects(self) -> list[Subject]:
         """What is measured one by one: each network, or the first with the others beside it."""
+        from resnet_probe.studies.checks import fitted
+
         training, given = self.training.images, self.training.calibration
-        fitted = None if given is None else Calibration(*given)
-        found = [Subject(n.chain, n.images, n.labels, training, fitted) for n in self.networks]
+        values = None if given is None else Calibration(*given)
+        found = [
+            Subject(*fitted(n.chain, n.images, n.labels), training, values) for n in self.networks
+        ]
         if len(found) > 1 and self.row.study.several == "together":
             return [Together.of(found[0], found[1:])]
         return found

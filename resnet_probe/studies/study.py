@@ -61,8 +61,9 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is studied: a chain, images `[n, …]`, labels `[n]`; it unpacks as the first four.
+    """What is studied: a chain, images `[n, …]`, labels; it unpacks as the first four.
 
+    Labels are in a form of `engine.task`: classes `[n]`, or `[n, positions]`, or numbers.
     `training` images, to re-estimate statistics on, and those of `calibration`, to fit values on,
     are others than the tested ones.
     """
@@ -75,6 +76,13 @@ class Subject:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.chain, self.images, self.labels, self.training))
+
+
+LABELS = {
+    "classes": "one class an image",
+    "places": "a class at each position of an image",
+    "numbers": "numbers",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +218,7 @@ class Study:
     table, measured one by one where `several` is `apart`, or all of them `Together` where it is
     `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
+    `labels` are the kinds that it can do something with (`engine.task.Kind`).
     """
 
     name: str
@@ -225,6 +234,20 @@ class Study:
     compared: tuple[str, ...] = ()
     edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
+    labels: tuple[str, ...] = ("classes",)
+
+    def check(self, subject: Subject) -> None:
+        """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
+        from resnet_probe.engine.task import kind_of
+        from resnet_probe.studies.checks import check_data
+
+        check_data(subject.chain, subject.images, subject.labels)
+        kind = kind_of(subject.labels)
+        if kind not in self.labels:
+            raise ProbeError(
+                f"{self.name} needs {' or '.join(LABELS[each] for each in self.labels)}, and "
+                f"these labels are {LABELS[kind]}"
+            )
 
     def called(self, settings: Any) -> str:
         """The name of a result of these settings."""
@@ -240,10 +263,8 @@ class Study:
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
-        from resnet_probe.studies.checks import check_data
-
         began = time.perf_counter()
-        check_data(subject.chain, subject.images, subject.labels)
+        self.check(subject)
         settings = self.fit(subject, settings)
         found = self._measured(subject, settings, run, gathered)
         title = self.called(settings)
@@ -309,7 +330,7 @@ def subject_of(
     labels.  Raises `ProbeError` for what is no chain, and for images without labels.
     """
     from resnet_probe.chain import ResidualChain
-    from resnet_probe.studies.checks import as_images, as_labels
+    from resnet_probe.studies.checks import as_images, as_labels, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
@@ -323,12 +344,12 @@ def subject_of(
             "images=" if images is None else "labels=")  # fmt: skip
         raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
-    fitted = None
+    values = None
     if calibrate is not None:
         pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
         known = None if pair[1] is None else as_labels(pair[1])
-        fitted = Calibration(as_images(chain, pair[0]), known)
-    return Subject(chain, as_images(chain, images), as_labels(labels), others, fitted)
+        values = Calibration(as_images(chain, pair[0]), known)
+    return Subject(*fitted(chain, images, labels), others, values)
 
 
 def _beside(subject: Subject, other: Any) -> Subject:
