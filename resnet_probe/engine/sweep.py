@@ -23,7 +23,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import residual
+from resnet_probe.state import Inputs, residual
 
 PROOF = 8
 """How many images the folded chain is held against the chain on, at most."""
@@ -167,6 +167,8 @@ class Sweep:
 
     def _take(self, images: Images) -> Tensor:
         """The images on the chain's device, in the type of its weights and its layout."""
+        if isinstance(images, Inputs):
+            return images.to(self.chain.device, self.chain.dtype)
         taken = images.to(self.chain.device)
         if taken.is_floating_point():
             taken = taken.to(self.chain.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe import published
+from resnet_probe.findings import sweeps
 from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
 from resnet_probe.findings.verdict import (
     BARELY,
@@ -262,7 +263,9 @@ def summarize_lesion(result: Result) -> str:
         f"baseline: {base.error_pct:.2f} % error ({base.correct} of {base.images} correct, "
         f"95 % CI {base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %)"
     ]
-    if result.study == "lesion":
+    if "edit" in table:
+        lines += sweeps.summarize(result)
+    elif result.study == "lesion":
         lines += _single(result, edited)
     elif result.study == "lesion-permute-tau":
         lines += _grouped(edited.assign(tau=edited["tau"].round(2)), "tau", "Kendall's τ")
