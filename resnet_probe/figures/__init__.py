@@ -25,7 +25,7 @@ from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_coherence, path_depth, path_lengths, path_terms
-from resnet_probe.figures.responses import block_responses, layer_responses
+from resnet_probe.figures.responses import block_responses, layer_responses, scores_and_costs
 from resnet_probe.figures.sweeps import by_block, growing_middles, listed_edits, range_map
 from resnet_probe.published import comparison
 from resnet_probe.results import Result, save_figure
@@ -70,7 +70,11 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
         "terms": path_terms,
         "coherence": path_coherence,
     },
-    "responses": {"figure": layer_responses, "blocks": block_responses},
+    "responses": {
+        "figure": layer_responses,
+        "blocks": block_responses,
+        "costs": scores_and_costs,
+    },
     "flow": {"figure": gradient_flow, "shares": shares},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
@@ -88,6 +92,7 @@ THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
     shares: lambda table: bool((table["quantity"] == "state_share").any()),
     path_depth: _exact,
+    scores_and_costs: lambda table: bool((table["quantity"] == "deletion_cost").any()),
     path_coherence: lambda table: bool((table["quantity"] == "coherence").any()),
     path_terms: _exact,
     block_responses: lambda table: bool((table["place"] == "block").any()),

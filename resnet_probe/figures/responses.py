@@ -86,6 +86,52 @@ def block_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
     return figure
 
 
+SCORES = {"block_influence": "Block Influence, 1 − cos(h, h′)", "ratio": "‖F(h)‖ / ‖shortcut(h)‖"}
+NAMED = 5
+"""Blocks whose number stands beside their point: those of the largest costs."""
+
+
+def scores_and_costs(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+    """What deleting each block costs against two scores that need no deletion.
+
+    Bars are 95 % intervals of the cost; the numbers are those of the blocks that cost most.  Raises
+    ProbeError for a table without costs.
+    """
+    if not (table["quantity"] == "deletion_cost").any():
+        raise ProbeError("the table has no costs of deletions: run responses with costs=True")
+    rows = _networks(table[table["place"] == "block"])
+    with style.theme():
+        figure, axes = style.panels(2, columns=columns, height=2.5, title=title)
+        for ax, (quantity, label) in zip(axes, SCORES.items(), strict=True):
+            for arch, look in marks.looks(list(dict.fromkeys(rows["arch"]))):
+                _draw_costs(ax, rows[rows["arch"] == arch], quantity, look, arch)
+            ax.set_xscale("log")
+            ax.set_yscale("symlog", linthresh=0.01)
+            ax.set_xlabel(label)
+            ax.set_ylabel("rise of the loss when deleted (nats)")
+        style.letter(axes, ["Block Influence", "size of the response"])
+        if rows["arch"].nunique() > 1:
+            style.shared_legend(figure, axes, columns=columns)
+    return figure
+
+
+def _draw_costs(ax: Axes, rows: pd.DataFrame, quantity: str, look: marks.Look, arch: str) -> None:
+    x = rows[rows["quantity"] == quantity].set_index("block")["value"]
+    cost = rows[rows["quantity"] == "deletion_cost"].set_index("block")
+    x, cost = x[x > 0], cost.loc[x[x > 0].index]
+    value = cost["value"]
+    reach = [value - cost["ci_low"], cost["ci_high"] - value]
+    ax.errorbar(
+        x, value, reach, fmt=look.marker, ms=2.8, mew=0, color=look.color, elinewidth=0.6,
+        label=arch,
+    )  # fmt: skip
+    for block in value.nlargest(NAMED).index:
+        ax.annotate(
+            str(block), (x[block], value[block]), xytext=(3, 2), textcoords="offset points",
+            fontsize=6,
+        )  # fmt: skip
+
+
 def _networks(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(stage=rows["stage"].astype(str))
     return rows if "arch" in rows else rows.assign(arch="")

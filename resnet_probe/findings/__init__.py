@@ -17,7 +17,7 @@ from resnet_probe.findings.lesion import (
     summarize_lesion,
 )
 from resnet_probe.findings.paths import path_coherence, short_paths, summarize_paths
-from resnet_probe.findings.responses import small_residuals, summarize_responses
+from resnet_probe.findings.responses import score_of_cost, small_residuals, summarize_responses
 from resnet_probe.findings.sentence import Finding, Sentence
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "other_orders",
     "path_coherence",
     "same_size",
+    "score_of_cost",
     "several_deletions",
     "short_paths",
     "single_deletions",

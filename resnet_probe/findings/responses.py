@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from resnet_probe.findings.sentence import Finding, Sentence, block_of, estimate, interval, listed
-from resnet_probe.findings.verdict import SMALL, at_most, one_of
+from resnet_probe.findings.verdict import SMALL, at_least, at_most, one_of
 from resnet_probe.results import Result
-from resnet_probe.stats import median_interval
+from resnet_probe.stats import Estimate, median_interval
 
 SPIKE = 2.0
 """A block's ratio stands out from this many times its network's median on."""
@@ -29,6 +29,9 @@ def summarize_responses(result: Result) -> str:
     for arch in dict.fromkeys(table["arch"]):
         rows = table[(table["arch"] == arch) & (table["place"] == "block")]
         lines += _blocks(rows, f"{arch}: ")
+        one = Result(result.study, table[table["arch"] == arch], result.provenance)
+        scores = (score_of_cost(one, quantity) for quantity in SCORES)
+        lines += [f"{arch}: {found.sentence}" for found in scores if found is not None]
     return "\n".join(lines)
 
 
@@ -92,6 +95,56 @@ def _blocks(rows: pd.DataFrame, name: str) -> list[str]:
         )
     lines += _undefined(rows, name)
     return lines
+
+
+ORDERS = 0.7
+"""Spearman's ρ from which on a score is said to order the blocks: half of the ranks' variance."""
+SCORES = {"influence_rank": "Block Influence", "ratio_rank": "‖F‖/‖shortcut‖"}
+RANKED = {"influence_rank": "block_influence", "ratio_rank": "ratio"}
+
+
+def score_of_cost(result: Result, quantity: str = "influence_rank") -> Finding | None:
+    """Does a score that needs no deletion order the blocks by what deletions cost?
+
+    Of one network; None where that was not measured.
+    """
+    table = result.table
+    rows = table[(table["place"] == "blocks") & (table["quantity"] == quantity)]
+    if rows.empty or rows["value"].isna().all():
+        return None
+    row = rows.iloc[0]
+    found = Estimate(*row[["value", "ci_low", "ci_high"]].astype(float))
+    verdict = at_least(found, ORDERS)
+    cost = table[table["quantity"] == "deletion_cost"]
+    score = table[table["quantity"] == RANKED[quantity]]
+    cost = cost[cost["block"].isin(score.loc[score["value"].notna(), "block"])]
+    values = {
+        "score": SCORES[quantity], "blocks": len(cost), "rho": found.value, "rho_low": found.low,
+        "rho_high": found.high, "least": ORDERS, "images": int(row["images"]),
+        "telling": int(((cost["ci_low"] > 0) | (cost["ci_high"] < 0)).sum()),
+    }  # fmt: skip
+    opening = one_of(
+        verdict,
+        "{score} orders the blocks by what their deletion costs: ",
+        "{score} does not order the blocks by what their deletion costs: ",
+        "Whether {score} orders the blocks by what their deletion costs is not decided: ",
+    )
+    return Finding(
+        Sentence(
+            f"{opening}Spearman’s ρ over the {{blocks}} blocks is {{rho:.2f}}"
+            f"{interval('rho', values, unit='')}, on {{images}} images, where the change in loss "
+            "of {telling} blocks is told from none.",
+            values,
+        ),
+        claim=f"{SCORES[quantity]} orders the blocks by what their deletion costs",
+        rule=Sentence(
+            "It does where Spearman’s ρ over blocks is at least {least:g}, the whole interval "
+            "included; the claim fails where the whole interval lies below.",
+            values,
+        ),
+        verdict=verdict,
+        estimate=found,
+    )
 
 
 def _undefined(rows: pd.DataFrame, name: str) -> list[str]:

@@ -7,6 +7,7 @@ from resnet_probe.stats.intervals import (
     jackknife,
     mean_interval,
     median_interval,
+    rank_correlation,
     t_interval,
     wilson,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "mean_interval",
     "median_interval",
     "paired_difference",
+    "rank_correlation",
     "t_interval",
     "wilson",
 ]

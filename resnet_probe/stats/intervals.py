@@ -118,6 +118,26 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(middle, float(min(low, middle)), float(max(high, middle)))
 
 
+def rank_correlation(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Spearman's ρ of pairs, and an interval for that of what they are a sample of.
+
+    Fisher's z with the variance (1 + ρ²/2) / (n − 3) of Bonett & Wright 2000, "Sample size
+    requirements for estimating Pearson, Kendall and Spearman correlations".  Pairs with a NaN are
+    left out; without spread it is NaN, and so are the ends for fewer than five pairs or |ρ| = 1.
+    """
+    x, y = (np.asarray(part, dtype=np.float64) for part in (one, other))
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y, n = x[known], y[known], int(known.sum())
+    if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    rho = float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+    if n < 5 or abs(rho) > 1 - 1e-12:
+        return Estimate(rho, np.nan, np.nan)
+    half = normal_quantile(confidence) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    ends = np.tanh(np.arctanh(rho) + np.array([-half, half]))
+    return Estimate(rho, float(ends[0]), float(ends[1]))
+
+
 def _sample(values: ArrayLike) -> Floats:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0 or np.isnan(x).any():

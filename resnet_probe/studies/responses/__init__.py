@@ -15,6 +15,9 @@ from resnet_probe.studies.responses.quantities import COLUMNS, QUANTITIES, Quant
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_probe.chain import ResidualChain
     from resnet_probe.studies.responses.collect import Collector
 
 __all__ = ["COLUMNS", "QUANTITIES", "STUDY", "Quantity", "responses", "together"]
@@ -31,6 +34,9 @@ class ResponseSettings(Settings):
         False,
         "freshly initialised (by seed), batch-norm statistics those of the images",
         group="networks",
+    )
+    costs: bool = option(
+        False, "also delete each block: do cheap scores order the blocks by what that costs?"
     )
 
 
@@ -66,7 +72,29 @@ def gather(subject: Subject, settings: ResponseSettings, run: Run) -> Arrays:
                 kept = stop
             if run.progress is not None:
                 run.progress(stop, len(images))
-    return found.state()
+    costs = _costs(chain, subject, run) if settings.costs else {}
+    return {**found.state(), **costs}
+
+
+def _costs(chain: ResidualChain, subject: Subject, run: Run) -> Arrays:
+    """By how much each image's loss rises when a block is deleted, `cost` `[blocks, n]`."""
+    from resnet_probe.edits import Edit
+    from resnet_probe.engine.sweep import Sweep
+    from resnet_probe.studies.outcomes import outcomes
+
+    images, labels = subject.images, subject.labels
+    edits = [Edit(), *(Edit.delete(block.number) for block in chain)]
+    sweep = Sweep(chain, batch=run.batch, memory=run.memory)
+    loss = outcomes(sweep, edits, images, labels, _losses, run, key="cost ")["loss"]
+    return {"cost": (loss[1:] - loss[:1]).astype(np.float64)}
+
+
+def _losses(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    from torch import stack
+
+    from resnet_probe.engine.task import losses
+
+    return {"loss": stack([losses(one.double(), labels) for one in logits])}
 
 
 def of_state(subject: Subject, settings: ResponseSettings, state: Arrays) -> Measured:
@@ -78,6 +106,8 @@ def of_state(subject: Subject, settings: ResponseSettings, state: Arrays) -> Mea
     layers = weight_layers(chain)
     found = Collector(chain, len(layers), images)
     found.restore(state)
+    for values, cost in zip(found.blocks, state.get("cost", ()), strict=False):
+        values.per_image["deletion_cost"] = [cost]
     return Measured(tabulate(chain, layers, found, images=images), {})
 
 

@@ -23,13 +23,15 @@ AT_ONCE = 128
 
 @dataclass(frozen=True, eq=False)
 class SeenBlock:
-    """A block at a batch: its terms `[n, …]`, gradients of unit scale, and what its ReLUs gave.
+    """A block at a batch: its input `h`, its terms `[n, …]`, gradients of unit scale, and what its
+    ReLUs gave.
 
     `shortcut` is None for a plain layer.  The gradients are those of each image's cross-entropy
     with respect to the block's input `h` and to the sum, up to a positive factor for each image.
     """
 
     block: ResidualBlock
+    h: Tensor
     shortcut: Tensor | None
     branch: Tensor
     out: Tensor
@@ -103,6 +105,7 @@ class Passes:
             blocks.append(
                 SeenBlock(
                     block=block,
+                    h=states[place][0].detach(),
                     shortcut=None if short is None else short.detach(),
                     branch=response.detach(),
                     out=out.detach(),

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Quantity(NamedTuple):
-    """`place`: layer, block or network; `interval`: what the 95 % interval is over."""
+    """`place`: layer, block, blocks (all of them together) or network; `interval`: what the 95 %
+    interval is over."""
 
     place: str
     unit: str
@@ -16,6 +17,7 @@ class Quantity(NamedTuple):
 
 
 JACKKNIFE = "jackknife over up to 20 groups of images"
+BLOCKS = "Bonett & Wright 2000 over blocks like these, as they are measured here"
 IMAGES = "Student's t over images; beside it the quantiles over images"
 
 QUANTITIES: dict[str, Quantity] = {
@@ -74,6 +76,36 @@ QUANTITIES: dict[str, Quantity] = {
         "Greff et al. 2017, arXiv 1612.07771, section 3",
         IMAGES,
     ),
+    "block_influence": Quantity(
+        "block",
+        "none",
+        "1 − cos(h, h′) of one image between the block's input and its output, over channels and "
+        "positions; none where they have different shapes",
+        "Men et al. 2024, arXiv 2403.03853, there for single tokens",
+        IMAGES,
+    ),
+    "deletion_cost": Quantity(
+        "block",
+        "nats, or that of the loss",
+        "by how much the loss of one image rises when the block is deleted; with `costs` only",
+        "Veit et al. 2016, arXiv 1605.06431, section 4.1, for the deletion",
+        IMAGES,
+    ),
+    "influence_rank": Quantity(
+        "blocks",
+        "none",
+        "Spearman's ρ over the blocks between `block_influence` and `deletion_cost`, the means "
+        "over these images; with `costs` only",
+        "Men et al. 2024, arXiv 2403.03853, for the order",
+        BLOCKS,
+    ),
+    "ratio_rank": Quantity(
+        "blocks",
+        "none",
+        "the same between `ratio` and `deletion_cost`",
+        "this package",
+        BLOCKS,
+    ),
     "dead_pct": Quantity(
         "block",
         "% of units",
@@ -101,10 +133,12 @@ QUANTITIES: dict[str, Quantity] = {
 """A network without shortcuts has no F(h) beside h: what compares the two is NaN there."""
 
 PER_IMAGE = tuple(name for name, what in QUANTITIES.items() if what.interval == IMAGES)
+RANKED = {"influence_rank": "block_influence", "ratio_rank": "ratio"}
+"""What is ranked against the cost of a deletion."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 COLUMNS: dict[str, str] = {
     "arch": "the network",
-    "place": "layer, block or network",
+    "place": "layer, block, blocks (together) or network",
     "number": "of the layer or block, from 1",
     "name": "its own name",
     "block": "the block that it belongs to; 0: the stem",

@@ -12,10 +12,16 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.observe import WeightLayer
-from resnet_probe.stats import jackknife, t_interval
+from resnet_probe.stats import jackknife, rank_correlation, t_interval
 from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.responses.collect import BlockValues, Collector
-from resnet_probe.studies.responses.quantities import COLUMNS, PER_IMAGE, QUANTILES, QUANTITIES
+from resnet_probe.studies.responses.quantities import (
+    COLUMNS,
+    PER_IMAGE,
+    QUANTILES,
+    QUANTITIES,
+    RANKED,
+)
 
 Row = dict[str, Any]
 
@@ -28,6 +34,8 @@ def tabulate(
     rows = [*_layers(layers, found.layers, stages)]
     for values in found.blocks:
         rows += _block(values)
+    if all("deletion_cost" in values.per_image for values in found.blocks):
+        rows += _ranks(found.blocks)
     if layers:
         rows.append(_network(found.layers))
     frame = pd.DataFrame([{"kernel": "", "taken": "", **row} for row in rows])
@@ -61,7 +69,7 @@ def _block(values: BlockValues) -> Iterator[Row]:
         "stage": str(block.stage),
     }  # fmt: skip
     for name, what in QUANTITIES.items():
-        if what.place != "block":
+        if what.place != "block" or (name in PER_IMAGE and name not in values.per_image):
             continue
         if name in PER_IMAGE:
             found = _over_images(np.concatenate(values.per_image[name]))
@@ -72,6 +80,20 @@ def _block(values: BlockValues) -> Iterator[Row]:
         else:
             found = {"value": _share(values.on if name == "dead_pct" else values.off)}
         yield {**place, "quantity": name, **found}
+
+
+def _ranks(blocks: list[BlockValues]) -> Iterator[Row]:
+    """Do cheap scores order the blocks by what their deletion costs?"""
+
+    def means(quantity: str) -> list[float]:
+        each = (np.concatenate(values.per_image[quantity]) for values in blocks)
+        return [float(x[~np.isnan(x)].mean()) if not np.isnan(x).all() else np.nan for x in each]
+
+    given = {"place": "blocks", "number": 0, "block": 0, "name": "", "stage": ""}
+    for name, quantity in RANKED.items():
+        found = rank_correlation(means(quantity), means("deletion_cost"))
+        ends = {"value": found.value, "ci_low": found.low, "ci_high": found.high}
+        yield {**given, "quantity": name, **ends}
 
 
 def _over_images(values: Floats) -> Row:
