@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_probe.studies.control import control
     from resnet_probe.studies.flow import flow
     from resnet_probe.studies.influence import influence
+    from resnet_probe.studies.interactions import interactions
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -51,6 +52,7 @@ _HOME = {
     "explore": "explorer",
     "flow": "studies.flow",
     "influence": "studies.influence",
+    "interactions": "studies.interactions",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
@@ -82,6 +84,7 @@ __all__ = [
     "explore",
     "flow",
     "influence",
+    "interactions",
     "judge",
     "layers_of",
     "lens",

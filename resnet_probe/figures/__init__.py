@@ -22,6 +22,7 @@ from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.flow import gradient_flow, shares
 from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.influence import influence_matrix
+from resnet_probe.figures.interactions import variance_by_order
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_coherence, path_depth, path_lengths, path_terms
@@ -64,6 +65,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     **{f"lesion-{name}": {"figure": growing_middles} for name in MIDDLES},
     "control": {"figure": disturbances},
     "influence": {"figure": influence_matrix},
+    "interactions": {"figure": variance_by_order},
     "paths": {
         "figure": path_lengths,
         "depth": path_depth,

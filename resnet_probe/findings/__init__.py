@@ -9,6 +9,7 @@ from resnet_probe.findings.attribution import block_shares, summarize_attributio
 from resnet_probe.findings.control import same_size, summarize_control
 from resnet_probe.findings.flow import summarize_flow
 from resnet_probe.findings.influence import effective_depth, summarize_influence
+from resnet_probe.findings.interactions import additive, summarize_interactions
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -23,6 +24,7 @@ from resnet_probe.findings.sentence import Finding, Sentence
 __all__ = [
     "Finding",
     "Sentence",
+    "additive",
     "answer_depth",
     "block_shares",
     "effective_depth",
@@ -39,6 +41,7 @@ __all__ = [
     "summarize_control",
     "summarize_flow",
     "summarize_influence",
+    "summarize_interactions",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",

@@ -12,8 +12,9 @@ from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import difference
 
-NEAR = 2.0
-"""Points of mean error within which sub-networks are compared with networks trained apart."""
+NEAR = 0.25
+"""Sub-networks are compared with networks trained apart where their mean errors differ by at most
+this part of the latter's."""
 
 
 def summarize_agreement(result: Result) -> str:
@@ -76,12 +77,12 @@ def true_ensemble(result: Result) -> Finding:
             for some in (subs, rows)]  # fmt: skip
     found = difference(*ends)
     errors = [float(some["value"]["error_pct"]) for some in (subs, rows)]
-    near = abs(errors[0] - errors[1]) <= NEAR
+    near = abs(errors[0] - errors[1]) <= NEAR * errors[1]
     verdict = at_least(found, 0.0) if near else UNDECIDED
     values: dict[str, Any] = {
         "networks": int(rows["networks"].iloc[0]), "without": int(subs["edits"].iloc[0]),
         "apart": found.value, "apart_low": found.low, "apart_high": found.high,
-        "near": NEAR,
+        "near": 100 * NEAR,
     }  # fmt: skip
     for name, some in (("", rows), ("sub_", subs)):
         for what in ("error_pct", "averaged_error_pct", "ambiguity_pct", "error_correlation"):
@@ -108,7 +109,7 @@ def true_ensemble(result: Result) -> Finding:
             "mean squared error, is no less than that of networks trained apart, the whole "
             "interval of the difference included; the claim fails where the whole interval lies "
             "below. The sub-networks are those whose mean error is nearest; nothing is decided "
-            "where it is more than {near:g} points away.",
+            "where it differs by more than {near:g} % of it.",
             values,
         ),
         verdict=verdict,

@@ -78,6 +78,12 @@ ROWS = (
         "attribution:summarize_attribution",
     ),
     Row(
+        "interactions",
+        "take what blocks do apart by how many act together",
+        "interactions",
+        "interactions:summarize_interactions",
+    ),
+    Row(
         "agreement",
         "errors in common and averages of lesioned networks",
         "agreement",
