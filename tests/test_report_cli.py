@@ -169,7 +169,8 @@ def test_an_interrupted_report_goes_on(copied, capsys, monkeypatch):
 
     monkeypatch.setattr(lens_study, "STUDY", replace(whole, measure=interrupted))
     assert main(SMALL) == 130
-    assert "finished: lesion, control, paths, responses; the same command" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "finished: lesion, control, paths, responses; the same command" in said
     monkeypatch.setattr(lens_study, "STUDY", whole)
     assert main(SMALL) == 0
     said = capsys.readouterr().out
