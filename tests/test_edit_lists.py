@@ -39,7 +39,7 @@ def listed(chain, name, **more):
 
 def test_a_given_list_has_what_every_lesion_has(chain, some):
     edits = [Edit.delete(1, 3), "swap 1 2", Edit.cut(2) >> Edit.parallel(2, 3)]
-    with pytest.raises(ProbeError, match="delete|cut"):
+    with pytest.raises(ProbeError, match="delete 2: block 2 would have neither"):
         lesion(chain, *some, edits=[Edit.cut(2) >> Edit.delete(2)])
     edits[2] = Edit.repeat(2, times=3) >> Edit.scale({1: 0.5})
     result = lesion(chain, *some, edits=edits)
@@ -122,9 +122,7 @@ def test_a_branch_that_is_linear_is_replaced_exactly():
 @torch.no_grad()
 def test_the_constant_loses_less_than_the_mean_on_what_is_held_out(chain):
     wanted = [(b, value) for b in (1, 2, 3) for value in ("mean", "constant")]
-    there = replace(
-        chain, values=modules(chain, fitted(chain, wanted, *CALIBRATE, memory=MEMORY))
-    )
+    there = replace(chain, values=modules(chain, fitted(chain, wanted, *CALIBRATE, memory=MEMORY)))
     x, y = (part[24:] for part in CALIBRATE)
 
     def loss(edit):
