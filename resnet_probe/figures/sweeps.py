@@ -55,6 +55,7 @@ def range_map(
     with style.theme():
         figure, (axes,) = style.axes(columns=columns, height=4.2 if columns == 2 else 3.3, given=ax)
         norm = _norm(table["error_pct"])
+        assert norm.vmin is not None
         image = axes.imshow(
             np.maximum(grid, norm.vmin), origin="lower", cmap="cividis", norm=norm, aspect="auto",
             extent=(0.5, size + 0.5, 0.5, size + 0.5), interpolation="nearest",
