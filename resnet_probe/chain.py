@@ -38,7 +38,7 @@ Step = tuple[Any, float]
 0 leaves its branch out."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
 
@@ -73,6 +73,14 @@ class ResidualBlock:
     changes: tuple[str, ...] = ()
 
     residual = gated = True
+
+    def __repr__(self) -> str:
+        """`ResidualBlock(4, layer2.0: option A shortcut, 16×16×16 to 32×8×8)`."""
+        before, after = ("×".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return (
+            f"{type(self).__name__}({self.number}, {self.name}: {self.shortcut_kind} shortcut, "
+            f"{before} to {after})"
+        )
 
     def run(self, h: AnyState, gate: float = 1.0) -> AnyState:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
@@ -137,7 +145,7 @@ class OptionA(nn.Module):
         return f"stride={self.stride}, padding=({self.before}, {self.behind})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlainLayer(ResidualBlock):
     """A layer of a network without shortcuts: no sum, and deletion leaves a stand-in.
 
@@ -163,9 +171,9 @@ class ResidualChain:
     `uncut` has a sentence for each place where paths part and meet that is no block, with the
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
-    where nothing else is said.  `values` has what stands in for branches that an edit replaces, by
-    block number and name.  `free` names the sizes of the inputs that are free, where those are not
-    images in batches of any size.
+    where nothing else is said; `output` names it among several that the network returns.  `values`
+    has what stands in for branches that an edit replaces, by block number and name.  `free` names
+    the sizes of the inputs that are free, where those are not images in batches of any size.
     """
 
     name: str
@@ -177,6 +185,7 @@ class ResidualChain:
     uncut: tuple[str, ...] = ()
     residue: float = 0.0
     output_shape: tuple[int, ...] | None = None
+    output: str | None = None
     values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
     free: tuple[str, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
 from resnet_probe.studies import calibration
+from resnet_probe.studies.scores import Given, metric_for, name_of, seen, tabulate_by
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
 
@@ -81,6 +83,12 @@ class LesionSettings(Settings):
         "± so many points, or which side of 0 and of the margin it lies on (default: all images)",
         metavar="POINTS",
     )
+    metric: Given = option(
+        None,
+        "accuracy, auc, iou or mse; in Python also a function of logits and labels that gives each "
+        "image a share from 0 to 1 (default: accuracy, and mse of numbers)",
+        metavar="NAME",
+    )
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",
@@ -117,6 +125,11 @@ class LesionSettings(Settings):
         if self.draws < 1:
             raise ProbeError(f"{self.draws} draws are none: ask for at least 1")
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """By name, in order; a function of the user's own by its name."""
+        return {**super().values, "metric": name_of(self.metric)}
+
 
 def title_of(settings: LesionSettings) -> str:
     """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; lesion-edits; of a list that
@@ -140,7 +153,10 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
 
 
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
-    calibration.check(subject, edits_of(subject.chain, settings))
+    edits = edits_of(subject.chain, settings)
+    calibration.check(subject, edits)
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        _check_alone(metric.name, subject, settings)
     images, asked = len(subject.images), settings.precision
     if asked is None:
         return settings
@@ -154,6 +170,15 @@ def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     return settings
 
 
+def _check_alone(metric: str, subject: Subject, settings: LesionSettings) -> None:
+    for name, asked in (("precision", settings.precision), ("recalibrate", subject.training)):
+        if asked is not None:
+            raise ProbeError(
+                f"{name}= counts images that are right or wrong, and {metric} is a share of each: "
+                "leave it out"
+            )
+
+
 def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
     """What every edited network answers, and with `renewed` before it, with renewed statistics."""
     from resnet_probe.engine.sweep import Sweep
@@ -164,6 +189,9 @@ def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
     calibration.in_whole_groups(sweep, edits, subject)
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        judge = partial(seen, metric.see)
+        return outcomes(sweep, edits, images, labels, judge, run, apart=True)
     found = outcomes(sweep, edits, images, labels, answers, run)
     if training is None:
         return found
@@ -176,6 +204,10 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
 
     chain = subject.chain
     edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        tau = [np.nan if edit.tau is None else edit.tau for edit in edits]
+        rows = pd.DataFrame([_describe(chain, edit) for edit in edits]).assign(tau=tau)
+        return tabulate_by(metric, rows, subject, settings, found)
     correct = found["answer"] == truth
     table = tabulate(chain, edits, correct, found, settings)
     kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
@@ -393,10 +425,12 @@ A deleted block keeps its shortcut, with its projection.""",
     settings=LesionSettings,
     fit=fit,
     measure=measure,
+    edits=edits_of,
     sums=SUMS,
     title=title_of,
     training=True,
     compared=("veit2016",),
+    labels=("classes", "places", "numbers"),
 )
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.

@@ -7,10 +7,11 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
 from resnet_probe.settings import (
     DEFAULT_MEMORY,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.images import Images
 
 Arrays = dict[str, "np.ndarray"]
@@ -59,8 +61,9 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is studied: a chain, images `[n, …]`, labels `[n]`; it unpacks as the first four.
+    """What is studied: a chain, images `[n, …]`, labels; it unpacks as the first four.
 
+    Labels are in a form of `engine.task`: classes `[n]`, or `[n, positions]`, or numbers.
     `training` images, to re-estimate statistics on, and those of `calibration`, to fit values on,
     are others than the tested ones.
     """
@@ -73,6 +76,13 @@ class Subject:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.chain, self.images, self.labels, self.training))
+
+
+LABELS = {
+    "classes": "one class an image",
+    "places": "a class at each position of an image",
+    "numbers": "numbers",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,10 +213,12 @@ class Study:
     `fit` refuses what cannot be measured, before anything is run or written, and gives the
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
-    `training` says that it takes training images beside the tested ones (`recalibrate=`); several
-    networks can go into one table, measured one by one where `several` is `apart`, or all of
-    them `Together` where it is `together`; `compared` names published results.
+    `edits` gives the edited networks of a study that is about such; `training` says that it takes
+    training images beside the tested ones (`recalibrate=`); several networks can go into one
+    table, measured one by one where `several` is `apart`, or all of them `Together` where it is
+    `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
+    `labels` are the kinds that it can do something with (`engine.task.Kind`).
     """
 
     name: str
@@ -220,7 +232,22 @@ class Study:
     training: bool = False
     several: Literal["", "apart", "together"] = ""
     compared: tuple[str, ...] = ()
+    edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
+    labels: tuple[str, ...] = ("classes",)
+
+    def check(self, subject: Subject) -> None:
+        """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
+        from resnet_probe.engine.task import kind_of
+        from resnet_probe.studies.checks import check_data
+
+        check_data(subject.chain, subject.images, subject.labels)
+        kind = kind_of(subject.labels)
+        if kind not in self.labels:
+            raise ProbeError(
+                f"{self.name} needs {' or '.join(LABELS[each] for each in self.labels)}, and "
+                f"these labels are {LABELS[kind]}"
+            )
 
     def called(self, settings: Any) -> str:
         """The name of a result of these settings."""
@@ -236,10 +263,8 @@ class Study:
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
-        from resnet_probe.studies.checks import check_data
-
         began = time.perf_counter()
-        check_data(subject.chain, subject.images, subject.labels)
+        self.check(subject)
         settings = self.fit(subject, settings)
         found = self._measured(subject, settings, run, gathered)
         title = self.called(settings)
@@ -275,7 +300,7 @@ class Study:
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
             training = (given.pop("recalibrate", None), given.pop("calibrate", None))
-            subject = _subject(chain, images, labels, *training)
+            subject = subject_of(chain, images, labels, *training)
             if self.several == "together":
                 others = given.pop("others", ())
                 if others:
@@ -296,26 +321,39 @@ class Study:
         return ask
 
 
-def _subject(chain: Any, images: Any, labels: Any, training: Any, calibrate: Any) -> Subject:
+def subject_of(
+    chain: Any, images: Any = None, labels: Any = None, training: Any = None, calibrate: Any = None
+) -> Subject:
     """From a chain with images and labels, or from what `prepare` gives.
 
-    `calibrate` are images, or a pair of images and labels.
+    Images and labels are tensors, arrays or lists; `calibrate` are images, or a pair of images and
+    labels.  Raises `ProbeError` for what is no chain, and for images without labels.
     """
-    from resnet_probe.studies.checks import as_images, as_labels
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.studies.checks import as_images, as_labels, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
+    if not isinstance(chain, ResidualChain):
+        raise ProbeError(
+            f"chain= is {type(chain).__name__}, not a chain: prepare(…) makes one of a name or of "
+            "a model with its images, chain_of(model, example) of a model alone"
+        )
+    if images is None or labels is None:
+        lacks = "images= and labels=" if images is None and labels is None else (
+            "images=" if images is None else "labels=")  # fmt: skip
+        raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
-    fitted = None
+    values = None
     if calibrate is not None:
         pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
         known = None if pair[1] is None else as_labels(pair[1])
-        fitted = Calibration(as_images(chain, pair[0]), known)
-    return Subject(chain, as_images(chain, images), as_labels(labels), others, fitted)
+        values = Calibration(as_images(chain, pair[0]), known)
+    return Subject(*fitted(chain, images, labels), others, values)
 
 
 def _beside(subject: Subject, other: Any) -> Subject:
     """Another network on the same images: what `prepare` gives, or a chain that takes them."""
     if hasattr(other, "chain"):
-        return _subject(other, None, None, None, None)
-    return _subject(other, subject.images, subject.labels, None, None)
+        return subject_of(other)
+    return subject_of(other, subject.images, subject.labels)
