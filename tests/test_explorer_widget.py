@@ -98,7 +98,7 @@ SOURCES = [
     "print(shown.now.sentence)",
     "import torch\n"
     "with torch.no_grad():\n"
-    "    logits = ready.chain.run(ready.images, shown.now.switches.edit.steps)\n"
+    "    logits = ready.chain.run(ready.images, shown.now.switches.edit)\n"
     "assert shown.now.correct == int((logits.argmax(1) == ready.labels).sum())\n"
     "assert shown.now.switches.off == (1,) and shown.now.switches.twice == (5,)\n"
     "assert 'rp.Explorer(ready.chain, ready.images, ready.labels)' in shown.code.value\n"

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from resnet_probe.edits import scale
+from resnet_probe.edits import Edit
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.sweep import Progress, Sweep
+from resnet_probe.engine.task import losses, margins, right
 from resnet_probe.errors import ProbeError
-from resnet_probe.studies.checks import predicted
 
 METRICS = ("accuracy", "loss", "margin")
 UNITS = {"accuracy": "percentage points", "loss": "nats", "margin": "logits"}
 """accuracy: 100 where an image is right, else 0; loss: cross-entropy; margin: the true class's
-logit less the largest other one."""
+logit less the largest other one.  Of several answers an image they are means over them."""
 SMOOTH = ("loss", "margin")
 """The metrics that have a gradient."""
 
@@ -29,17 +28,13 @@ Gates = tuple[float, ...]
 
 
 def metrics(logits: Tensor, labels: Tensor) -> Tensor:
-    """`METRICS` of each image, float64 `[3, n]`, from logits `[n, classes]`."""
-    right = 100.0 * (predicted(logits) == labels)
-    return torch.stack([right.double(), *smooth_metrics(logits.double(), labels)])
+    """`METRICS` of each image, float64 `[3, n]`, from logits that fit the labels."""
+    return torch.stack([100 * right(logits, labels), *smooth_metrics(logits.double(), labels)])
 
 
 def smooth_metrics(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and margin of each image, `[n]` each, in the type of the logits."""
-    here = labels.unsqueeze(1)
-    others = logits.scatter(1, here, -torch.inf).amax(1)
-    loss = F.cross_entropy(logits, labels, reduction="none")
-    return loss, logits.gather(1, here).squeeze(1) - others
+    return losses(logits, labels), margins(logits, labels)
 
 
 def gated_metrics(
@@ -56,7 +51,7 @@ def gated_metrics(
     """
     found = torch.empty(len(gates), len(METRICS), len(images), dtype=torch.float64)
     here = labels.to(sweep.chain.device)
-    programs = [scale(vector) for vector in gates]
+    programs = [gated(vector) for vector in gates]
     for piece in sweep.run(programs, images, progress=progress):
         logits = piece.logits.float()
         if not torch.isfinite(logits).all():
@@ -69,6 +64,11 @@ def gated_metrics(
         for index in piece.edits:
             found[index, :, piece.start : piece.stop] = values
     return found
+
+
+def gated(vector: Gates) -> Edit:
+    """The edit that sets the gates of blocks 1 … N."""
+    return Edit.scale({b: gate for b, gate in enumerate(vector, start=1) if gate != 1})
 
 
 def network(blocks: int) -> Gates:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_precision
 from resnet_probe.engine.spectrum import gradients_by_length
+from resnet_probe.engine.task import loss_gradient
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 
@@ -24,7 +28,8 @@ class Batch:
 
     `gradient` `[n, *shape]` is the one at the last state, `size` `[n]` what it and all that follows
     from it is to be multiplied with; `chunk` bytes of gradients go through a branch at once.
-    `images` and `labels` are those it is frozen at, `linearizer` what froze it.
+    `images` and `labels` are those it is frozen at, `linearizer` what froze it.  `numbers` `[n]`
+    are those of the images among all that are asked about.
     """
 
     start: int
@@ -35,6 +40,7 @@ class Batch:
     images: Tensor
     labels: Tensor
     linearizer: ChainLinearizer
+    numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.gradient)
@@ -69,18 +75,16 @@ class Batch:
         states = [images]
         for way in ways:
             states.append(way(states[-1]))
-        chance = torch.softmax(states.pop().double(), dim=1)
-        here = labels.to(chance.device).unsqueeze(1)
-        others = chance.scatter(1, here, 0.0)
-        found = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
+        logits = states.pop()
+        found = loss_gradient(logits, labels).flatten(1)
         size = found.norm(dim=1, keepdim=True)
-        found = (found / torch.where(size > 0, size, 1.0)).to(images.dtype)
+        found = (found / torch.where(size > 0, size, 1.0)).to(logits.dtype).view_as(logits)
         for way in reversed(ways[0 if self.linearizer.stem else first :]):
             found = _pulled(way, states.pop(), found)
         return found
 
 
-Way = Callable[[Tensor], Tensor]
+Way = Callable[[Any], Any]
 
 
 def _pulled(way: Way, at: Tensor, gradient: Tensor) -> Tensor:
@@ -102,6 +106,7 @@ class Passes:
     labels: Tensor
     dtype: torch.dtype
     room: Room
+    numbers: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -113,13 +118,18 @@ class Passes:
         *,
         batch: int | None,
         memory: int,
+        numbers: NDArray[np.int64] | None = None,
     ) -> Passes:
-        """Raises `ProbeError` where not even one image fits `memory` bytes."""
+        """Raises `ProbeError` where not even one image fits `memory` bytes.
+
+        `numbers` are those of the images among all, where they are a part of them.
+        """
         chain = in_precision(chain, asked.dtype)
         linearizer = ChainLinearizer(chain, first=asked.first, stem=asked.stem)
         one = images[:1].to(chain.device, asked.dtype)
         room = room_for(linearizer, one, asked, memory=memory, asked=batch, images=len(images))
-        return cls(linearizer, images, labels, asked.dtype, room)
+        numbered = np.arange(len(images)) if numbers is None else numbers
+        return cls(linearizer, images, labels, asked.dtype, room, numbered)
 
     @property
     def count(self) -> int:
@@ -137,8 +147,9 @@ class Passes:
         frozen = self.linearizer(images)
         gradient, size = frozen.loss_gradient(labels)
         return Batch(
-            start, frozen, gradient, size, self.room.chunk, images, labels, self.linearizer
-        )
+            start, frozen, gradient, size, self.room.chunk, images, labels, self.linearizer,
+            self.numbers[start:stop],
+        )  # fmt: skip
 
     def over(self, first: int, last: int) -> Iterator[Batch]:
         """Images `first` to `last`, batch by batch."""
