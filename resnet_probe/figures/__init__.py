@@ -24,7 +24,7 @@ from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
-from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
+from resnet_probe.figures.paths import path_coherence, path_depth, path_lengths, path_terms
 from resnet_probe.figures.responses import block_responses, layer_responses
 from resnet_probe.figures.sweeps import by_block, growing_middles, listed_edits, range_map
 from resnet_probe.published import comparison
@@ -64,7 +64,12 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     **{f"lesion-{name}": {"figure": growing_middles} for name in MIDDLES},
     "control": {"figure": disturbances},
     "influence": {"figure": influence_matrix},
-    "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
+    "paths": {
+        "figure": path_lengths,
+        "depth": path_depth,
+        "terms": path_terms,
+        "coherence": path_coherence,
+    },
     "responses": {"figure": layer_responses, "blocks": block_responses},
     "flow": {"figure": gradient_flow, "shares": shares},
     "lens": {"figure": depth_of_answer},
@@ -83,6 +88,7 @@ THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
     shares: lambda table: bool((table["quantity"] == "state_share").any()),
     path_depth: _exact,
+    path_coherence: lambda table: bool((table["quantity"] == "coherence").any()),
     path_terms: _exact,
     block_responses: lambda table: bool((table["place"] == "block").any()),
     class_shares: lambda table: bool(table["class"].notna().any()),
