@@ -27,7 +27,7 @@ Step = tuple[int, float]
 """Run block `number` with its branch multiplied by `gate`: 1 runs it, 0 leaves its branch out."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
 
@@ -60,6 +60,14 @@ class ResidualBlock:
     total: nn.Module | None = None
 
     residual = True
+
+    def __repr__(self) -> str:
+        """`ResidualBlock(4, layer2.0: option A shortcut, 16×16×16 to 32×8×8)`."""
+        before, after = ("×".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return (
+            f"{type(self).__name__}({self.number}, {self.name}: {self.shortcut_kind} shortcut, "
+            f"{before} to {after})"
+        )
 
     def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
@@ -116,7 +124,7 @@ class OptionA(nn.Module):
         return f"stride={self.stride}, padding=({self.before}, {self.behind})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlainLayer(ResidualBlock):
     """A layer of a network without shortcuts: no sum, and deletion leaves a stand-in.
 

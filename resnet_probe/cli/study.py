@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
+from resnet_probe.cli.output import Output, add_output
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
@@ -37,7 +40,10 @@ class StudyCommand:
         study = self.row.study
         lines = (f"  python -m resnet_probe {self.row.name} {one}" for one in study.examples)
         examples = "\n".join(["examples:", *lines])
-        parser = shared.command(commands, self.row.name, self.row.help, study.description, examples)
+        parser = shared.command(
+            commands, self.row.name, self.row.help, study.description, examples,
+            usage=shared.OF_A_NETWORK,
+        )  # fmt: skip
         shared.add_network(parser, several=("arch", "weights") if study.several else ())
         shared.add_data(parser)
         shared.add(parser, study.settings)
@@ -45,6 +51,7 @@ class StudyCommand:
             shared.add(parser, Recalibration)
         seeded = any(each.name == "seed" for each in study.settings.options())
         shared.add_run(parser, seed=not seeded)
+        add_output(parser)
         if study.compared:
             parser.add_argument(
                 "--compare", choices=study.compared, help="draw the published curve beside ours"
@@ -63,18 +70,25 @@ class StudyCommand:
     def run(self, options: Namespace) -> int:
         from resnet_probe.runs.job import announcement
 
+        out = Output.of(options)
         resources = shared.read(Resources, options)
         job = self.job(options)
         folder = options.out or job.folder()
-        there = job.found(folder)
-        for network in job.networks:
-            print(announcement(network), end="\n\n")
-        with progress_bar(job.study) as progress:
-            compare = getattr(options, "compare", None)
-            obtained = there or job.obtain(
-                folder, resources=resources, progress=progress, compare=compare
+        with out.aside():
+            for network in job.networks:
+                print(announcement(network), end="\n\n")
+        if options.dry_run:
+            return rehearse([(job, folder)], resources, out)
+        with out.aside(), progress_bar(job.study, quiet=out.quiet) as progress:
+            obtained = job.obtain(
+                folder,
+                resources=resources,
+                progress=progress,
+                compare=getattr(options, "compare", None),
+                columns=options.columns,
+                formats=options.format,
             )
-        _tell(self.row, obtained)
+        _tell(self.row, obtained, job, out)
         return 0
 
 
@@ -108,12 +122,29 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
-def _tell(row: Row, obtained: Obtained) -> None:
+def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
+    """Say what each job would take, and of several all together."""
+    from resnet_probe.runs.progress import duration
+    from resnet_probe.runs.rehearsal import rehearse
+
+    found = []
+    for job, folder in jobs:
+        found.append(rehearse(job, folder, resources))
+        if not out.json:
+            print(found[-1].sentence, flush=True)
+    if out.json:
+        rows = [{**each._asdict(), "folder": str(each.folder)} for each in found]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    elif len(found) > 1:
+        print(f"all together: about {duration(sum(each.seconds for each in found))}")
+    return 0
+
+
+def _tell(row: Row, obtained: Obtained, job: Job, out: Output) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
-    print(row.summarize(result))
-    files = sorted(path.name for path in folder.iterdir())
-    first = [name for name in ("table.csv", "provenance.json") if name in files]
-    listed = ", ".join([*first, *(name for name in files if name not in first)])
-    again = " (measured before; remove the folder to measure again)" if found else ""
-    print(f"\n{folder.resolve()}: {listed}{again}")
+    note = " (measured before; remove the folder to measure again)" if found else ""
+    out.tell(
+        row.summarize(result), folder, note=note,
+        study=result.study, command=job.command, measured_before=found,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
 
@@ -112,6 +112,15 @@ class Sweep:
         self.batch = batch
         self.memory = memory
         self.exact = self.proven = exact
+
+    def __repr__(self) -> str:
+        """`Sweep(resnet110: 54 blocks, folded, 2.0 GiB of memory)`."""
+        chain, how = self.original, "exact" if self.exact else "folded"
+        batch = "" if self.batch is None else f", {self.batch} images at once"
+        return (
+            f"Sweep({chain.name}: {len(chain)} {chain.unit}s, {how}{batch}, "
+            f"{format_bytes(self.memory)} of memory)"
+        )
 
     def run(
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None

@@ -22,7 +22,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.studies.study import Progress, Resources, Run, Subject
 
@@ -151,9 +151,13 @@ class Job:
         resources: Resources | None = None,
         progress: Progress | None = None,
         compare: str | None = None,
+        columns: int | None = None,
+        formats: Sequence[str] | None = None,
         say: Callable[[str], None] = print,
     ) -> Obtained:
         """The result in `folder`: as it is there, else measured and saved.
+
+        `compare`, `columns` and `formats` are of the figures, which are drawn again for them.
 
         What is there and cannot be used is said, and made again; an interrupted measurement goes on
         where it was.  Raises `ProbeError` for a folder that
@@ -161,13 +165,15 @@ class Job:
         """
         there = self.found(folder, say=say)
         if there is not None:
+            if compare or columns or formats:
+                _save(there.result, folder, compare, columns, formats)
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)
         with journal:
             try:
                 result = self.measure(Run(resources or Resources(), journal, progress))
-                result.save(folder, figures=_drawn(result, compare))
+                _save(result, folder, compare, columns, formats)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_how_on(folder, journal)) from None
             journal.discard()
@@ -249,10 +255,17 @@ def device_name(device: Any) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _drawn(result: Result, compare: str | None) -> dict[str, Any]:
+def _save(
+    result: Result,
+    folder: Path,
+    compare: str | None,
+    columns: int | None,
+    formats: Sequence[str] | None,
+) -> None:
     from resnet_probe import figures
 
-    return figures.draw_all(result, compare=compare)
+    drawn = figures.draw_all(result, compare=compare, columns=columns or 2)
+    result.save(folder, figures=drawn, formats=formats or FORMATS)
 
 
 def _put_together(results: Sequence[Result]) -> Result:

@@ -190,6 +190,7 @@ against the number of blocks that each lacks.""",
     settings=AgreementSettings,
     fit=fit,
     measure=measure,
+    edits=edits_of,
 )
 agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.

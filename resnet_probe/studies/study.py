@@ -7,10 +7,11 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
 from resnet_probe.settings import (
     DEFAULT_MEMORY,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.images import Images
 
 Arrays = dict[str, "np.ndarray"]
@@ -128,8 +130,9 @@ class Study:
     `fit` refuses what cannot be measured, before anything is run or written, and gives the
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
-    `training` says that it takes training images beside the tested ones (`recalibrate=`); several
-    networks can go into one table where `several` is true; `compared` names published results.
+    `edits` gives the edited networks of a study that is about such; `training` says that it takes
+    training images beside the tested ones (`recalibrate=`); several networks can go into one table
+    where `several` is true; `compared` names published results.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Study:
     training: bool = False
     several: bool = False
     compared: tuple[str, ...] = ()
+    edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
 
     def called(self, settings: Any) -> str:
         """The name of a result of these settings."""
@@ -178,7 +182,7 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
-            subject = _subject(chain, images, labels, given.pop("recalibrate", None))
+            subject = subject_of(chain, images, labels, given.pop("recalibrate", None))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
             settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
@@ -194,11 +198,25 @@ class Study:
         return ask
 
 
-def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
-    """From a chain with images and labels, or from what `prepare` gives."""
+def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any = None) -> Subject:
+    """From a chain with images and labels, or from what `prepare` gives.
+
+    Images and labels are tensors, arrays or lists.  Raises `ProbeError` for what is no chain, and
+    for images without labels.
+    """
+    from resnet_probe.chain import ResidualChain
     from resnet_probe.studies.checks import as_images, as_labels
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
+    if not isinstance(chain, ResidualChain):
+        raise ProbeError(
+            f"chain= is {type(chain).__name__}, not a chain: prepare(…) makes one of a name or of "
+            "a model with its images, chain_of(model, example) of a model alone"
+        )
+    if images is None or labels is None:
+        lacks = "images= and labels=" if images is None and labels is None else (
+            "images=" if images is None else "labels=")  # fmt: skip
+        raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
     return Subject(chain, as_images(chain, images), as_labels(labels), others)

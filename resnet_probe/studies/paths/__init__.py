@@ -61,11 +61,12 @@ def measure(subject: Subject, settings: PathSettings, run: Run) -> Measured:
     return measure_paths(subject, settings, run)
 
 
-def path_gradients(chain: Any, images: Any, labels: Any, **options: Any) -> Tensor:
+def path_gradients(chain: Any, images: Any = None, labels: Any = None, **options: Any) -> Tensor:
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
     `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length=` they
-    add up to the gradient that autograd gives.  Options (`max_length`, `at`, `precision`, `batch`,
+    add up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
+    gives.  Options (`max_length`, `at`, `precision`, `batch`,
     `memory`) and refusals as in `paths`; `memory` bounds the work, not the result.
     """
     from resnet_probe.studies.paths.gradients import path_gradients
