@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
     from resnet_probe.loading.trained import trained
+    from resnet_probe.loading.untrained import untrained
     from resnet_probe.results import Result, load
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
+    from resnet_probe.studies.flow import flow
+    from resnet_probe.studies.influence import influence
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -44,6 +47,8 @@ _HOME = {
     "control": "studies.control",
     "draw": "figures",
     "explore": "explorer",
+    "flow": "studies.flow",
+    "influence": "studies.influence",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
@@ -55,6 +60,7 @@ _HOME = {
     "recalibrated": "engine.recalibrate",
     "responses": "studies.responses",
     "trained": "loading.trained",
+    "untrained": "loading.untrained",
 }
 
 __all__ = [
@@ -71,6 +77,8 @@ __all__ = [
     "control",
     "draw",
     "explore",
+    "flow",
+    "influence",
     "judge",
     "layers_of",
     "lens",
@@ -82,6 +90,7 @@ __all__ = [
     "recalibrated",
     "responses",
     "trained",
+    "untrained",
 ]
 
 

@@ -52,6 +52,7 @@ RUNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rendered
 @pytest.mark.parametrize(("arguments", "name", "figures", "words"), RUNS)
 def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, figures, words):
     assert main(arguments) == 0
@@ -62,6 +63,7 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     if arguments[0] == "lesion":
         drawn.add("outcomes.npz")
     assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
+    assert min((folder / name).stat().st_size for name in drawn) > 5000
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
     for key in ("arch", "weights_sha256", "data_sha256", "images", "normalize"):

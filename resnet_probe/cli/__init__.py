@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.runs.catalogue import ROWS
 
 OTHERS = {
+    "merge": "put the parts of a run together",
     "claims": "judge published claims on the networks that are here",
     "report": "run every study and write one page of what they found",
     "blocks": "find the residual blocks of any network, with a proof",
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unknown(given)
         top = parser(name)
-        options = top.parse_args(given)
+        options = top.parse_args(given, Namespace(given=given))
         if "run" not in options:
             top.print_help()
             return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,12 @@ from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
 from resnet_probe.runs.catalogue import Row
 from resnet_probe.runs.progress import progress_bar
+from resnet_probe.studies.parts import Portion
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
     from resnet_probe.runs.job import Job, Obtained
+    from resnet_probe.training import Team
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,13 @@ class StudyCommand:
             commands, self.row.name, self.row.help, study.description, examples,
             usage=shared.OF_A_NETWORK,
         )  # fmt: skip
-        shared.add_network(parser, several=("arch", "weights") if study.several else ())
+        shared.add_network(parser, several=("arch", "weights"))
         shared.add_data(parser)
         shared.add(parser, study.settings)
         if study.training:
             shared.add(parser, Recalibration)
         seeded = any(each.name == "seed" for each in study.settings.options())
+        shared.add(parser, Portion)
         shared.add_run(parser, seed=not seeded)
         add_output(parser)
         if study.compared:
@@ -58,38 +63,79 @@ class StudyCommand:
             )
         parser.set_defaults(run=self.run, limit=study.limit)
 
-    def job(self, options: Namespace) -> Job:
-        """What a command line asks for."""
+    def jobs(self, options: Namespace) -> list[Job]:
+        """What a command line asks for: one study of each network, or one of all together."""
         from resnet_probe.runs.job import Job
 
         study = self.row.study
         settings = shared.read(study.settings, options)
         asked = shared.read(Recalibration, options) if study.training else Recalibration()
-        return Job.of(self.row, settings, requests_of(options), recalibration=asked)
+        requests = requests_of(options)
+        return [
+            Job.of(self.row, settings, some, recalibration=asked, part=options.part)
+            for some in ([requests] if study.several else [[one] for one in requests])
+        ]
 
     def run(self, options: Namespace) -> int:
+        """One process, or as many as are asked for, or as torchrun has started."""
+        from resnet_probe import training
+        from resnet_probe.loading import find_device
+
+        started = training.processes_started()
+        portion = shared.read(Portion, options)
+        if portion.part is not None and (started > 1 or portion.processes):
+            raise ProbeError(
+                f"part={portion.part} is measured by one process: several share all images"
+            )
+        if options.dry_run and (portion.part is not None or portion.processes):
+            raise ProbeError("a dry run is of one process over all images: without part, processes")
+        if portion.processes and started == 1 < portion.processes:
+            words = [sys.executable, "-m", "resnet_probe", *options.given]
+            return training.launched(words, portion.processes)
+        with training.joined(find_device(options.device)) as (team, _):
+            try:
+                self._run(options, team)
+            except ProbeError:
+                if team.leads:
+                    raise  # said once is enough
+                return 2
+        return 0
+
+    def _run(self, options: Namespace, team: Team) -> None:
         from resnet_probe.runs.job import announcement
 
         out = Output.of(options)
         resources = shared.read(Resources, options)
-        job = self.job(options)
-        folder = options.out or job.folder()
+        jobs = self.jobs(options)
+        places = [_folder(job, options.out, len(jobs)) for job in jobs]
         with out.aside():
-            for network in job.networks:
-                print(announcement(network), end="\n\n")
+            for network in (each for job in jobs for each in job.networks if team.leads):
+                print(announcement(network), end="\n\n", flush=True)
         if options.dry_run:
-            return rehearse([(job, folder)], resources, out)
-        with out.aside(), progress_bar(job.study, quiet=out.quiet) as progress:
-            obtained = job.obtain(
-                folder,
-                resources=resources,
-                progress=progress,
-                compare=getattr(options, "compare", None),
-                columns=options.columns,
-                formats=options.format,
-            )
-        _tell(self.row, obtained, job, out)
-        return 0
+            if team.leads:
+                rehearse(list(zip(jobs, places, strict=True)), resources, out)
+            return
+        given: dict[str, Any] = {
+            "resources": resources, "compare": getattr(options, "compare", None),
+            "columns": options.columns, "formats": options.format,
+        }  # fmt: skip
+        for job, folder in zip(jobs, places, strict=True):
+            bar = progress_bar(job.study, quiet=out.quiet) if team.leads else nullcontext()
+            with out.aside(), bar as given["progress"]:
+                obtained = (
+                    job.obtain(folder, **given)
+                    if team.size == 1
+                    else job.obtain_with(team, folder, **given)
+                )
+            if obtained is not None:
+                tell(job, obtained, out)
+
+
+def _folder(job: Job, out: Path | None, count: int) -> Path:
+    """Where a job's result goes: several of one command lie beside each other in `out`."""
+    if out is None:
+        return job.folder()
+    return out / job.stem if count > 1 else out
 
 
 def requests_of(options: Namespace) -> list[Request]:
@@ -98,9 +144,11 @@ def requests_of(options: Namespace) -> list[Request]:
     if not several and not getattr(options, "init", False):
         return [shared.read(Request, options)]
     names = options.arch if isinstance(options.arch, list) else [options.arch]
-    if len(set(names)) < len(names):
-        raise ProbeError(f"arch='{' '.join(names)}': each network once")
+    if len(names) == 1 and isinstance(options.weights, list):
+        names = names * len(options.weights)  # several trainings of one architecture
     weights = _weights(options, names)
+    if len(set(zip(names, weights, strict=True))) < len(names):
+        raise ProbeError(f"arch='{' '.join(map(str, names))}': each network once")
     return [
         shared.read(Request, options, arch=name, weights=given)
         for name, given in zip(names, weights, strict=True)
@@ -122,7 +170,7 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
-def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
+def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> None:
     """Say what each job would take, and of several all together."""
     from resnet_probe.runs.progress import duration
     from resnet_probe.runs.rehearsal import rehearse
@@ -137,14 +185,17 @@ def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output
         print(json.dumps(rows, ensure_ascii=False, indent=2))
     elif len(found) > 1:
         print(f"all together: about {duration(sum(each.seconds for each in found))}")
-    return 0
 
 
-def _tell(row: Row, obtained: Obtained, job: Job, out: Output) -> None:
+def tell(job: Job, obtained: Obtained, out: Output) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
+    summary = job.row.summarize(result) if job.part is None else (
+        f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
+        f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
+    )  # fmt: skip
     note = " (measured before; remove the folder to measure again)" if found else ""
     out.tell(
-        row.summarize(result), folder, note=note,
+        summary, folder, note=note,
         study=result.study, command=job.command, measured_before=found,
     )  # fmt: skip

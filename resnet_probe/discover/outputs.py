@@ -10,10 +10,14 @@ from torch import Tensor, fx
 
 from resnet_probe.errors import ProbeError
 
+USUAL = ("logits", "out")
+
 
 @dataclass(frozen=True)
 class Pick:
     """Takes `path` (`"1"`, `"logits"`, `"aux.0"`) out of what the model `name` returns.
+
+    Without a path it takes the only tensor, or the entry `logits` or `out`.
 
     Works on values and on what a graph holds in their place.  Raises `ProbeError` if there is no
     such output, or it is not one tensor.
@@ -28,12 +32,22 @@ class Pick:
             if key not in entries:
                 raise ProbeError(f"{self.name} has no output {self.path!r}: {_offer(value)}")
             value = entries[key]
+        if self.path is None:
+            value = _usual(value)
         if isinstance(value, Tensor) or (isinstance(value, fx.Node) and not _entries(value)):
             return value
         raise ProbeError(
             f"{self.name} does not return one tensor, which a chain needs as its logits: "
             f"{_offer(value)}"
         )
+
+
+def _usual(value: Any) -> Any:
+    """The entry `logits` or `out` of an output, or its only tensor; else the output itself."""
+    entries = _entries(value)
+    tensors = [entry for entry in entries.values() if isinstance(entry, Tensor | fx.Node)]
+    named = (entries[key] for key in USUAL if isinstance(entries.get(key), Tensor | fx.Node))
+    return next(named, tensors[0] if len(tensors) == 1 == len(entries) else value)
 
 
 def _entries(value: Any) -> dict[str, Any]:

@@ -59,14 +59,17 @@ class FoldedBlock(ResidualBlock):
     """A block whose branch ends in a tensor of its own, so that the sum can be made in it."""
 
     def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+        total = self.sum(h, gate)
+        # Only into the sum: a deleted block's shortcut may be the state that other edits share.
+        return total.relu_() if gate != 0 and type(self.after) is nn.ReLU else self.after(total)
+
+    def sum(self, h: Tensor, gate: float = 1.0) -> Tensor:
         if gate == 0:
-            return self.after(self.shortcut(h))
+            return self.shortcut(h)
         total = self.branch(h)
         if gate != 1:
             total = total.mul_(gate)
-        total = total.add_(self.shortcut(h))
-        # Only into the sum: a deleted block's shortcut may be the state that other edits share.
-        return total.relu_() if type(self.after) is nn.ReLU else self.after(total)
+        return total.add_(self.shortcut(h))
 
 
 def _folded_block(block: ResidualBlock) -> ResidualBlock:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
+from resnet_probe.edits.program import Blocks
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
@@ -38,12 +40,13 @@ class PrefixTree:
     programs: int = 0
 
     @classmethod
-    def of(cls, edits: Sequence[Edit]) -> PrefixTree:
+    def of(cls, edits: Sequence[Edit], chain: Blocks) -> PrefixTree:
+        """Raises `ProbeError` for an edit that this chain cannot have."""
         root = cls()
         for index, edit in enumerate(edits):
             node = root
             node.programs += 1
-            for step in edit.steps:
+            for step in edit.steps(chain):
                 node = node.children.setdefault(step, cls())
                 node.programs += 1
             node.ends.append(index)
@@ -63,7 +66,7 @@ class PrefixTree:
     @property
     def branch_runs(self) -> int:
         """How many branches are evaluated for one batch."""
-        return sum(gate != 0 for node in self for _, gate in node.children)
+        return sum(branch_runs(step) for node in self for step in node.children)
 
     @property
     def states(self) -> int:
@@ -72,7 +75,8 @@ class PrefixTree:
         for node in reversed(list(self)):
             below = [needed[id(child)] for child in node.children.values()]
             needed[id(node)] = max([1, *(1 + n for n in below[:-1]), *below[-1:]])
-        return needed[id(self)]
+        forms = any(not isinstance(place, int) for node in self for place, _ in node.children)
+        return needed[id(self)] + forms  # several blocks from one state add up in one more
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ class Sweep:
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
-        tree = PrefixTree.of(edits)
-        first = edits[0].steps if edits else ()
+        tree = PrefixTree.of(edits, self.chain)
+        first = edits[0].steps(self.chain) if edits else ()
         batch = self.batch_for(tree, images, first)
         starts = range(0, len(images), batch)
         if not self.proven:
@@ -194,9 +198,9 @@ class Sweep:
             yield tree.ends, self.chain.head(h), 0
         waiting = [(node, step, h) for step, node in reversed(tree.children.items())]
         while waiting:
-            node, (number, gate), h = waiting.pop()
+            node, (place, gate), h = waiting.pop()
             with full_precision(images.device):
-                h = self.chain.block(number).run(h, gate)
+                h = self.chain.block(place).run(h, gate)
                 logits = self.chain.head(h) if node.ends else h
-            yield node.ends, logits, int(gate != 0)
+            yield node.ends, logits, branch_runs((place, gate))
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

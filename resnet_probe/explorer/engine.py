@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
+from resnet_probe.edits import Edit
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
@@ -289,7 +289,7 @@ def single_deletions(
     cross-entropy does (nats); blocks of equal error are ordered by it, then by number.
     """
     n = len(chain)
-    plan = [edits.baseline(n), *(edits.delete(n, [b]) for b in range(1, n + 1))]
+    plan = [Edit(), *(Edit.delete(b) for b in range(1, n + 1))]
     loss, right = np.zeros(n + 1), np.zeros(n + 1)
     for piece in Sweep(chain, exact=exact).run(plan, images, progress=progress):
         logits, truth = piece.logits.double().cpu(), labels[piece.start : piece.stop].cpu()

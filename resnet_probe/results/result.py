@@ -12,7 +12,8 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -138,8 +139,7 @@ class Result:
             kept: dict[str, Any] = dict(self.outcomes)
             np.savez_compressed(folder / OUTCOMES, **kept)
         for stem, figure in figures.items():
-            for suffix in formats:
-                save_figure(figure, folder / f"{stem}.{suffix}")
+            save_figure(figure, *(folder / f"{stem}.{suffix}" for suffix in formats))
         columns = csv.kinds(self.table)
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         own = {"study": self.study, **self.provenance, "columns": columns, "files": files}
@@ -166,16 +166,15 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
         raise ProbeError(f"{folder} cannot be written: {reason}; choose another (out=)") from error
 
 
-def save_figure(figure: Drawn, path: str | Path) -> None:
-    """Save a figure in the format of the suffix, the same bytes for the same figure.
+def save_figure(figure: Drawn, *paths: str | Path) -> None:
+    """Save a figure in the format of each suffix, the same bytes for the same figure.
 
-    PNG at 200 dpi. SVG keeps text as text, so that it can be searched, read aloud and restyled;
+    The layout is found once, and is the same in all of them. PNG at 200 dpi. SVG keeps text as text, so that it can be searched, read aloud and restyled;
     PDF embeds the fonts (Type 42). No dates, and fixed identifiers. The font comes with matplotlib;
     where an SVG is shown without it, the next of the list takes its place.
     """
     import matplotlib  # only who draws pays for it
 
-    path = Path(path)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     fixed: dict[Any, Any] = {
         "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
@@ -183,8 +182,23 @@ def save_figure(figure: Drawn, path: str | Path) -> None:
         "svg.hashsalt": "resnet_probe",
         "pdf.fonttype": 42,
     }
-    with matplotlib.rc_context(fixed):
-        figure.savefig(path, dpi=DPI, metadata=dates.get(path.suffix))
+    with matplotlib.rc_context(fixed), _one_layout(figure) as found:
+        for path in map(Path, paths):
+            figure.savefig(path, dpi=DPI, metadata=dates.get(path.suffix))
+            found()
+
+
+@contextmanager
+def _one_layout(figure: Any) -> Iterator[Callable[[], Any]]:
+    """Inside, what it gives keeps the layout as the last drawing has left it."""
+    engine = getattr(figure, "get_layout_engine", lambda: None)()
+    if engine is None:
+        yield lambda: None
+        return
+    try:
+        yield lambda: figure.set_layout_engine("none")
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:

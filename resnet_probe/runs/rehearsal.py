@@ -102,6 +102,6 @@ def _edits_of(job: Job, resources: Resources) -> tuple[int | None, int | None, i
 
     subject = job.subjects[0]
     edits = edits_of(subject.chain, job.settings)
-    tree = PrefixTree.of(edits)
+    tree = PrefixTree.of(edits, subject.chain)
     sweep = Sweep(subject.chain, batch=resources.batch, memory=resources.memory)
     return len(edits), tree.branch_runs, sweep.batch_for(tree, subject.images)
