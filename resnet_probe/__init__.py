@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.claims import judge
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.edited import edited
     from resnet_probe.engine.recalibrate import recalibrated
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.errors import ProbeError
@@ -46,6 +47,7 @@ _HOME = {
     "chain_of": "discover",
     "control": "studies.control",
     "draw": "figures",
+    "edited": "engine.edited",
     "explore": "explorer",
     "flow": "studies.flow",
     "influence": "studies.influence",
@@ -76,6 +78,7 @@ __all__ = [
     "chain_of",
     "control",
     "draw",
+    "edited",
     "explore",
     "flow",
     "influence",

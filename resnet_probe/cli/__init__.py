@@ -24,6 +24,7 @@ OTHERS = {
     "claims": "judge published claims on the networks that are here",
     "report": "run every study and write one page of what they found",
     "blocks": "find the residual blocks of any network, with a proof",
+    "edit": "save an edited network, proven, with its size and speed",
     "describe": "print the blocks of an architecture, or the architectures there are",
     "train": "train an architecture",
     "bench": "measure speed against the naive way",

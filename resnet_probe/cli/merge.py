@@ -38,14 +38,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
-    from resnet_probe.cli.output import Output
     from resnet_probe.cli.study import tell
     from resnet_probe.runs.parts import Parts
 
     parts = Parts.of(options.runs)
     job = whole_job(parts)
     folder = options.out or job.folder()
-    tell(job, job.obtain(folder, parts=parts), Output())
+    tell(job, job.obtain(folder, parts=parts))
     return 0
 
 

@@ -61,8 +61,7 @@ def run(options: Namespace) -> int:
         print(announcement(report.ready), end="\n\n")
     if options.dry_run:
         jobs = [(job, job.folder()) for job in report.jobs.values()]
-        rehearse(jobs, resources, out)
-        return 0
+        return rehearse(jobs, resources, out)
     parts = (f"{ask.study} ({len(job.networks[0].images):,} images)" for ask, job in
              report.jobs.items())  # fmt: skip
     with out.aside(), progress_bar(NAME, quiet=out.quiet) as progress:

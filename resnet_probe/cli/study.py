@@ -87,8 +87,6 @@ class StudyCommand:
             raise ProbeError(
                 f"part={portion.part} is measured by one process: several share all images"
             )
-        if options.dry_run and (portion.part is not None or portion.processes):
-            raise ProbeError("a dry run is of one process over all images: without part, processes")
         if portion.processes and started == 1 < portion.processes:
             words = [sys.executable, "-m", "resnet_probe", *options.given]
             return training.launched(words, portion.processes)
@@ -102,40 +100,33 @@ class StudyCommand:
         return 0
 
     def _run(self, options: Namespace, team: Team) -> None:
-        from resnet_probe.runs.job import announcement
+        from resnet_probe.runs.job import Look
 
         out = Output.of(options)
         resources = shared.read(Resources, options)
         jobs = self.jobs(options)
-        places = [_folder(job, options.out, len(jobs)) for job in jobs]
-        with out.aside():
-            for network in (each for job in jobs for each in job.networks if team.leads):
-                print(announcement(network), end="\n\n", flush=True)
+        several = options.out and len(jobs) > 1
+        places = [options.out or job.folder() for job in jobs]
+        places = [at / job.stem if several else at for job, at in zip(jobs, places, strict=True)]
         if options.dry_run:
-            if team.leads:
-                rehearse(list(zip(jobs, places, strict=True)), resources, out)
+            with out.aside():
+                _announce(jobs)
+            rehearse(list(zip(jobs, places, strict=True)), resources, out)
             return
-        given: dict[str, Any] = {
-            "resources": resources, "compare": getattr(options, "compare", None),
-            "columns": options.columns, "formats": options.format,
-        }  # fmt: skip
+        look = Look(getattr(options, "compare", None), options.columns, options.format)
         for job, folder in zip(jobs, places, strict=True):
-            bar = progress_bar(job.study, quiet=out.quiet) if team.leads else nullcontext()
-            with out.aside(), bar as given["progress"]:
-                obtained = (
-                    job.obtain(folder, **given)
-                    if team.size == 1
-                    else job.obtain_with(team, folder, **given)
-                )
+            with out.aside():
+                _announce([job] if team.leads else [])
+                given: dict[str, Any] = {"resources": resources, "look": look}
+                bar = progress_bar(job.study, quiet=out.quiet) if team.leads else nullcontext()
+                with bar as given["progress"]:
+                    obtained = (
+                        job.obtain(folder, **given)
+                        if team.size == 1
+                        else job.obtain_with(team, folder, **given)
+                    )
             if obtained is not None:
                 tell(job, obtained, out)
-
-
-def _folder(job: Job, out: Path | None, count: int) -> Path:
-    """Where a job's result goes: several of one command lie beside each other in `out`."""
-    if out is None:
-        return job.folder()
-    return out / job.stem if count > 1 else out
 
 
 def requests_of(options: Namespace) -> list[Request]:
@@ -170,7 +161,15 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
-def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> None:
+def _announce(jobs: Sequence[Job]) -> None:
+    from resnet_probe.runs.job import announcement
+
+    for job in jobs:
+        for network in job.networks:
+            print(announcement(network), end="\n\n", flush=True)
+
+
+def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
     """Say what each job would take, and of several all together."""
     from resnet_probe.runs.progress import duration
     from resnet_probe.runs.rehearsal import rehearse
@@ -185,17 +184,21 @@ def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output
         print(json.dumps(rows, ensure_ascii=False, indent=2))
     elif len(found) > 1:
         print(f"all together: about {duration(sum(each.seconds for each in found))}")
+    return 0
 
 
-def tell(job: Job, obtained: Obtained, out: Output) -> None:
+def tell(job: Job, obtained: Obtained, out: Output | None = None) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
-    summary = job.row.summarize(result) if job.part is None else (
-        f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
-        f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
-    )  # fmt: skip
+    if job.part is not None:
+        said = (
+            f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
+            f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
+        )
+    else:
+        said = job.row.summarize(result)
     note = " (measured before; remove the folder to measure again)" if found else ""
-    out.tell(
-        summary, folder, note=note,
+    (out or Output()).tell(
+        said, folder.resolve(), note=note,
         study=result.study, command=job.command, measured_before=found,
     )  # fmt: skip

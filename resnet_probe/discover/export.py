@@ -39,8 +39,9 @@ FUNCTIONS: dict[Any, Any] = {
     aten.add.Tensor: operator.add, aten.sub.Tensor: operator.sub, aten.mul.Tensor: operator.mul,
     aten.div.Tensor: operator.truediv, aten.add_.Tensor: operator.iadd,
     aten.mul_.Tensor: operator.imul, aten.sub_.Tensor: operator.isub,
-    aten.relu.default: torch.relu, aten.relu_.default: torch.relu_, aten.sigmoid.default: torch.sigmoid,
-    aten.tanh.default: torch.tanh, aten.softmax.int: torch.softmax,
+    aten.relu.default: torch.relu, aten.relu_.default: torch.relu_,
+    aten.sigmoid.default: torch.sigmoid, aten.tanh.default: torch.tanh,
+    aten.softmax.int: torch.softmax,
     aten.gelu.default: F.gelu, aten.silu.default: F.silu, aten.mish.default: F.mish,
     aten.hardswish.default: F.hardswish, aten.hardsigmoid.default: F.hardsigmoid,
     aten.leaky_relu.default: F.leaky_relu, aten.elu.default: F.elu,
@@ -179,10 +180,14 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            with contextlib.redirect_stderr(io.StringIO()):
-                warnings.simplefilter("ignore")
-                yield
+        said = io.StringIO()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
 

@@ -249,7 +249,7 @@ def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: 
     """Refuse a network whose logits of an image change with the other images of its batch."""
     if isinstance(example, Tensor):
         first = example[:1]
-        batches = [torch.cat([first, others]) for others in (first, first.flip(-1).neg())]
+        batches: list[Any] = [torch.cat([first, o]) for o in (first, first.flip(-1).neg())]
     else:
         first, last = example[:1].values, example[-1:].values
         others = {key: _otherwise(value) for key, value in last.items()}

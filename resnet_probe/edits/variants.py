@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain, Step
 from resnet_probe.edits.text import VALUES
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, residual
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class BranchAlone(PlainLayer):
 
     gated = True
 
-    def sum(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         branch = self.branch(h)
         return branch if gate == 1 else gate * branch
 
@@ -64,8 +65,9 @@ class MeanOfSums(nn.Module):
         self.blocks, self.gates = blocks, gates
         self.parts = nn.ModuleList(m for b in blocks for m in (b.shortcut, b.branch))
 
-    def forward(self, h: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=h.dtype, device=h.device)
+    def forward(self, h: AnyState) -> Tensor:
+        tensor = residual(h)
+        total = torch.zeros((), dtype=tensor.dtype, device=tensor.device)
         for block, gate in zip(self.blocks, self.gates, strict=True):
             total = total + block.sum(h, gate)
         return total / len(self.blocks)

@@ -23,6 +23,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs, residual
 
 PROOF = 8
 """How many images the folded chain is held against the chain on, at most."""
@@ -130,8 +131,10 @@ class Sweep:
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
+        if not edits:
+            return
         tree = PrefixTree.of(edits, self.chain)
-        first = edits[0].steps(self.chain) if edits else ()
+        first = edits[0].steps(self.chain)
         batch = self.batch_for(tree, images, first)
         starts = range(0, len(images), batch)
         if not self.proven:
@@ -164,6 +167,8 @@ class Sweep:
 
     def _take(self, images: Images) -> Tensor:
         """The images on the chain's device, in the type of its weights and its layout."""
+        if isinstance(images, Inputs):
+            return images.to(self.chain.device, self.chain.dtype)
         taken = images.to(self.chain.device)
         if taken.is_floating_point():
             taken = taken.to(self.chain.dtype)
@@ -201,6 +206,6 @@ class Sweep:
             node, (place, gate), h = waiting.pop()
             with full_precision(images.device):
                 h = self.chain.block(place).run(h, gate)
-                logits = self.chain.head(h) if node.ends else h
+                logits = self.chain.head(h) if node.ends else residual(h)
             yield node.ends, logits, branch_runs((place, gate))
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

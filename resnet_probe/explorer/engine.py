@@ -23,6 +23,7 @@ from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.explorer.outcome import Outcome, judge
 from resnet_probe.explorer.switches import RANKED, Setting, Switches, blocks_off, check_preset
+from resnet_probe.state import residual
 from resnet_probe.studies.checks import check_data
 from resnet_probe.studies.study import subject_of
 
@@ -194,7 +195,7 @@ def _name_of(thing: Any, names: Mapping[str, Any]) -> str | None:
     held = [
         f"{name}.{part}"
         for name, value in known
-        for part in ("explorer", *GIVEN)  # a widget's, or those of what `prepare` returned
+        for part in ("explorer", *GIVEN[3])  # a widget's, or those of what `prepare` returned
         if getattr(value, "__dict__", {}).get(part) is thing
     ]
     return next(iter([*own, *held]), None)
@@ -260,7 +261,7 @@ class Prefixes:
 
     def _through(self, h: Tensor, number: int, switches: Switches) -> Tensor:
         for _, gate in switches.steps(number):
-            h = self.chain.block(number).run(h, gate)
+            h = residual(self.chain.block(number).run(h, gate))
         return h
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
@@ -14,7 +15,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "network": ("loading", "models"),
     "weights": ("zoo",),
     "images": ("data", "loading.image_choice", "engine.images", "studies.checks"),
-    "cutting": ("discover", "chain", "models.own"),
+    "cutting": ("discover", "chain", "state", "models.own"),
     "options": ("studies", "edits", "settings", "claims", "findings", "runs"),
     "memory": ("engine.memory", "studies.paths.room", "explorer"),
     "numbers": ("engine", "studies.outcomes", "studies.paths.norms"),
@@ -45,8 +46,13 @@ def kind_of(module: str) -> str:
     return fits[max(fits, key=len, default=module)]
 
 
-def refusals() -> Iterator[Refusal]:
+@cache
+def refusals() -> tuple[Refusal, ...]:
     """Every `raise ProbeError("…")` of the package, in the order of its files."""
+    return tuple(_read())
+
+
+def _read() -> Iterator[Refusal]:
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         tree = ast.parse(path.read_text(encoding="utf-8"))

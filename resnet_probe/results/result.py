@@ -169,9 +169,10 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
 def save_figure(figure: Drawn, *paths: str | Path) -> None:
     """Save a figure in the format of each suffix, the same bytes for the same figure.
 
-    The layout is found once, and is the same in all of them. PNG at 200 dpi. SVG keeps text as text, so that it can be searched, read aloud and restyled;
-    PDF embeds the fonts (Type 42). No dates, and fixed identifiers. The font comes with matplotlib;
-    where an SVG is shown without it, the next of the list takes its place.
+    The layout is found once, and is the same in all of them. PNG at 200 dpi. SVG keeps text as
+    text, so that it can be searched, read aloud and restyled; PDF embeds the fonts (Type 42). No
+    dates, and fixed identifiers. The font comes with matplotlib; where an SVG is shown without it,
+    the next of the list takes its place.
     """
     import matplotlib  # only who draws pays for it
 

@@ -47,6 +47,18 @@ class Obtained(NamedTuple):
     found: bool
 
 
+class Look(NamedTuple):
+    """How figures are drawn: published results beside, columns of a paper, formats of the files."""
+
+    compare: str | None = None
+    columns: int | None = None
+    formats: Sequence[str] | None = None
+
+    def save(self, result: Result, folder: Path) -> None:
+        """The result with its figures; raises `ProbeError` as `Result.save` does."""
+        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
+
+
 @dataclass(frozen=True)
 class Job:
     """A row of the catalogue with its settings, fitted to networks that are ready.
@@ -176,31 +188,31 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
-        columns: int | None = None,
-        formats: Sequence[str] | None = None,
+        look: Look | None = None,
         say: Callable[[str], None] = print,
         parts: Parts | None = None,
     ) -> Obtained:
         """The result in `folder`: as it is there, else measured, or of `parts`, and saved.
 
-        `compare`, `columns` and `formats` are of the figures, which are drawn again for them.
-
+        A `look` is of the figures, which are drawn again for it.
         What is there and cannot be used is said, and made again; an interrupted measurement goes on
         where it was.  Raises `ProbeError` for a folder that
         holds something else or cannot be written, and what the study raises while it runs.
         """
         there = self.found(folder, say=say)
         if there is not None:
-            if compare or columns or formats:
-                self._save(there.result, folder, compare, columns, formats)
+            if look is not None and any(look) and self.part is None:
+                look.save(there.result, folder)
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)
         with journal:
             try:
                 result = self.measure(Run(resources or Resources(), journal, progress), parts)
-                self._save(result, folder, compare, columns, formats)
+                if self.part is not None:
+                    result.save(folder)
+                else:
+                    (look or Look()).save(result, folder)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_how_on(folder, journal)) from None
             journal.discard()
@@ -213,9 +225,7 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
-        columns: int | None = None,
-        formats: Sequence[str] | None = None,
+        look: Look | None = None,
     ) -> Obtained | None:
         """What `obtain` gives, each process of a team measuring its part; None but to the first.
 
@@ -232,30 +242,10 @@ class Job:
         team.agreed(0)  # until every part is there
         if not team.leads:
             return None
-        obtained = self.obtain(
-            folder, parts=Parts.of(places), compare=compare, columns=columns, formats=formats
-        )
+        obtained = self.obtain(folder, parts=Parts.of(places), look=look)
         for place in places:
             shutil.rmtree(place)
         return obtained
-
-    def _save(
-        self,
-        result: Result,
-        folder: Path,
-        compare: str | None,
-        columns: int | None,
-        formats: Sequence[str] | None,
-    ) -> None:
-        """With its figures, which a part has none of."""
-        from resnet_probe import figures
-
-        drawn = (
-            {}
-            if self.part is not None
-            else figures.draw_all(result, compare=compare, columns=columns or 2)
-        )
-        result.save(folder, figures=drawn, formats=formats or FORMATS)
 
     def measure(self, run: Run, parts: Parts | None = None) -> Result:
         """The result, or that of its part, with what a reader has to know to make it again.
@@ -318,7 +308,13 @@ def obtained(
     chosen = row(name)
     asked = chosen.study.settings(**settings)
     job = Job.of(chosen, asked, requests, recalibration=recalibration)
-    return job.obtain(folder or job.folder(root), compare=compare)
+    return job.obtain(folder or job.folder(root), look=Look(compare))
+
+
+def _drawn(result: Result, look: Look) -> dict[str, Any]:
+    from resnet_probe import figures
+
+    return figures.draw_all(result, compare=look.compare, columns=look.columns or 2)
 
 
 def announcement(prepared: Prepared) -> str:

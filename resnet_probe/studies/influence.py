@@ -111,7 +111,7 @@ def influences(chain: ResidualChain, images: Images, start: int = 0) -> Tensor:
             for source, h in enumerate(states):
                 branch = block.branch(h)
                 total = block.add(block.shortcut(h), branch) if block.residual else branch
-                states[source] = block.after(total)
+                states[source] = block.close(h, total)
                 if own is None:
                     own = branch
                 else:

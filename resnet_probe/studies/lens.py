@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
     from resnet_probe.engine.images import Images
     from resnet_probe.engine.recalibrate import States
+    from resnet_probe.state import AnyState
 
     Tail = tuple[tuple[ResidualBlock, ...], nn.Module]
     """The blocks whose shortcuts carry a state on, and the head."""
@@ -188,7 +189,8 @@ def _answers(
     chain: ResidualChain, tails: dict[str, list[Tail | None]], images: Images
 ) -> list[dict[str, Tensor]]:
     """For each depth, the logits with the trained statistics and with new ones."""
-    h, found = chain.stem(images), []
+    h: AnyState = chain.stem(images)
+    found = []
     for depth in range(len(chain) + 1):
         here = ((kind, of_depth[depth]) for kind, of_depth in tails.items())
         found.append({kind: _carry(h, tail) for kind, tail in here if tail is not None})
@@ -197,7 +199,7 @@ def _answers(
     return found
 
 
-def _carry(h: Tensor, tail: Tail) -> Tensor:
+def _carry(h: AnyState, tail: Tail) -> Tensor:
     blocks, head = tail
     for block in blocks:
         h = block.run(h, 0)

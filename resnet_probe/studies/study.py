@@ -190,10 +190,10 @@ class Study:
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
     `edits` gives the edited networks of a study that is about such; `training` says that it takes
-    training images beside the tested ones (`recalibrate=`); several networks can go into one table,
-    measured one by one where `several` is `apart`, or all of them `Together` where it is
-    `together`; `compared` names published results.  `sums` answers by parts of the images, and is
-    `measure` where nothing else is.
+    training images beside the tested ones (`recalibrate=`); several networks can go into one
+    table, measured one by one where `several` is `apart`, or all of them `Together` where it is
+    `together`; `compared` names published results.
+    `sums` answers by parts of the images, and is `measure` where nothing else is.
     """
 
     name: str
@@ -307,5 +307,5 @@ def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any
 def _beside(subject: Subject, other: Any) -> Subject:
     """Another network on the same images: what `prepare` gives, or a chain that takes them."""
     if hasattr(other, "chain"):
-        return subject_of(other)
-    return subject_of(other, subject.images, subject.labels)
+        return subject_of(other, None, None, None)
+    return subject_of(other, subject.images, subject.labels, None)

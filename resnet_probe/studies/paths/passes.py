@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class Batch:
         return found
 
 
-Way = Callable[[Tensor], Tensor]
+Way = Callable[[Any], Any]
 
 
 def _pulled(way: Way, at: Tensor, gradient: Tensor) -> Tensor:
