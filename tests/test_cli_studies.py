@@ -116,11 +116,11 @@ def test_freshly_initialised_networks(tmp_path):
         (["attribute", "--arch", "plain20", "--methods", "gradients"], "open gradually"),
         (["agreement", *SMALL, "--draws", "1"], "1 draws have nothing to agree with"),
         (["agreement", *SMALL, "--counts", "10"], "delete 10 is out of range"),
-        (["lesion", *SMALL, "--recalibrate", "1"], "variances need at least 2 images"),
+        (["lesion", *SMALL, "--recalibrate", "1"], "at least 2 training images are needed"),
         (["lesion", *SMALL, "--recalibrate", "5000"], "digits has 899 images"),
         (
             ["lesion", *SMALL, "--recalibrate-data", "digits"],
-            "goes with --recalibrate: say how many",
+            "goes with --recalibrate or --calibrate: say how many",
         ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
         (["bench", "attribute", *SMALL, "--permutations", "0"], "at least one order is needed"),

@@ -125,7 +125,7 @@ def test_many_images_are_left_where_they_are(monkeypatch: pytest.MonkeyPatch) ->
         ([], "the given batches are none"),
         (TensorDataset(X), "is a list of Tensor: expected tensors"),
         ([{"image": X}], "a dictionary of image"),
-        ([(X, Y.float())], r"the labels of a batch are torch.float32 of shape \(40,\)"),
+        ([(X, Y * 1j)], r"the labels of a batch are torch.complex64 of shape \(40,\)"),
         ([(X, Y[:3])], "a whole number for each of its 40 images"),
         (Subset(PAIRS, []), "the given TensorDataset has no rows"),
     ],

@@ -169,14 +169,12 @@ def test_data_that_does_not_fit_is_refused(chain, some):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda z: z[:, :1], r"a single number an image, \[n, 1\]"),
-        (lambda z: z[:, 0], r"a single number an image, \[n\]"),
-        (lambda z: z[:, :, None, None].expand(-1, -1, 2, 3), r"logits \[n, 5, 2, 3\] for n images"),
-        (lambda z: z[:, None].expand(-1, 7, -1), r"logits \[n, 7, 5\] for n images"),
+        (lambda z: z[:, :, None, None].expand(-1, -1, 2, 3), r"logits \[n, 5, 2, 3\], and labels"),
+        (lambda z: z[:, None].expand(-1, 7, -1), r"logits \[n, 7, 5\], and labels \[n\]"),
     ],
 )
 @pytest.mark.parametrize("study", ["lesion", "responses", "paths", "attribute", "agreement"])
-def test_outputs_that_are_no_logits_of_classes_are_refused(study, change, said):
+def test_one_label_for_answers_at_many_positions_is_refused(study, change, said):
     class Net(TinyResNet):
         def forward(self, x):
             return change(super().forward(x))

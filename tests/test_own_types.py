@@ -108,8 +108,8 @@ def test_arrays_and_lists_are_taken(images: Any, labels: Any) -> None:
         (X.to_sparse(), Y, "torch.sparse_coo"),
         (X.to("meta"), Y, "expected torch.uint8"),
         (np.array(["a"] * 6), Y, "no table of numbers"),
-        (X, torch.eye(6, dtype=torch.long), r"of one-hot labels give labels.argmax\(1\)"),
-        (X, Y.float(), "are torch.float32 of shape"),
+        (X, torch.eye(5, dtype=torch.long)[Y], r"one-hot rows give labels.argmax\(1\)"),
+        (X, Y + 0.5, "labels hold fractions"),
         (X, Y[:4], "a whole number for each of its 6 images"),
         (X, ["a"] * 6, "no table of numbers|whole number"),
         ([X[0], X[1, :, :4]], [0, 1], "different sizes: image 1 has the shape"),
@@ -250,3 +250,55 @@ def test_an_output_that_is_not_there_is_listed() -> None:
     model = seeded(lambda: Gives(lambda t: {"logits": t, "aux": t}))
     with pytest.raises(ProbeError, match="no output 'lgits': what it returns has logits, aux"):
         prepared(model, output="lgits")
+
+
+class Holder:
+    def __init__(self, **parts: Any) -> None:
+        self.__dict__.update(parts)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "called"),
+    [
+        (lambda z: {"hidden": z + 1, "logits": z}, "logits"),
+        (lambda z: {"out": z, "aux": z + 1}, "out"),
+        (lambda z: {"anything": z, "nothing": None}, "anything"),
+        (lambda z: Holder(logits=z, hidden=z + 1), "logits"),
+        (lambda z: (z,), "0"),
+    ],
+)
+def test_the_logits_are_found_among_other_outputs_and_named(wrap: Any, called: str) -> None:
+    class Net(TinyResNet):
+        def forward(self, x: Tensor) -> Any:
+            return wrap(super().forward(x))
+
+    ready = prepared(seeded(Net), X, Y)
+    name = "Net@logits" if ready.chain.output is None else "Net"  # of an object of its own
+    assert ready.chain.output in (None, called) and ready.chain.name == name
+    said = f"of what Net returns, {called!r} is taken as its logits"
+    assert name != "Net" or ready.remarks[0] == said
+    assert torch.equal(ready.chain(X), seeded(TinyResNet)(X))
+
+
+def test_of_several_tensors_none_is_guessed() -> None:
+    class Net(TinyResNet):
+        def forward(self, x: Tensor) -> Any:
+            z = super().forward(x)
+            return {"first": z, "second": z + 1}
+
+    with pytest.raises(ProbeError, match="choose one with output=: first, second"):
+        prepared(seeded(Net), X, Y)
+
+
+def test_what_the_loss_is_can_be_said() -> None:
+    rows = torch.eye(5)[Y]
+    with pytest.raises(ProbeError, match=r"say loss='binary'"):
+        rp.prepare(seeded(TinyResNet), data=(X, rows))
+    ready = rp.prepare(seeded(TinyResNet), data=(X, rows), loss="binary")
+    assert ready.identity["loss"] == "binary" and ready.chain.output_shape == (5, 2)
+    z = seeded(TinyResNet)(X).double()
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(z, rows.double())
+    result = rp.lesion(ready, exact=True)
+    assert result.table.loss[0] == pytest.approx(float(wanted.detach()), rel=1e-5)
+    with pytest.raises(ProbeError, match="there is no loss='hinge': there are cross-entropy"):
+        rp.prepare(seeded(TinyResNet), data=(X, Y), loss="hinge")

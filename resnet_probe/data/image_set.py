@@ -29,7 +29,7 @@ class ImageSet:
     name : as it was asked for, e.g. `digits` or `parquet:/data/test.parquet`
     split : `train` or `test`, empty where it has none
     images : as they lie there: bytes, uint8 `[n, channels, height, width]`, or `floats`
-    labels : int64 `[n]`, the class of each image from 0
+    labels : int64 `[n]`, the class of each image from 0; or any labels `[n, …]` of `engine.task`
     class_names : the name of class 0, 1, …
     note : what a reader of a number measured on these images must know, e.g. `stored as JPEG`
     files : the SHA-256 of the file of each image, where they come one from each
@@ -62,10 +62,11 @@ class ImageSet:
         images, labels = self.images, self.labels
         if isinstance(images, Tensor) and not self.floats:
             _check_bytes(images, self.name)
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        fits = labels.dtype == torch.int64 or labels.is_floating_point()
+        if not fits or labels.shape[:1] != images.shape[:1]:
             raise ProbeError(
                 f"the labels of {self.name} are {labels.dtype} of shape {tuple(labels.shape)}: "
-                f"expected torch.int64 of shape ({len(images)},)"
+                f"expected torch.int64 of shape ({len(images)},), or of more axes, or floats"
             )
 
     def __len__(self) -> int:

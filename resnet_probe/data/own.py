@@ -23,7 +23,7 @@ NOTE = "as the given data set has them"
 
 
 class Batch(NamedTuple):
-    """Images `[n, …]` and labels int64 `[n]`."""
+    """Images `[n, …]` and labels `[n, …]`, whole numbers as int64."""
 
     images: Tensor
     labels: Tensor
@@ -166,10 +166,10 @@ class Rows(Dataset[Any]):
         listed = _listed(self.dataset)
         if listed is None or len(listed) != len(self.dataset):
             return None
-        found = torch.as_tensor([int(listed[place]) for place in self.places])
+        found = as_labels([listed[place] for place in self.places], len(self))
         for row in (0, len(self) - 1):
             with torch.random.fork_rng(devices=[]):
-                if int(self.batch([self[row]]).labels[0]) != int(found[row]):
+                if not torch.equal(self.batch([self[row]]).labels[0], found[row]):
                     return None
         return found
 
@@ -193,7 +193,7 @@ def rows_of(source: Any) -> Rows | None:
 def pair_of(batch: Any) -> Batch:
     """The images and labels in what a loader gives.
 
-    Raises ProbeError unless these are a tensor `[n, …]` and a whole number for each.
+    Raises ProbeError unless these are a tensor `[n, …]` and a label for each.
     """
     if isinstance(batch, Mapping):
         parts = [next((batch[key] for key in keys if key in batch), None) for keys in KEYS]
@@ -233,21 +233,20 @@ def as_images(images: Any) -> Tensor:
 
 
 def as_labels(labels: Any, images: int, *, of: str = "the given data") -> Tensor:
-    """A class number for each image, int64 `[n]`, from a tensor, an array or a list.
+    """A label for each image, `[n]` or `[n, …]`, from a tensor, an array or a list.
 
-    Raises `ProbeError` for anything but one whole number for each of so many images.
+    Whole numbers become int64, `[n, 1]` of them `[n]`.  Raises `ProbeError` for anything but
+    numbers, as many as there are images.
     """
     found = _tensor(labels, "labels")
-    if found.dim() == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    whole = not found.is_floating_point() and not found.is_complex()
-    if not whole or found.shape != (images,):
-        said = "; of one-hot labels give labels.argmax(1)" if found.dim() == 2 else ""
+    if found.is_complex() or found.dim() == 0 or len(found) != images:
         raise ProbeError(
             f"the labels of {of} are {found.dtype} of shape {tuple(found.shape)}: expected a "
-            f"whole number for each of its {images} images{said}"
+            f"whole number for each of its {images} images, or numbers"
         )
-    return found.to(torch.int64)
+    if found.is_floating_point():
+        return found
+    return (found[:, 0] if found.dim() == 2 and found.shape[1] == 1 else found).to(torch.int64)
 
 
 def _tensor(values: Any, what: str) -> Tensor:

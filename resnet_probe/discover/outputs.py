@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx
@@ -11,16 +11,16 @@ from torch import Tensor, fx
 from resnet_probe.errors import ProbeError
 
 USUAL = ("logits", "out")
+"""What the logits are called where nobody says which output they are."""
 
 
 @dataclass(frozen=True)
 class Pick:
     """Takes `path` (`"1"`, `"logits"`, `"aux.0"`) out of what the model `name` returns.
 
-    Without a path it takes the only tensor, or the entry `logits` or `out`.
-
-    Works on values and on what a graph holds in their place.  Raises `ProbeError` if there is no
-    such output, or it is not one tensor.
+    Without a path it is the output itself, else the one called `logits`, else the only tensor, else
+    the one called `out`.  Works on values and on what a graph holds in their place.  Raises
+    `ProbeError` if there is no such output, or it is not one tensor.
     """
 
     name: str
@@ -32,22 +32,32 @@ class Pick:
             if key not in entries:
                 raise ProbeError(f"{self.name} has no output {self.path!r}: {_offer(value)}")
             value = entries[key]
-        if self.path is None:
-            value = _usual(value)
-        if isinstance(value, Tensor) or (isinstance(value, fx.Node) and not _entries(value)):
+        if _is_one(value):
             return value
+        usual = None if self.path is not None else _usual(value)
+        if usual is not None:
+            return _entries(value)[usual]
         raise ProbeError(
             f"{self.name} does not return one tensor, which a chain needs as its logits: "
             f"{_offer(value)}"
         )
 
+    def settled(self, value: Any) -> Pick:
+        """With the path that it takes out of such a value, where one is needed and none given."""
+        return (
+            self if self.path is not None or _is_one(value) else replace(self, path=_usual(value))
+        )
 
-def _usual(value: Any) -> Any:
-    """The entry `logits` or `out` of an output, or its only tensor; else the output itself."""
-    entries = _entries(value)
-    tensors = [entry for entry in entries.values() if isinstance(entry, Tensor | fx.Node)]
-    named = (entries[key] for key in USUAL if isinstance(entries.get(key), Tensor | fx.Node))
-    return next(named, tensors[0] if len(tensors) == 1 == len(entries) else value)
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, fx.Node) and not _entries(value))
+
+
+def _usual(value: Any) -> str | None:
+    tensors = {key: entry for key, entry in _entries(value).items() if _is_one(entry)}
+    single = len({id(entry) for entry in tensors.values()}) == 1
+    names = (USUAL[0], *(list(tensors)[:1] if single else ()), USUAL[1])
+    return next((name for name in names if name in tensors), None)
 
 
 def _entries(value: Any) -> dict[str, Any]:
@@ -63,7 +73,8 @@ def _entries(value: Any) -> dict[str, Any]:
         return _built(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
-    return {}
+    plain = value is not None and not isinstance(value, Tensor | type | str | int | float)
+    return dict(getattr(value, "__dict__", {})) if plain else {}
 
 
 def _built(node: fx.Node) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def _cut(graph: Trace, input_shape: tuple[int, ...]) -> tuple[Parts, ResidualCha
         classes=outputs[-1] if outputs else 1,
         uncut=tuple(why_not_cut(graph, found)),
         output_shape=outputs,
+        output=graph.pick.path,
         free=graph.free,
     )
 

@@ -26,6 +26,7 @@ from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
 from resnet_probe.figures.responses import block_responses, layer_responses
+from resnet_probe.figures.sweeps import by_block, growing_middles, listed_edits, range_map
 from resnet_probe.published import comparison
 from resnet_probe.results import Result, save_figure
 from resnet_probe.stats.path_lengths import by_length
@@ -47,6 +48,7 @@ __all__ = [
     "single_deletion",
 ]
 
+MIDDLES = ("skip", "reverse", "shuffle", "repeat", "parallel", "looped", "middles")
 A = TypeVar("A", bound=Axes | Sequence[Axes])
 Draws = Callable[..., Figure]
 
@@ -56,6 +58,10 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "lesion-edits": {"figure": listed_edits},
+    "lesion-ranges": {"figure": range_map},
+    **{f"lesion-{name}": {"figure": by_block} for name in ("neighbours", "cut", "replace")},
+    **{f"lesion-{name}": {"figure": growing_middles} for name in MIDDLES},
     "control": {"figure": disturbances},
     "influence": {"figure": influence_matrix},
     "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},

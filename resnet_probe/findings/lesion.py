@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe import published
+from resnet_probe.findings import sweeps
 from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
 from resnet_probe.findings.verdict import (
     BARELY,
@@ -258,11 +259,10 @@ def summarize_lesion(result: Result) -> str:
     """The lines that a lesion run prints."""
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
-    lines = [
-        f"baseline: {base.error_pct:.2f} % error ({base.correct} of {base.images} correct, "
-        f"95 % CI {base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %)"
-    ]
-    if result.study == "lesion":
+    lines = [_whole_network(result, base)]
+    if "edit" in table:
+        lines += sweeps.summarize(result)
+    elif result.study == "lesion":
         lines += _single(result, edited)
     elif result.study == "lesion-permute-tau":
         lines += _grouped(edited.assign(tau=edited["tau"].round(2)), "tau", "Kendall's τ")
@@ -277,6 +277,31 @@ def summarize_lesion(result: Result) -> str:
         )
     if "recalibrated_error_pct" in table:
         lines += _recalibrated(result)
+    return "\n".join(lines)
+
+
+METRICS = {
+    "accuracy": "the share of wrong answers, in the mean over images",
+    "auc": "100 % less the area under the ROC curve",
+    "iou": "100 % less the intersection over union, in the mean over classes",
+    "mse": "the mean square error in % of the variance of the labels",
+}
+
+
+def _whole_network(result: Result, base: Any) -> str:
+    """The network as it is: what is right of it, or what its error is the error of."""
+    interval = f"95 % CI {base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %"
+    if hasattr(base, "correct"):
+        counted = f"{base.correct} of {base.images} correct"
+        return f"baseline: {base.error_pct:.2f} % error ({counted}, {interval})"
+    metric = result.provenance.get("metric")
+    is_of = METRICS.get(str(metric), f"100 % less {metric}, in the mean over images")
+    many = f"{base.images:,} " + ("texts" if "perplexity" in result.table else "images")
+    lines = [f"baseline: {base.error_pct:.2f} % error ({interval} over {many})",
+             f"error: {is_of.replace('images', many.split()[-1])}"]  # fmt: skip
+    if "perplexity" in result.table:
+        ends = f"95 % CI {base.perplexity_low:.4g}–{base.perplexity_high:.4g}"
+        lines.insert(1, f"perplexity {base.perplexity:.4g} ({ends})")
     return "\n".join(lines)
 
 

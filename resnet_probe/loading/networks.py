@@ -283,6 +283,30 @@ def filled(network: Network, example: Tensor) -> Network:
     return replace(network, model=model, weights_sha256=hash_of(model))
 
 
+def usual_output(network: Network, example: Any) -> str | None:
+    """Which part of what a model returns are its logits, where that is an object of its own.
+
+    None where it returns tensors alone, or what a graph holds (a dictionary, a tuple): there
+    `chain_of` finds them.
+    """
+    from dataclasses import is_dataclass
+
+    from torch import Tensor
+
+    from resnet_probe.discover.copies import undisturbed, witness
+    from resnet_probe.discover.outputs import Pick
+
+    name = network.arch.spec
+    try:
+        with undisturbed(network.model):
+            value = witness(network.model, name)(example)
+    except Exception:  # whatever a user's forward raises: discovery says it better
+        return None
+    if isinstance(value, Tensor | Mapping | tuple | list) or is_dataclass(value):
+        return None
+    return Pick(name).settled(value).path
+
+
 def with_output(network: Network, output: str | int | Callable[[Any], Tensor]) -> Network:
     """The network with one of the things that its model returns as its logits.
 

@@ -22,6 +22,7 @@ from resnet_probe.loading.networks import (
     hash_of,
     is_lazy,
     load_network,
+    usual_output,
     with_output,
 )
 
@@ -62,6 +63,7 @@ class Prepared:
     labels: Tensor
     preprocess: Preprocess | None = None
     remarks: tuple[str, ...] = ()
+    loss: str | None = None
 
     def __repr__(self) -> str:
         """`Prepared(resnet110 on digits: 54 blocks, 898 images of 3×16×16)`."""
@@ -82,6 +84,7 @@ class Prepared:
             "normalize": self.normalize,
             "weights_sha256": self.network.weights_sha256,
             "data_sha256": self.image_set.fingerprint(),
+            **({} if self.loss is None else {"loss": self.loss}),
         }
 
 
@@ -102,6 +105,7 @@ def prepare(
     stream: bool | None = None,
     workers: int | None = None,
     output: str | int | Callable[[Any], Tensor] | None = None,
+    loss: str | None = None,
 ) -> Prepared:
     """Load network and images, put them on the device, and cut the network into its chain.
 
@@ -115,7 +119,10 @@ def prepare(
 
     A model in `DataParallel` or `torch.compile` is taken out of it, lazy layers get their shapes in
     a copy.  Of a model that returns more than its logits, `output` says which they are: a key, a
-    place, an attribute, or a function of what it returns.
+    place, an attribute, or a function of what it returns; without it what is called `logits`, the
+    only tensor, or what is called `out`.  The labels say what its outputs mean (`engine.task`): one
+    class an image, a class at each position, 0 or 1 for each logit, or numbers; `loss` says so
+    where that is not to be guessed: `cross-entropy`, `binary` or `mse`.
 
     `data` is a name, or a `DataLoader`, a `Dataset`, a pair of tensors or arrays, or any batches of
     (images, labels), which come as their own transforms make them, in the model's number type.
@@ -131,6 +138,7 @@ def prepare(
     Raises `ProbeError` for unknown names, weights that do not fit, images without a normalisation,
     folders that are none of the network's classes, and a device that is not there.
     """
+    from resnet_probe.engine.task import asked
     from resnet_probe.loading.image_choice import Asked, images_for
 
     network, place = _network(arch, weights, weights_key, zoo, data, where, input_shape)
@@ -138,22 +146,25 @@ def prepare(
     if source is None:
         raise ProbeError(f"{network.source} does not say which images it is for: give data=")
     sized = input_shape is not None or (isinstance(arch, str) and network.arch.family == OWN)
-    asked = Asked(
+    choice = Asked(
         source=source, root=data_root, normalize=normalize, limit=limit, preprocess=preprocess,
         stream=stream, workers=workers, sized=sized,
     )  # fmt: skip
-    image_set, scale, ready = images_for(network, asked)
+    image_set, scale, ready = images_for(network, choice)
     images = image_set.on(place, scale, number_type(network.model))
     if is_lazy(network.model):
         network = filled(network, images[:1].to(place))
+    if output is None and network.arch.family == OWN and network.arch.output is None:
+        output = usual_output(network, images[:1].to(place))
     if output is not None:
         network = with_output(network, output)
     chain = cut(network.arch, network.model, images[:1].to(place))
     image_set = _numbered(image_set, chain, network, class_map)
+    fitted = asked(chain, image_set.labels, loss=loss)
+    said = (*remarks(network.arch, chain), *fitted.said)
     return Prepared(
-        network, image_set, scale.name, chain, images, image_set.labels, ready,
-        remarks(network.arch, chain),
-    )  # fmt: skip
+        network, image_set, scale.name, fitted.chain, images, fitted.labels, ready, said, loss
+    )
 
 
 def _network(
@@ -208,6 +219,9 @@ def _numbered(
 
 def remarks(arch: Architecture, chain: ResidualChain) -> tuple[str, ...]:
     """What a reader should know of how a network was cut, and of what its blocks are."""
+    if chain.output is not None and arch.output is None:
+        told = f"of what {arch.spec} returns, {chain.output!r} is taken as its logits"
+        return (told, *remarks(arch, replace(chain, output=None)))
     if arch.note:
         return (f"{arch.spec}: {arch.note}",)
     if any(block.shortcut_kind == "gated" for block in chain.blocks):

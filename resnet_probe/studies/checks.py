@@ -9,6 +9,7 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images, ImageStream
+from resnet_probe.engine.task import IGNORED, asked, kind_of
 from resnet_probe.errors import ProbeError
 
 
@@ -30,20 +31,25 @@ def as_images(chain: ResidualChain, images: Any) -> Images:
 
 
 def as_labels(labels: Any) -> Tensor:
-    """Class numbers int64 `[n]`, from a tensor, an array or a list.
-
-    Raises `ProbeError` for anything but one whole number an image.
-    """
+    """Class numbers, or numbers, `[n, …]`, from a tensor, an array or a list."""
     given = _tensor(labels, "labels")
-    if given.dim() != 1:
-        raise ProbeError(
-            f"labels of shape {tuple(given.shape)} are not one class number an image: of one-hot "
-            "rows give labels.argmax(1)"
-        )
-    whole = given.to(torch.int64)
-    if given.is_floating_point() and not torch.equal(whole.to(given.dtype), given):
-        raise ProbeError("labels hold fractions: give the number of each image's class, from 0")
-    return whole
+    if given.is_complex():
+        raise ProbeError("labels are complex numbers: give classes as whole numbers, or fractions")
+    return given.to(torch.int64) if given.dtype == torch.bool else given
+
+
+def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
+    """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
+
+    See `engine.task`.  Raises `ProbeError` for labels that fit no output.
+    """
+    taken, given = as_images(chain, images), as_labels(labels)
+    if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
+        many = len(given) if given.dim() else "no"
+        raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
+    tokens = taken if isinstance(taken, Tensor) and not taken.is_floating_point() else None
+    found = asked(chain, given, tokens)
+    return found.chain, taken, found.labels
 
 
 def dtype_of(chain: ResidualChain) -> torch.dtype:
@@ -79,31 +85,24 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"
         )
-    _check_classes(chain)
-    outside = torch.nonzero((labels < 0) | (labels >= chain.classes)).flatten()
-    if len(outside):
-        first = int(outside[0])
-        raise ProbeError(
-            f"label {int(labels[first])} of image {first} is outside the head's classes: "
-            f"{chain.name} has {chain.classes} (0–{chain.classes - 1})"
-        )
-
-
-def _check_classes(chain: ResidualChain) -> None:
-    """Raises `ProbeError` unless the network gives one logit for each of several classes."""
-    shape = (chain.classes,) if chain.output_shape is None else chain.output_shape
-    if len(shape) == 1 and shape[0] > 1:
+    kind = kind_of(labels)
+    if kind == "numbers":
         return
-    form = f"[n, {', '.join(map(str, shape))}]" if shape else "[n]"
-    if shape in ((), (1,)):
+    known = labels >= 0 if kind == "classes" else labels != IGNORED
+    outside = torch.nonzero((~known if kind == "classes" else known & (labels < 0))
+                            | (labels >= chain.classes))  # fmt: skip
+    if len(outside):
+        place = tuple(int(at) for at in outside[0])
+        of = f"image {place[0]}" + (f", position {place[1]}," if kind == "places" else "")
+        ignored = f"; {IGNORED} leaves a position out" if kind == "places" else ""
         raise ProbeError(
-            f"{chain.name} gives a single number an image, {form}, of which no class is the "
-            "largest: for two classes give it the logits [0, z], as torch.cat([0 * z, z], 1)"
+            f"label {int(labels[place])} of {of} is outside the head's classes: "
+            f"{chain.name} has {chain.classes} (0–{chain.classes - 1}){ignored}"
         )
-    raise ProbeError(
-        f"{chain.name} gives logits {form} for n images: what is measured is one answer an image, "
-        "from logits [n, classes]"
-    )
+    counted = known.flatten(1).any(1) if kind == "places" else known
+    if not bool(counted.all()):
+        empty = int(torch.nonzero(~counted)[0])
+        raise ProbeError(f"all labels of image {empty} are {IGNORED}: none of it counts")
 
 
 def check_weights(chain: ResidualChain) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,25 +32,47 @@ Judge = Callable[[Tensor, Tensor], dict[str, Tensor]]
 where the name begins with `SUM`, sums over them."""
 
 
+Judged = Callable[[Tensor, int, int], dict[str, Tensor]]
+
+
 class Batch(NamedTuple):
-    """Logits `[edits, stop − start, classes]` of the images `start` to `stop − 1`."""
+    """Logits `[edits, stop − start, classes]` of the images `start` to `stop − 1`, or what was
+    judged of them; `finite` `[edits]` says whose logits were."""
 
     start: int
     stop: int
-    logits: Tensor
+    logits: Any
+    finite: Tensor
 
 
-def batches(sweep: Sweep, edits: Sequence[Edit], images: Images, run: Run) -> Iterator[Batch]:
-    """The logits of all edits, a batch of images at a time, on the device."""
-    found: list[Tensor | None] = [None] * len(edits)
+def batches(
+    sweep: Sweep, edits: Sequence[Edit], images: Images, run: Run, judge: Judged | None = None
+) -> Iterator[Batch]:
+    """The logits of all edits, a batch of images at a time, on the device.
+
+    With a `judge` of one edit's logits `[1, n, …]` and the batch's first and last image, what it
+    says stands in their place, so that no more than the logits of one edit are held.
+    """
+    found: list[Any] = [None] * len(edits)
+    finite: list[Tensor | None] = [None] * len(edits)
     left = len(edits)
     for piece in sweep.run(edits, images, progress=run.progress):
+        logits, fine = piece.logits, torch.isfinite(piece.logits).all()
+        made = logits if judge is None else judge(logits.unsqueeze(0), piece.start, piece.stop)
         for index in piece.edits:
-            found[index] = piece.logits
+            found[index], finite[index] = made, fine
         left -= len(piece.edits)
         if not left:
-            yield Batch(piece.start, piece.stop, torch.stack([x for x in found if x is not None]))
+            fine = torch.stack([each for each in finite if each is not None])
+            yield Batch(piece.start, piece.stop, _together(found), fine)
             found, left = [None] * len(edits), len(edits)
+
+
+def _together(found: Sequence[Any]) -> Any:
+    """Logits `[edits, n, …]`, or by name what was made of the logits of each edit."""
+    if isinstance(found[0], Tensor):
+        return torch.stack(list(found))
+    return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
 
 def outcomes(
@@ -62,8 +84,11 @@ def outcomes(
     run: Run,
     *,
     key: str = "",
+    apart: bool = False,
 ) -> Arrays:
     """What `judge` says of every edit and image; finished steps come from the run's journal.
+
+    It is asked about all edits together, or, where their logits are large, about each `apart`.
 
     Raises `ProbeError` for logits that are not finite, naming the edit.
     """
@@ -75,7 +100,9 @@ def outcomes(
     if first < len(images):
         here = labels.to(sweep.chain.device)
         left = run.part(first, len(images) - first, len(images)) if first else run
-        parts += _measured(sweep, edits, images[first:], here[first:], judge, left, key, first)
+        parts += _measured(
+            sweep, edits, images[first:], here[first:], judge, left, key, first, apart
+        )
     return joined(parts)
 
 
@@ -88,14 +115,18 @@ def _measured(
     run: Run,
     key: str,
     first: int,
+    apart: bool,
 ) -> Iterator[Arrays]:
     """One step of about `KEEP_EVERY` images after another, kept as soon as it is whole."""
     waiting: list[Arrays] = []
-    for batch in batches(sweep, edits, images, run):
-        found = judge(batch.logits, labels[batch.start : batch.stop])
-        finite = torch.isfinite(batch.logits).flatten(1).all(dim=1)
+
+    def each(logits: Tensor, start: int, stop: int) -> dict[str, Tensor]:
+        return judge(logits, labels[start:stop])
+
+    for batch in batches(sweep, edits, images, run, each if apart else None):
+        found = batch.logits if apart else each(batch.logits, batch.start, batch.stop)
         waiting.append({name: value.cpu().numpy() for name, value in found.items()})
-        _refuse_infinite(finite.cpu().numpy(), edits, batch, first)
+        _refuse_infinite(batch.finite.cpu().numpy(), edits, batch, first)
         if batch.stop == len(images) or sum(map(_images, waiting)) >= KEEP_EVERY:
             step = joined(waiting)
             waiting = []

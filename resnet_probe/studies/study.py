@@ -7,7 +7,7 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -52,25 +52,49 @@ class Measured(NamedTuple):
     outcomes: Arrays = {}  # noqa: RUF012
 
 
-class Subject(NamedTuple):
-    """What is studied: a chain, images `[n, …]`, labels `[n]`; `training` images are others."""
+class Calibration(NamedTuple):
+    """Images `[m, …]`, none of them tested, and where they are known their labels `[m]`."""
+
+    images: Images
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is studied: a chain, images `[n, …]`, labels; it unpacks as the first four.
+
+    Labels are in a form of `engine.task`: classes `[n]`, or `[n, positions]`, or numbers.
+    `training` images, to re-estimate statistics on, and those of `calibration`, to fit values on,
+    are others than the tested ones.
+    """
 
     chain: ResidualChain
     images: Images
     labels: Tensor
     training: Images | None = None
+    calibration: Calibration | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.chain, self.images, self.labels, self.training))
 
 
+LABELS = {
+    "classes": "one class an image",
+    "places": "a class at each position of an image",
+    "numbers": "numbers",
+}
+
+
+@dataclass(frozen=True, eq=False)
 class Together(Subject):
     """A subject with `others` beside it: further networks, each with the same images as its own."""
 
-    others: tuple[Subject, ...]
+    others: tuple[Subject, ...] = ()
 
     @classmethod
     def of(cls, first: Subject, others: Iterable[Subject]) -> Together:
-        made = cls(*first)
-        made.others = tuple(others)
-        return made
+        own = (first.chain, first.images, first.labels, first.training, first.calibration)
+        return cls(*own, tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +218,7 @@ class Study:
     table, measured one by one where `several` is `apart`, or all of them `Together` where it is
     `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
+    `labels` are the kinds that it can do something with (`engine.task.Kind`).
     """
 
     name: str
@@ -209,6 +234,20 @@ class Study:
     compared: tuple[str, ...] = ()
     edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
+    labels: tuple[str, ...] = ("classes",)
+
+    def check(self, subject: Subject) -> None:
+        """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
+        from resnet_probe.engine.task import kind_of
+        from resnet_probe.studies.checks import check_data
+
+        check_data(subject.chain, subject.images, subject.labels)
+        kind = kind_of(subject.labels)
+        if kind not in self.labels:
+            raise ProbeError(
+                f"{self.name} needs {' or '.join(LABELS[each] for each in self.labels)}, and "
+                f"these labels are {LABELS[kind]}"
+            )
 
     def called(self, settings: Any) -> str:
         """The name of a result of these settings."""
@@ -224,10 +263,8 @@ class Study:
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
-        from resnet_probe.studies.checks import check_data
-
         began = time.perf_counter()
-        check_data(subject.chain, subject.images, subject.labels)
+        self.check(subject)
         settings = self.fit(subject, settings)
         found = self._measured(subject, settings, run, gathered)
         title = self.called(settings)
@@ -235,6 +272,8 @@ class Study:
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
+        if subject.calibration is not None:
+            identity["calibrate"] = len(subject.calibration.images)
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
@@ -260,14 +299,16 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
-            subject = subject_of(chain, images, labels, given.pop("recalibrate", None))
+            training = (given.pop("recalibrate", None), given.pop("calibrate", None))
+            subject = subject_of(chain, images, labels, *training)
             if self.several == "together":
                 others = given.pop("others", ())
                 if others:
                     subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
-            settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
+            among = [*named, "recalibrate", "calibrate", "progress"]
+            settings = self.settings.of(given, among=among)
             resources = Resources.of({k: v for k, v in given.items() if k in named})
             return self.run(subject, settings, Run(resources, journal, progress))
 
@@ -280,14 +321,16 @@ class Study:
         return ask
 
 
-def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any = None) -> Subject:
+def subject_of(
+    chain: Any, images: Any = None, labels: Any = None, training: Any = None, calibrate: Any = None
+) -> Subject:
     """From a chain with images and labels, or from what `prepare` gives.
 
-    Images and labels are tensors, arrays or lists.  Raises `ProbeError` for what is no chain, and
-    for images without labels.
+    Images and labels are tensors, arrays or lists; `calibrate` are images, or a pair of images and
+    labels.  Raises `ProbeError` for what is no chain, and for images without labels.
     """
     from resnet_probe.chain import ResidualChain
-    from resnet_probe.studies.checks import as_images, as_labels
+    from resnet_probe.studies.checks import as_images, as_labels, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
@@ -301,11 +344,16 @@ def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any
             "images=" if images is None else "labels=")  # fmt: skip
         raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
-    return Subject(chain, as_images(chain, images), as_labels(labels), others)
+    values = None
+    if calibrate is not None:
+        pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
+        known = None if pair[1] is None else as_labels(pair[1])
+        values = Calibration(as_images(chain, pair[0]), known)
+    return Subject(*fitted(chain, images, labels), others, values)
 
 
 def _beside(subject: Subject, other: Any) -> Subject:
     """Another network on the same images: what `prepare` gives, or a chain that takes them."""
     if hasattr(other, "chain"):
-        return subject_of(other, None, None, None)
-    return subject_of(other, subject.images, subject.labels, None)
+        return subject_of(other)
+    return subject_of(other, subject.images, subject.labels)

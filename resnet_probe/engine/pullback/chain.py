@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.engine.pullback.linearizer import Linearizer
 from resnet_probe.engine.pullback.tape import Pullback
+from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import residual
 
@@ -50,21 +51,19 @@ class FrozenChain:
 
     @torch.no_grad()
     def loss_gradient(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient of each image's cross-entropy with respect to the last state.
+        """The gradient of each image's loss with respect to the last state.
 
         Returns `[n, *shape]`, of norm 1 at the logits, and the norms `[n]` in float64 that it has
         to be multiplied with: everything that follows is linear, and small numbers stay normal.
         """
-        chance = torch.softmax(self.logits.double(), dim=1)
-        here = labels.to(chance.device).unsqueeze(1)
-        others = chance.scatter(1, here, 0.0)
-        gradient = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
+        gradient = loss_gradient(self.logits, labels).flatten(1)
         largest = gradient.abs().amax(dim=1, keepdim=True)  # squares below 1e-162 are zero
         near_one = gradient / torch.where(largest > 0, largest, 1.0)
         length = near_one.norm(dim=1)
         size = largest.squeeze(1) * length
         unit = near_one / torch.where(length > 0, length, 1.0).unsqueeze(1)
-        return self.head(unit.to(self.logits.dtype).unsqueeze(0))[0], size
+        at_logits = unit.to(self.logits.dtype).view_as(self.logits)
+        return self.head(at_logits.unsqueeze(0))[0], size
 
     @property
     def held_bytes(self) -> int:

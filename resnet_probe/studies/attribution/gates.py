@@ -10,18 +10,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from resnet_probe.edits import Edit
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.sweep import Progress, Sweep
+from resnet_probe.engine.task import losses, margins, right
 from resnet_probe.errors import ProbeError
-from resnet_probe.studies.checks import predicted
 
 METRICS = ("accuracy", "loss", "margin")
 UNITS = {"accuracy": "percentage points", "loss": "nats", "margin": "logits"}
 """accuracy: 100 where an image is right, else 0; loss: cross-entropy; margin: the true class's
-logit less the largest other one."""
+logit less the largest other one.  Of several answers an image they are means over them."""
 SMOOTH = ("loss", "margin")
 """The metrics that have a gradient."""
 
@@ -29,17 +28,13 @@ Gates = tuple[float, ...]
 
 
 def metrics(logits: Tensor, labels: Tensor) -> Tensor:
-    """`METRICS` of each image, float64 `[3, n]`, from logits `[n, classes]`."""
-    right = 100.0 * (predicted(logits) == labels)
-    return torch.stack([right.double(), *smooth_metrics(logits.double(), labels)])
+    """`METRICS` of each image, float64 `[3, n]`, from logits that fit the labels."""
+    return torch.stack([100 * right(logits, labels), *smooth_metrics(logits.double(), labels)])
 
 
 def smooth_metrics(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and margin of each image, `[n]` each, in the type of the logits."""
-    here = labels.unsqueeze(1)
-    others = logits.scatter(1, here, -torch.inf).amax(1)
-    loss = F.cross_entropy(logits, labels, reduction="none")
-    return loss, logits.gather(1, here).squeeze(1) - others
+    return losses(logits, labels), margins(logits, labels)
 
 
 def gated_metrics(

@@ -105,6 +105,7 @@ length is the number of branches.  Three quantities, by length:
     fit=fit,
     sums=Summed(gather, of_collected, together),
     limit=512,
+    labels=("classes", "places", "numbers"),
 )
 paths = STUDY.function(
     """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.

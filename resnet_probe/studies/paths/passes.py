@@ -17,6 +17,7 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_precision
 from resnet_probe.engine.spectrum import gradients_by_length
+from resnet_probe.engine.task import loss_gradient
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 
@@ -74,12 +75,10 @@ class Batch:
         states = [images]
         for way in ways:
             states.append(way(states[-1]))
-        chance = torch.softmax(states.pop().double(), dim=1)
-        here = labels.to(chance.device).unsqueeze(1)
-        others = chance.scatter(1, here, 0.0)
-        found = others.scatter(1, here, -others.sum(1, keepdim=True))  # no 1 − (1 − tiny)
+        logits = states.pop()
+        found = loss_gradient(logits, labels).flatten(1)
         size = found.norm(dim=1, keepdim=True)
-        found = (found / torch.where(size > 0, size, 1.0)).to(images.dtype)
+        found = (found / torch.where(size > 0, size, 1.0)).to(logits.dtype).view_as(logits)
         for way in reversed(ways[0 if self.linearizer.stem else first :]):
             found = _pulled(way, states.pop(), found)
         return found

@@ -14,6 +14,7 @@ from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import Footprint, batch_size
 from resnet_probe.engine.observe import Observed, relus, weight_layers, without_gradients
+from resnet_probe.engine.task import loss_gradient
 from resnet_probe.studies.checks import check_finite
 
 AT_ONCE = 128
@@ -143,15 +144,13 @@ class Passes:
 
 
 def unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of each image's cross-entropy at the logits, scaled to norm 1.
+    """The gradient of each image's loss at the logits, scaled to norm 1.
 
     Only its direction is asked for, and that of a confident image would be lost to underflow.
     """
-    chance = torch.softmax(logits.detach().double(), dim=1)
-    here = labels.to(logits.device).unsqueeze(1)
-    others = chance.scatter(1, here, 0.0)
-    gradient = others.scatter(1, here, -others.sum(1, keepdim=True))
-    return torch.nn.functional.normalize(gradient, dim=1, eps=1e-300).to(logits.dtype)
+    gradient = loss_gradient(logits.detach(), labels)
+    flat = torch.nn.functional.normalize(gradient.flatten(1), dim=1, eps=1e-300)
+    return flat.view_as(logits).to(logits.dtype)
 
 
 def _sizes(block: ResidualBlock) -> tuple[int, int]:
