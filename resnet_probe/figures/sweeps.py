@@ -48,20 +48,22 @@ def range_map(
     of other edits.
     """
     rows = edited(table)
-    _baseline, first, length = baseline(table), *_spans(rows)
+    whole, first, length = baseline(table), *_spans(rows)
     size = int(max(first + length) - 1)
     grid = np.full((size, size), np.nan)
     grid[length - 1, first - 1] = rows["error_pct"]
     with style.theme():
         figure, (axes,) = style.axes(columns=columns, height=4.2 if columns == 2 else 3.3, given=ax)
+        norm = _norm(table["error_pct"])
+        assert norm.vmin is not None
         image = axes.imshow(
-            grid, origin="lower", cmap="cividis", norm=_norm(table["error_pct"]), aspect="auto",
+            np.maximum(grid, norm.vmin), origin="lower", cmap="cividis", norm=norm, aspect="auto",
             extent=(0.5, size + 0.5, 0.5, size + 0.5), interpolation="nearest",
         )  # fmt: skip
         calm = changes(rows) != HARMFUL
         axes.plot(
-            first[calm], length[calm], "o", ms=max(0.8, 60 / size / 3), mfc="white", mec="none",
-            label="not harmful, all ranges together", clip_on=False,
+            first[calm], length[calm], "o", ms=float(np.clip(90 / size, 1.4, 4)), mfc="white",
+            mec=style.INK, mew=0.4, label="not harmful, all ranges together", clip_on=False,
         )  # fmt: skip
         marks.number(axes, 1, size)
         axes.set_ylim(0.5, size + 0.5)
@@ -69,7 +71,7 @@ def range_map(
         axes.set_ylabel(f"{unit}s deleted")
         axes.tick_params(axis="both", length=2)
         bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=28)
-        bar.set_label(f"error (%); baseline {_baseline['error_pct']:.2f}")
+        bar.set_label(f"error (%); baseline {whole['error_pct']:.2f}")
         bar.outline.set_visible(False)
         _plain_ticks(bar)
         style.title(axes, title, columns=columns)

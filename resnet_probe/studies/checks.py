@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,16 +12,21 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images, ImageStream
 from resnet_probe.engine.task import IGNORED, asked, kind_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 
-def as_images(chain: ResidualChain, images: Any) -> Images:
+def as_images(chain: ResidualChain, images: Any) -> Any:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
 
-    Raises `ProbeError` for pixels that nobody has normalized, and for images of several sizes.
+    Of a network that takes tokens, or inputs by name, those as they are: the stem says what they
+    have to be.  Raises `ProbeError` for pixels that nobody has normalized, and for images of
+    several sizes.
     """
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
+    if isinstance(images, Inputs | Mapping | tuple) or (chain.free and _is_tokens(images)):
+        return Inputs.of(images).to(dtype=wanted)
     given = _tensor(images, "images")
     if not given.is_floating_point():
         raise ProbeError(
@@ -47,9 +53,13 @@ def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChai
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
         raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
-    tokens = taken if isinstance(taken, Tensor) and not taken.is_floating_point() else None
-    found = asked(chain, given, tokens)
+    first = taken.first if isinstance(taken, Inputs) else taken
+    found = asked(chain, given, first if _is_tokens(first) else None)
     return found.chain, taken, found.labels
+
+
+def _is_tokens(given: Any) -> bool:
+    return isinstance(given, Tensor) and not (given.is_floating_point() or given.is_complex())
 
 
 def dtype_of(chain: ResidualChain) -> torch.dtype:
@@ -80,7 +90,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
         raise ProbeError(
             f"{len(images)} images and {len(labels)} labels: as many of each, and some"
         )
-    if tuple(images.shape[1:]) != chain.input_shape:
+    if not isinstance(images, Inputs) and tuple(images.shape[1:]) != chain.input_shape:
         raise ProbeError(
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"

@@ -250,7 +250,11 @@ def tabulate_by(
 
 
 def takes_tokens(subject: Subject) -> bool:
-    return not subject.images.dtype.is_floating_point  # type: ignore[union-attr]
+    from resnet_probe.state import Inputs
+
+    images: Any = subject.images
+    first = images.first if isinstance(images, Inputs) else images
+    return not first.dtype.is_floating_point
 
 
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:
