@@ -4,8 +4,8 @@ Paper    Krogh & Vedelsby 1995, "Neural network ensembles, cross validation, and
          the squared error of an average is the members' mean one less their ambiguity; Veit,
          Wilber, Belongie 2016, arXiv 1605.06431
 Claim    Residual networks behave like ensembles of relatively shallow networks.
-Here     photographs, the first 500 of CIFAR-10's test images stored as JPEG; preresnet110, resnet56,
-         resnet20 and preresnet20, trained apart (bundled, one seed each), and as many sub-networks
+Here     photographs, the first 500 of CIFAR-10's test images stored as JPEG; preresnet110,
+         resnet56, resnet20 and preresnet20, trained apart (bundled, one seed each), and as many sub-networks
          of preresnet110 at a time, without k random blocks. Averaging the four trained ones takes
          the mean error of 14.05 % (95 % CI 10.88–17.22 %) to 11.60 % (9.08–14.70 %), averaging four
          sub-networks without 2 blocks 16.38 % (12.83–19.92 %) to 15.40 % (11.77–19.03 %). Their
