@@ -5,15 +5,16 @@ Paper    Krogh & Vedelsby 1995, "Neural network ensembles, cross validation, and
          Wilber, Belongie 2016, arXiv 1605.06431
 Claim    Residual networks behave like ensembles of relatively shallow networks.
 Here     photographs, the first 500 of CIFAR-10's test images stored as JPEG; preresnet110,
-         resnet56, resnet20 and preresnet20, trained apart (bundled, one seed each), and as many sub-networks
-         of preresnet110 at a time, without k random blocks. Averaging the four trained ones takes
-         the mean error of 14.05 % (95 % CI 10.88–17.22 %) to 11.60 % (9.08–14.70 %), averaging four
-         sub-networks without 2 blocks 16.38 % (12.83–19.92 %) to 15.40 % (11.77–19.03 %). Their
-         ambiguity is 15.0 % (12.4–17.7 %) and 6.7 % (5.5–7.9 %) of the squared error, φ of their
-         errors 0.63 (0.56–0.70) and 0.72 (0.67–0.77): at a mean error within a quarter of it, the
-         sub-networks of one network are less diverse than networks trained apart; without 3 or 4
-         blocks they are as diverse, at 25.2 and 19.4 % error. The four are of four architectures:
-         other seeds of one may be more alike. 81 s of CPU time (one thread)
+         resnet56, resnet20 and preresnet20, trained apart (bundled, one seed each), and as many
+         sub-networks of preresnet110 at a time, without k random blocks. Averaging the four trained
+         ones takes the mean error of 14.05 % (95 % CI 10.88–17.22 %) to 11.60 % (9.08–14.70 %),
+         averaging four sub-networks without 2 blocks 16.38 % (12.83–19.92 %) to 15.40 %
+         (11.77–19.03 %). Their ambiguity is 15.0 % (12.4–17.7 %) and 6.7 % (5.5–7.9 %) of the
+         squared error, φ of their errors 0.63 (0.56–0.70) and 0.72 (0.67–0.77): at a mean error
+         within a quarter of theirs, sub-networks of one network are less diverse than networks
+         trained apart; without 3 or 4 blocks they are as diverse, at 25.2 and 19.4 % error. The
+         four are of four architectures: other seeds of one may be more alike. 81 s of CPU time
+         (one thread)
 Run      python analyses/krogh1995_true_ensemble.py --data parquet:FILE   (CIFAR-10's test images;
          --tiny: small networks, few images)
          your own trainings: --archs resnet20 --weights seed0.pt seed1.pt seed2.pt --data …

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import ensembles, pairs, votes
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
+from resnet_probe.figures.classes import classes_by_block
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.flow import gradient_flow, shares
@@ -59,6 +60,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "lesion-classes": {"figure": classes_by_block},
     "lesion-edits": {"figure": listed_edits},
     "lesion-ranges": {"figure": range_map},
     **{f"lesion-{name}": {"figure": by_block} for name in ("neighbours", "cut", "replace")},
@@ -171,9 +173,10 @@ def _title(result: Result) -> str:
     if ":" in data:  # a file or folder: its own name and its parent's are enough
         data = "/".join(Path(data.partition(":")[2]).parts[-2:])
     named = [part for part in (str(identity.get("arch", "")), data) if part]
-    counted = (
-        [f"{int(result.table['images'].iloc[0]):,} images"] if "images" in result.table else []
-    )
+    images = result.table["images"].iloc[0] if "images" in result.table else None
+    if "class" in result.table and "images" in identity:  # a row has those of its class
+        images = identity["images"]
+    counted = [] if images is None else [f"{int(images):,} images"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe import published
-from resnet_probe.findings import sweeps
+from resnet_probe.findings import classes, sweeps
 from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
 from resnet_probe.findings.verdict import (
     BARELY,
@@ -257,6 +257,8 @@ def _medians(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def summarize_lesion(result: Result) -> str:
     """The lines that a lesion run prints."""
+    if result.study == "lesion-classes":
+        return classes.summarize_classes(result)
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
     lines = [_whole_network(result, base)]

@@ -81,6 +81,41 @@ class Result:
         html: str = import_module("resnet_probe.figures.notebook").html_of(self)
         return html
 
+    def confusion(self, edit: Any = 0) -> pd.DataFrame:
+        """How many images of each class got each answer: a row a class, a column an answer.
+
+        ``edit`` is a row of the outcomes (0 is the network as it is), an edit, or what the table
+        calls one: its kind and its blocks, as ``"delete 3"``. Raises ProbeError where no outcomes
+        are kept, or none of that edit.
+        """
+        if "answer" not in self.outcomes or "labels" not in self.outcomes:
+            raise ProbeError(f"this {self.study} result keeps no answers: it has no confusions")
+        answers, labels = self.outcomes["answer"], self.outcomes["labels"]
+        row = edit if isinstance(edit, int) else self._row_of(edit)
+        if not 0 <= row < len(answers):
+            raise ProbeError(
+                f"edit={edit!r}: this {self.study} has outcomes of {len(answers)} networks, "
+                "numbered from 0"
+            )
+        classes = int(self.provenance.get("classes") or max(answers.max(), labels.max()) + 1)
+        counts = np.zeros((classes, classes), np.int64)
+        known = answers[row] >= 0  # an edit that stopped early has not seen the others
+        np.add.at(counts, (labels[known].astype(int), answers[row][known].astype(int)), 1)
+        return pd.DataFrame(counts).rename_axis(index="class", columns="answer")
+
+    def _row_of(self, edit: Any) -> int:
+        """The row of an edit by its kind and blocks, or by its text."""
+        rows = self.table.drop_duplicates("place") if "place" in self.table else self.table
+        said = (rows["kind"].astype(str) + " " + rows["blocks"].astype(str)).str.strip()
+        kind, blocks = getattr(edit, "kind", None), getattr(edit, "blocks", None)
+        wanted = str(edit) if kind is None else f"{kind} {blocks}".strip()
+        found = said == wanted
+        if "edit" in rows:
+            found |= rows["edit"] == str(edit)
+        if not found.any():
+            raise ProbeError(f"this {self.study} has no edit {wanted!r}, such as {said.iloc[-1]!r}")
+        return int(np.flatnonzero(found)[0])
+
     @property
     def identity(self) -> dict[str, Any]:
         """What determines the table; ProbeError where the provenance does not say."""

@@ -17,7 +17,7 @@ from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interva
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies import calibration
+from resnet_probe.studies import calibration, classes
 from resnet_probe.studies.scores import Given, metric_for, name_of, seen, tabulate_by
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
@@ -89,6 +89,12 @@ class LesionSettings(Settings):
         "image a share from 0 to 1 (default: accuracy, and mse of numbers)",
         metavar="NAME",
     )
+    by: str | None = option(
+        None,
+        "class: a row for each edit and class, which classes a block serves (default: all images "
+        "together)",
+        choices=("class",),
+    )
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",
@@ -133,7 +139,9 @@ class LesionSettings(Settings):
 
 def title_of(settings: LesionSettings) -> str:
     """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; lesion-edits; of a list that
-    has a name lesion-NAME, such as lesion-ranges."""
+    has a name lesion-NAME, such as lesion-ranges; by class lesion-classes."""
+    if settings.by is not None:
+        return "lesion-classes"
     if settings.edits is not None:
         return "lesion-edits"
     kind = "lesion" if settings.edit == "delete" else f"lesion-{settings.edit}"
@@ -155,6 +163,8 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     edits = edits_of(subject.chain, settings)
     calibration.check(subject, edits)
+    if settings.by is not None:
+        classes.check(subject, settings)
     if (metric := metric_for(subject, settings.metric)) is not None:
         _check_alone(metric.name, subject, settings)
     images, asked = len(subject.images), settings.precision
@@ -223,6 +233,8 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
     if settings.listed:
         table = _named(table, chain, settings)
         facts |= by_kind(list(table["kind"]), correct, found["loss"])
+    if settings.by is not None:
+        table = classes.by_class(table, correct, truth)
     return Measured(table, facts, kept)
 
 
