@@ -23,12 +23,12 @@ from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.flow import gradient_flow, shares
 from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.influence import influence_matrix
-from resnet_probe.figures.interactions import variance_by_order
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_coherence, path_depth, path_lengths, path_terms
 from resnet_probe.figures.responses import block_responses, layer_responses, scores_and_costs
 from resnet_probe.figures.sweeps import by_block, growing_middles, listed_edits, range_map
+from resnet_probe.figures.variance import variance_by_order
 from resnet_probe.published import comparison
 from resnet_probe.results import Result, save_figure
 from resnet_probe.stats.path_lengths import by_length
@@ -174,8 +174,8 @@ def _title(result: Result) -> str:
         data = "/".join(Path(data.partition(":")[2]).parts[-2:])
     named = [part for part in (str(identity.get("arch", "")), data) if part]
     images = result.table["images"].iloc[0] if "images" in result.table else None
-    if "class" in result.table and "images" in identity:  # a row has those of its class
-        images = identity["images"]
+    if result.study == "lesion-classes":  # a row has those of its class
+        images = identity.get("images", images)
     counted = [] if images is None else [f"{int(images):,} images"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from resnet_probe.findings.depth import depth_by_function
 from resnet_probe.findings.sentence import Finding, Sentence, interval
 from resnet_probe.findings.verdict import (
     CHANGES,
@@ -234,6 +235,8 @@ def summarize(result: Result) -> list[str]:
     lines = [str(finding.sentence)]
     if finding.claim:
         lines.append(f"{finding.claim}: {finding.verdict}")
+    if result.study == "lesion-ranges" and "joint_low_pct" in result.table:
+        lines.append(str(depth_by_function(result).sentence))
     if result.study in FINDINGS:
         lines += _lines(result, result.table.iloc[1:].nlargest(3, "error_pct"), "worst:")
     else:
