@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 NAME = "blocks"
 DESCRIPTION = """\
 Cut a network into its residual blocks, prove that the chain of them is the network, and print
-what was found, what was not cut and why, and how exact the proof is."""
+what was found, what was not cut and why, how exact the proof is, and which studies can measure it
+and which cannot, each with its reason."""
 EXAMPLES = """\
 examples:
   python -m resnet_probe blocks --arch resnet50 --graph resnet50.svg
@@ -51,7 +52,7 @@ def run(options: Namespace) -> int:
     shape = request.input_shape or arch.input_shape
     example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     chain = cut(arch, model, example)
-    print(report(chain))
+    print("\n\n".join([report(chain), compatibility(chain, example)]))
     if options.graph is not None:
         _write(options.graph, graph(chain))
         print(f"\n{options.graph}: the graph")
@@ -75,6 +76,17 @@ def report(chain: ResidualChain) -> str:
     """The table of a chain, what was not cut, what lies inside blocks, and the proof."""
     table = chain.table().to_string(index=False, formatters={"parameters": "{:,}".format})
     return "\n\n".join([_heading(chain), table, *map("\n".join, _remarks(chain))])
+
+
+def compatibility(chain: ResidualChain, example: Any) -> str:
+    """The studies that can run, and a sentence for each that cannot."""
+    from resnet_probe.runs.compatible import answers
+
+    found = answers(chain, example)
+    can = ", ".join(answer.study for answer in found if not answer.reason)
+    cannot = [f"  {answer.study}: {answer.reason}" for answer in found if answer.reason]
+    lines = [f"studies that can measure it: {can or 'none'}"]
+    return "\n".join([*lines, *(["and that cannot:", *cannot] if cannot else [])])
 
 
 def graph(chain: ResidualChain) -> str:
