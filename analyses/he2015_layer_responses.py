@@ -34,8 +34,11 @@ def main() -> None:
     options.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
     options.add_argument("--data", help="their test images (default: digits, which come along)")
     options.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
-    options.add_argument("--out", type=Path, default=HERE / "he2015_layer_responses")
+    options.add_argument("--out", type=Path, help="(default: beside this file)")
     given = options.parse_args()
+    given.out = given.out or HERE / (
+        "he2015_layer_responses-photographs" if given.zoo else "he2015_layer_responses"
+    )
     names = ("resnet20", "plain20") if given.tiny else given.archs
     limit = 32 if given.tiny else given.limit
     requests = [Request(arch=a, zoo=given.zoo, data=given.data, limit=limit) for a in names]

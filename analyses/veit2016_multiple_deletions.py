@@ -41,8 +41,11 @@ def main() -> None:
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=200, help="images (default: 200)")
     options.add_argument("--draws", type=int, default=25, help="for each number (default: 25)")
-    options.add_argument("--out", type=Path, default=HERE / "veit2016_multiple_deletions")
+    options.add_argument("--out", type=Path, help="(default: beside this file)")
     given = options.parse_args()
+    given.out = given.out or HERE / (
+        "veit2016_multiple_deletions-photographs" if given.zoo else "veit2016_multiple_deletions"
+    )
     arch, limit, draws, counts = (
         ("resnet20", 16, 6, (1, 2, 5)) if given.tiny
         else (given.arch, given.limit, given.draws, COUNTS)

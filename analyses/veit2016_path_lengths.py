@@ -37,8 +37,11 @@ def main() -> None:
     options.add_argument("--normalize")
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=32, help="images (default: 32)")
-    options.add_argument("--out", type=Path, default=HERE / "veit2016_path_lengths")
+    options.add_argument("--out", type=Path, help="(default: beside this file)")
     given = options.parse_args()
+    given.out = given.out or HERE / (
+        "veit2016_path_lengths-photographs" if given.zoo else "veit2016_path_lengths"
+    )
     arch = "resnet20" if given.tiny else given.arch
     request = Request(
         arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,

@@ -43,8 +43,11 @@ def main() -> None:
     options.add_argument("--data")
     options.add_argument("--limit", type=int, default=200, help="images (default: 200)")
     options.add_argument("--draws", type=int, default=20, help="for each τ (default: 20)")
-    options.add_argument("--out", type=Path, default=HERE / "veit2016_permutations")
+    options.add_argument("--out", type=Path, help="(default: beside this file)")
     given = options.parse_args()
+    given.out = given.out or HERE / (
+        "veit2016_permutations-photographs" if given.zoo else "veit2016_permutations"
+    )
     arch, limit, draws, taus = (
         ("resnet20", 16, 6, (1.0, 0.95, 0.9)) if given.tiny
         else (given.arch, given.limit, given.draws, TAUS)

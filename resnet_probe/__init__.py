@@ -3,6 +3,7 @@
 The public names are loaded when they are first used, so that `import resnet_probe` costs nothing.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.claims import judge
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.edited import edited
     from resnet_probe.engine.recalibrate import recalibrated
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.errors import ProbeError
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from resnet_probe.figures import draw
     from resnet_probe.loading import prepare
     from resnet_probe.loading.trained import trained
-    from resnet_probe.results import Result
+    from resnet_probe.loading.untrained import untrained
+    from resnet_probe.results import Result, load
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
+    from resnet_probe.studies.flow import flow
+    from resnet_probe.studies.influence import influence
     from resnet_probe.studies.lens import lens
     from resnet_probe.studies.lesion import lesion
     from resnet_probe.studies.paths import path_gradients, paths
@@ -42,17 +47,22 @@ _HOME = {
     "chain_of": "discover",
     "control": "studies.control",
     "draw": "figures",
+    "edited": "engine.edited",
     "explore": "explorer",
+    "flow": "studies.flow",
+    "influence": "studies.influence",
     "judge": "claims",
     "layers_of": "discover",
     "lens": "studies.lens",
     "lesion": "studies.lesion",
+    "load": "results",
     "path_gradients": "studies.paths",
     "paths": "studies.paths",
     "prepare": "loading",
     "recalibrated": "engine.recalibrate",
     "responses": "studies.responses",
     "trained": "loading.trained",
+    "untrained": "loading.untrained",
 }
 
 __all__ = [
@@ -68,24 +78,33 @@ __all__ = [
     "chain_of",
     "control",
     "draw",
+    "edited",
     "explore",
+    "flow",
+    "influence",
     "judge",
     "layers_of",
     "lens",
     "lesion",
+    "load",
     "path_gradients",
     "paths",
     "prepare",
     "recalibrated",
     "responses",
     "trained",
+    "untrained",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        near = get_close_matches(name, _HOME, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found  # from now on an attribute like any other
+    return found
 
 
 def __dir__() -> list[str]:

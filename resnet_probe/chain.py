@@ -4,30 +4,41 @@
     for block in blocks:  h = block.after(block.shortcut(h) + block.branch(h))
     logits = head(h)
 
+Beside `h` a state may carry values that one part makes and a later one reads (`state.py`).
+
 Every study of this package is a small function of this object (Veit et al. 2016, section 3; He et
 al. 2016, equations 1–2).  `resnet_probe.discover` makes it from a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, Inputs, with_residual
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Step = tuple[int, float]
-"""Run block `number` with its branch multiplied by `gate`: 1 runs it, 0 leaves its branch out."""
+
+class Program(Protocol):
+    """What makes steps for a chain: an `Edit`."""
+
+    def steps(self, chain: Any) -> tuple[Step, ...]: ...
 
 
-@dataclass(frozen=True, eq=False)
+Step = tuple[Any, float]
+"""Run a block, by its number or in another form, with its branch multiplied by `gate`: 1 runs it,
+0 leaves its branch out."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
 
@@ -36,8 +47,9 @@ class ResidualBlock:
     layer are two blocks of one layer; 0 where every block is a layer of its own.  `inner` names
     the residual blocks inside this one, which are not cut.
 
-    `shortcut`, `branch` and `after` map a batch `[n, …]` to a batch; they are in eval mode and
-    share their parameters and buffers with the model that they were cut from.
+    `shortcut` and `branch` map a state to a batch `[n, …]`, and `after` a state to the next one;
+    they are in eval mode and share their parameters and buffers with the model that they were cut
+    from.  `changes` names the values that `after` begins or ceases to carry.
 
     `branch_first` says that the network adds them the other way round, which decides how the sum
     lies in memory.  A network that adds more than two tensors rounds them one by one: `total` maps
@@ -58,17 +70,34 @@ class ResidualBlock:
     inner: tuple[str, ...] = ()
     branch_first: bool = False
     total: nn.Module | None = None
+    changes: tuple[str, ...] = ()
 
-    residual = True
+    residual = gated = True
 
-    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def __repr__(self) -> str:
+        """`ResidualBlock(4, layer2.0: option A shortcut, 16×16×16 to 32×8×8)`."""
+        before, after = ("×".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return (
+            f"{type(self).__name__}({self.number}, {self.name}: {self.shortcut_kind} shortcut, "
+            f"{before} to {after})"
+        )
+
+    def run(self, h: AnyState, gate: float = 1.0) -> AnyState:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
+        return self.close(h, self.sum(h, gate))
+
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
+        """What stands before `after`: the shortcut and `gate` times the branch."""
         if gate == 0:
-            return self.after(self.shortcut(h))
+            return self.shortcut(h)
         if gate == 1 and self.total is not None:
-            return self.after(self.total(h))
+            return self.total(h)
         branch = self.branch(h)
-        return self.after(self.add(self.shortcut(h), branch if gate == 1 else gate * branch))
+        return self.add(self.shortcut(h), branch if gate == 1 else gate * branch)
+
+    def close(self, h: AnyState, total: Tensor) -> AnyState:
+        """The next state, from the sum and what the state `h` carries."""
+        return self.after(with_residual(h, total))
 
     def add(self, shortcut: Tensor, branch: Tensor) -> Tensor:
         """The sum, its operands in the network's own order."""
@@ -87,7 +116,7 @@ class ResidualBlock:
     @property
     def keeps_shape(self) -> bool:
         """Whether the block can stand anywhere in its stage, or twice."""
-        return self.in_shape == self.out_shape
+        return self.in_shape == self.out_shape and not self.changes
 
 
 class OptionA(nn.Module):
@@ -116,7 +145,7 @@ class OptionA(nn.Module):
         return f"stride={self.stride}, padding=({self.before}, {self.behind})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlainLayer(ResidualBlock):
     """A layer of a network without shortcuts: no sum, and deletion leaves a stand-in.
 
@@ -124,15 +153,15 @@ class PlainLayer(ResidualBlock):
     parameter-free option-A shortcut of He et al. 2015, section 3.3: subsample, pad with zeros.
     """
 
-    residual = False
+    residual = gated = False
 
-    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         if gate not in (0, 1):
             raise ProbeError(
                 f"layer {self.number} ({self.name}) cannot be scaled by {gate:g}: a plain "
                 "layer has no branch to scale, only a gate of 0 (deleted) or 1 (kept)"
             )
-        return self.after(self.branch(h) if gate else self.shortcut(h))
+        return self.branch(h) if gate else self.shortcut(h)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,6 +172,9 @@ class ResidualChain:
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
     where nothing else is said; `output` names it among several that the network returns.
+    `values` has what stands in for branches that an edit replaces, by block number and name.
+    `free` names the sizes of the inputs that are free, where those are not images in batches of any
+    size.
     """
 
     name: str
@@ -155,6 +187,8 @@ class ResidualChain:
     residue: float = 0.0
     output_shape: tuple[int, ...] | None = None
     output: str | None = None
+    values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
@@ -170,14 +204,19 @@ class ResidualChain:
     def __iter__(self) -> Iterator[ResidualBlock]:
         return iter(self.blocks)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits `[n, classes]` of the network for `images` `[n, channels, height, width]`."""
+    def __call__(self, images: Tensor | Inputs | Mapping[str, Tensor]) -> Tensor:
+        """Logits `[n, classes]` of the network for `images` `[n, channels, height, width]`.
+
+        A network of other inputs takes what it was cut with: tokens, a tuple, a dictionary.
+        """
         return self.run(images, [(block.number, 1.0) for block in self.blocks])
 
-    def run(self, images: Tensor, steps: Sequence[Step]) -> Tensor:
-        """Logits of the chain with these steps in the place of its own: the plain, unshared way."""
+    def run(
+        self, images: Tensor | Inputs | Mapping[str, Tensor], edit: Sequence[Step] | Program
+    ) -> Tensor:
+        """Logits of the chain after an `Edit`, or of these steps: the plain, unshared way."""
         h = self.stem(images)
-        for number, gate in steps:
+        for number, gate in edit if isinstance(edit, Sequence) else edit.steps(self):
             h = self.block(number).run(h, gate)
         return self.head(h)
 
@@ -199,8 +238,11 @@ class ResidualChain:
 
         return pd.DataFrame([_row(block) for block in self.blocks])
 
-    def block(self, number: int) -> ResidualBlock:
-        """The block with this number, from 1; raises `ProbeError` outside the chain."""
+    def block(self, number: Any) -> ResidualBlock:
+        """The block with this number, from 1, or in another form (`edits.program.Variant`); raises
+        `ProbeError` outside the chain."""
+        if not isinstance(number, int):
+            return number.block(self)
         if not 1 <= number <= len(self.blocks):
             raise ProbeError(
                 f"{self.unit} {number} is out of range: {self.name} has {len(self)} {self.unit}s "

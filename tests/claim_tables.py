@@ -53,6 +53,23 @@ def lesion(
     return replace(result("lesion", arch, table, **facts), outcomes=outcomes)
 
 
+def re_estimated(found: Result) -> Result:
+    """That lesion as the one of networks with statistics of their own."""
+    columns = {f"recalibrated_{name}": found.table[name] for name in ("error_pct", "delta_pct")}
+    right = found.outcomes["answer"] == found.outcomes["labels"]
+    record = {**found.provenance, "identity": {**found.identity, "recalibrate": 500}}
+    outcomes = {**found.outcomes, "recalibrated_correct": right}
+    return Result(found.study, found.table.assign(**columns), record, outcomes)
+
+
+def control(apart: float, *, error: float = 0.1, arch: str = "resnet56", **facts: Any) -> Result:
+    """Deletions that cost so many points more than each control, known to ± `error` (95 %)."""
+    against = {name: [apart, apart - error, apart + error] for name in ("other image", "noise")}
+    table = lesion([9.0] * 27).table.rename(columns={"blocks": "block"})
+    facts = {"blocks": 27, "residual": True, "classes": 10, "against": against, **facts}
+    return result("control", arch, table, **facts)
+
+
 def draws(
     study: str, by: str, medians: dict[float, float], *, spread: float = 0.5, **facts: Any
 ) -> Result:

@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from resnet_probe.results import result
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
@@ -23,6 +25,31 @@ def _same_random_state():
     after = torch.get_rng_state()
     torch.set_rng_state(before)
     assert torch.equal(before, after), "the global random state was changed"
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_rendered_where_a_test_looks(request, monkeypatch):
+    """A run folder's figures are drawn in each test, and become pictures where it says `rendered`.
+
+    To render them takes longer than to measure what they show.
+    """
+    if not request.node.get_closest_marker("rendered"):
+        monkeypatch.setattr(result, "save_figure", unrendered)
+
+
+def unrendered(figure, *paths):
+    """In the place of `save_figure`."""
+    for path in map(Path, paths):
+        path.write_text(f"{type(figure).__name__}, not rendered")
+
+
+@pytest.fixture(scope="session")
+def kernel():
+    """One kernel for all notebooks of a worker."""
+    import notebook_runs
+
+    with notebook_runs.kernel() as km:
+        yield km
 
 
 def pytest_addoption(parser):

@@ -1,4 +1,4 @@
-"""Runs notebooks in a kernel of their own, as Jupyter would.
+"""Runs notebooks in a kernel, as Jupyter would.
 
 `python tests/notebook_runs.py notebooks/*.ipynb` renews the committed outputs in place, without
 the times and versions that would change with every run.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager, KernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -18,18 +22,39 @@ SECONDS = 300
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
-    """The notebook with its outputs, run in `folder`; raises what a cell raises."""
-    client = NotebookClient(
-        notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
-        resources={"metadata": {"path": str(folder)}},
-    )  # fmt: skip
-    return client.execute()
+@contextmanager
+def kernel() -> Iterator[KernelManager]:
+    """A kernel for several notebooks, one after the other, which import torch once."""
+    km = AsyncKernelManager(kernel_name="python3")
+    try:
+        yield km
+    finally:
+        if km.has_kernel:
+            run_sync(km.shutdown_kernel)(now=True)
 
 
-def renew(path: Path) -> None:
+def executed(notebook: NotebookNode, folder: Path, km: KernelManager) -> NotebookNode:
+    """The notebook with its outputs, run in `folder`; raises what a cell raises.
+
+    No name that an earlier notebook gave is left.
+    """
+    start = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}")
+    notebook.cells.insert(0, start)
+    client = NotebookClient(notebook, km=km, timeout=SECONDS, record_timing=False)
+    done = client.execute(cleanup_kc=False)
+    client.kc.stop_channels()
+    del done.cells[0]
+    for number, cell in enumerate([c for c in done.cells if c.cell_type == "code"], start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
+    return done
+
+
+def renew(path: Path, km: KernelManager) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        notebook = executed(nbformat.read(path, as_version=4), Path(folder))
+        notebook = executed(nbformat.read(path, as_version=4), Path(folder), km)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook.cells:
         cell.metadata = {}
@@ -37,6 +62,7 @@ def renew(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        renew(Path(name))
-        print(f"{name}: {Path(name).stat().st_size / 1024:.0f} KiB")
+    with kernel() as km:
+        for name in sys.argv[1:]:
+            renew(Path(name), km)
+            print(f"{name}: {Path(name).stat().st_size / 1024:.0f} KiB")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -30,7 +31,7 @@ def some():
 
 def outputs(chain, x, edits) -> torch.Tensor:
     with torch.no_grad():
-        return torch.stack([torch.softmax(chain.run(x, e.steps).double(), 1) for e in edits])
+        return torch.stack([torch.softmax(chain.run(x, e).double(), 1) for e in edits])
 
 
 def rows_of(table, kind, edits):
@@ -109,7 +110,9 @@ def test_networks_that_are_always_right_have_no_correlation():
 
 def test_the_table_does_not_depend_on_the_batch_and_is_documented(chain, some):
     first, second = (agreement(chain, *some, draws=3, batch=b).table for b in (7, 50))
-    assert first.equals(second)
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-6)
+    counted = first["quantity"].str.contains("error_|disagreement")
+    assert first[counted].equals(second[counted])
     assert tuple(first.columns) == COLUMNS and set(first["quantity"]) == set(QUANTITIES)
     assert sorted(set(first["edits"])) == [0, 1, 2, 3]
 

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from claim_tables import (
+    control,
     draws,
     lesion,
     paths,
+    re_estimated,
     responded,
     responses,
     result,
@@ -102,8 +104,39 @@ def fresh(values, jitter: float = 0.01):
     return responses("variance_ratio", values, arch="preresnet110", seeds=4, jitter=jitter)
 
 
+def restored(own: float, **network):
+    """Deletions that cost 20 points, and so many with statistics of their own."""
+    found = [lesion([6.0 + cost] * 9, images=20_000, **network) for cost in (20.0, own)]
+    return [found[0], re_estimated(found[1])]
+
+
+PLAIN = {"arch": "plain20", "residual": False}
 LS = np.arange(1.0, 19)
 CASES = {
+    **{
+        f"chang2018/size/{name}": tuple([control(apart)] for apart in (0.1, 3, 0.45))
+        for name in ("other-image", "noise")
+    },
+    "here/stale/shallow": tuple(restored(own, arch="resnet20") for own in (2, 18, 10)),
+    "here/stale/plain": tuple(restored(own, **PLAIN) for own in (18, 2, 10)),
+    "veit2016/delete-one/re-estimated": tuple(
+        [re_estimated(lesion(blocks(error)))] for error in (6.2, 9, 6.84)
+    ),
+    "veit2016/depth-order/re-estimated": tuple(
+        [*map(re_estimated, depths(hurt, *errors))] for errors in ((44, 9), (9, 44), (9, 9))
+    ),
+    "veit2016/shallow/re-estimated": (
+        [re_estimated(hurt("resnet20", 44))],
+        [re_estimated(lesion([6.0] * 9, arch="resnet20", images=100_000))],
+        [re_estimated(hurt("resnet20", 6.84))],
+    ),
+    "veit2016/plain-at-chance/re-estimated": tuple(
+        [re_estimated(lesion([error] * 18, **PLAIN))] for error in (90, 20, CHANCE)
+    ),
+    "veit2016/plain-worse/re-estimated": tuple(
+        [re_estimated(hurt("resnet20", 20)), re_estimated(lesion([error] * 18, **PLAIN))]
+        for error in (90, 8, 20)
+    ),
     "veit2016/delete-one": (
         [lesion(blocks(6.4), **OWN)], [lesion(blocks(9), **OWN)], [lesion(blocks(6.93), **OWN)],
     ),

@@ -35,6 +35,8 @@ from resnet_probe.stats import bootstrap as intervals
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 SAMPLED = [claim for claim in CLAIMS if claim.kind != "exact"]
+TRIED = [claim for claim in SAMPLED if not claim.name.endswith("/re-estimated")]
+"""The others are the same rules on the same tables, which `test_claims` tells apart."""
 KNOWN = rules.cases(rules.published_draws())
 
 
@@ -177,7 +179,7 @@ def test_every_rule_has_its_operating_characteristic_and_it_is_good() -> None:
         assert row["passes_pct"] >= 90 if truth == "true" else row["passes_pct"] <= 10, name
 
 
-@pytest.mark.parametrize("claim", SAMPLED, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", TRIED, ids=lambda claim: claim.name)
 def test_a_rule_passes_where_it_should(claim, monkeypatch) -> None:
     monkeypatch.setattr(rules, "IMAGES", 2500)
     right, wrong = (rules.passes(claim, case, 5, seed=1) for case in KNOWN[claim.name])

@@ -52,6 +52,7 @@ RUNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rendered
 @pytest.mark.parametrize(("arguments", "name", "figures", "words"), RUNS)
 def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, figures, words):
     assert main(arguments) == 0
@@ -59,9 +60,10 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     folder = tmp_path / "runs" / name
     assert re.search(words, said.out) and str(folder) in said.out and said.err == ""
     drawn = {f"{stem}.{kind}" for stem in figures for kind in ("png", "svg")}
-    if arguments[0] == "lesion":
-        drawn.add("outcomes.npz")
-    assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
+    kept = {"outcomes.npz"} if arguments[0] == "lesion" else set()
+    files = {"table.csv", "provenance.json", *kept, *drawn}
+    assert {path.name for path in folder.iterdir()} == files
+    assert min((folder / name).stat().st_size for name in drawn) > 5000
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
     for key in ("arch", "weights_sha256", "data_sha256", "images", "normalize"):

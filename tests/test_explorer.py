@@ -271,7 +271,7 @@ def test_switches_as_an_edit(chain):
     assert Switches.of(chain).edit.kind == "baseline"
     assert Switches.of(chain, off=[2, 1]).edit.blocks == "1 2"
     mixed = Switches.of(chain, off=[1], twice=[2]).edit
-    assert mixed.kind == "mixed" and mixed.edits == 2 and len(mixed.steps) == 10
+    assert mixed.kind == "mixed" and mixed.edits == 2 and len(mixed.steps(chain)) == 10
 
 
 def test_images_that_are_read_in_pieces_are_read_once(chain):

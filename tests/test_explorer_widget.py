@@ -98,7 +98,7 @@ SOURCES = [
     "print(shown.now.sentence)",
     "import torch\n"
     "with torch.no_grad():\n"
-    "    logits = ready.chain.run(ready.images, shown.now.switches.edit.steps)\n"
+    "    logits = ready.chain.run(ready.images, shown.now.switches.edit)\n"
     "assert shown.now.correct == int((logits.argmax(1) == ready.labels).sum())\n"
     "assert shown.now.switches.off == (1,) and shown.now.switches.twice == (5,)\n"
     "assert 'rp.Explorer(ready.chain, ready.images, ready.labels)' in shown.code.value\n"
@@ -107,9 +107,9 @@ SOURCES = [
 ]
 
 
-def test_in_a_real_kernel(tmp_path):
+def test_in_a_real_kernel(tmp_path, kernel):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in SOURCES])
-    done = executed(notebook, tmp_path)
+    done = executed(notebook, tmp_path, kernel)
     view = done.cells[0].outputs[0]["data"]["application/vnd.jupyter.widget-view+json"]
     state = done.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     assert state[view["model_id"]]["model_name"] == "VBoxModel"

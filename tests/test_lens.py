@@ -98,8 +98,8 @@ def test_statistics_of_each_depth():
 def test_where_no_batch_norm_is_left_there_is_nothing_to_re_estimate():
     x, y = images(10, side=8), labels(10, classes=10)
     option_a = chain_of(network("resnet20:width=4"), x[:2])
-    table = lens(option_a, x, y, recalibrate=x).table
-    assert table.filter(like="recalibrated").isna().all().all()
+    with pytest.raises(ProbeError, match="no batch norm in its shortcuts"):
+        lens(option_a, x, y, recalibrate=x)
     projection = chain_of(network("resnet20:width=4,shortcut=B"), x[:2])
     table = lens(projection, x, y, recalibrate=x).table
     assert table["recalibrated_accuracy_pct"].notna().tolist() == [True] * 7 + [False] * 3

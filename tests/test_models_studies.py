@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ def inputs(spec: str) -> torch.Tensor:
     return images(4, 3, side(spec), side(spec))
 
 
+@cache
 def chain(spec: str) -> ResidualChain:
     return cut(models.architecture(spec), small_net(spec, classes=4), inputs(spec))
 

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from torch import nn
 from toy_chains import TinyResNet, images, labels, randomized, seeded
 
-from resnet_probe import ProbeError, chain_of, edits, layers_of, lesion, models, recalibrated
+from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models, recalibrated
 from resnet_probe.engine.recalibrate import renewed
 
 SPECS = ("resnet20:width=4", "preresnet20:width=4", "resnet20:shortcut=B,width=4")
@@ -73,7 +73,7 @@ def test_each_edit_has_statistics_of_its_own():
     model = seeded(TinyResNet)
     x = images(24)
     chain = chain_of(model, x[:2])
-    asked = [edits.baseline(3), edits.delete(3, [1]), edits.duplicate(3, [3])]
+    asked = [Edit(), Edit.delete(1), Edit.repeat(3)]
     seen = {}
     for network in renewed(chain, asked, x):
         (index,) = network.edits

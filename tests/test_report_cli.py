@@ -7,9 +7,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from conftest import unrendered
 from report_results import Page
 
-from resnet_probe import report
+from resnet_probe import report, results
 from resnet_probe.cli import main
 from resnet_probe.results import Result
 from resnet_probe.runs import evidence
@@ -34,6 +35,7 @@ def patch_small(patch):
     """Few images and no drawings, which other tests look at."""
     patch.setattr("resnet_probe.report.make.report_asks", tiny)
     patch.setattr(report.folder, "draw", lambda *_: [])
+    patch.setattr(results.result, "save_figure", unrendered)
 
 
 @pytest.fixture(autouse=True)

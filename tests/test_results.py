@@ -18,6 +18,7 @@ from resnet_probe import results
 from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result, provenance, refuse_other
 
+pytestmark = pytest.mark.rendered
 IDENTITY = {"study": "lesion", "arch": "resnet20", "images": 846, "seed": 0}
 
 

@@ -20,6 +20,8 @@ from resnet_probe.runs.job import Job, obtained, place_apart
 from resnet_probe.studies.study import Resources
 
 SMALL = ["--arch", "resnet20", "--limit", "12", "--batch", "4"]
+TINY = ["--arch", "resnet:depth=8,width=4", "--weights", "initial:0", "--data", "digits",
+        "--normalize", "none", "--limit", "12", "--batch", "4"]  # fmt: skip
 FEW = {
     "control": ["--limit", "40"],  # its batches hold 16 images at least
     "lesion": ["--recalibrate", "16", "--recalibrate-data", "digits"],
@@ -41,13 +43,22 @@ def _small(tmp_path, monkeypatch):
 def job_of(command: str) -> Job:
     """What a printed command asks for."""
     words = shlex.split(command)[3:]
-    return StudyCommand(row(words[0])).job(parser(words[0]).parse_args(words))
+    return StudyCommand(row(words[0])).jobs(parser(words[0]).parse_args(words))[0]
+
+
+def check_command(result: Result, name: str) -> None:
+    """The printed command has the identity of the result."""
+    command = result.provenance["command"]
+    assert command.startswith(f"python -m resnet_probe {name} --arch resnet:depth=8,width=4 ")
+    assert " --limit " in command
+    assert provenance.difference(job_of(command).identity, result.identity) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_command_goes_on_to_the_same_bytes(tmp_path, capsys, monkeypatch, name):
-    given = [name, *SMALL, *FEW.get(name, [])]
+    given = [name, *TINY, *FEW.get(name, [])]
     assert main([*given, "--out", "whole"]) == 0
+    check_command(Result.load("whole"), name)
     whole = (tmp_path / "whole" / "table.csv").read_bytes()
     put, kept = Journal.put, []
 
@@ -69,19 +80,10 @@ def test_an_interrupted_command_goes_on_to_the_same_bytes(tmp_path, capsys, monk
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "again"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_printed_command_has_the_identity_of_the_result(tmp_path, name):
-    assert main([name, *SMALL, *FEW.get(name, []), "--out", "a"]) == 0
-    result = Result.load("a")
-    command = result.provenance["command"]
-    assert command.startswith(f"python -m resnet_probe {name} --arch resnet20 --limit ")
-    assert provenance.difference(job_of(command).identity, result.identity) == ""
-
-
 @pytest.mark.parametrize("full", [False, True])
 def test_the_commands_of_a_report_have_the_identities_of_its_studies(full):
-    report = Report.of(Request(arch="preresnet110", limit=2), full=full, seed=3)
-    assert len(report.jobs) == (7 if full else 5) and not report.absent
+    report = Report.of(Request(arch="resnet20", limit=2), full=full, seed=3)
+    assert len(report.jobs) == (8 if full else 6) and not report.absent
     for ask, job in report.jobs.items():
         again = job_of(job.command)
         assert provenance.difference(again.identity, job.identity) == "", ask.study
@@ -89,13 +91,12 @@ def test_the_commands_of_a_report_have_the_identities_of_its_studies(full):
 
 
 def test_claims_and_reports_ask_for_the_same():
-    request = Request(arch="preresnet110", limit=2)
-    asked = {job.study: job for job in evidence.needed_jobs([request])}
-    report = {job.study: job for job in Report.of(request).jobs.values()}
-    assert {"lesion", "paths"} <= asked.keys() & report.keys()
-    for study in asked.keys() & report.keys():
-        if not asked[study].settings.values.get("init"):
-            assert asked[study].identity == report[study].identity
+    request = Request(arch="resnet20", limit=2)
+    asked = [job.identity for job in evidence.needed_jobs([request])]
+    report = {job.study: job.identity for job in Report.of(request).jobs.values()}
+    assert {"lesion", "control", "paths", "responses"} <= report.keys()
+    for study in report.keys() & {identity["study"] for identity in asked}:
+        assert report[study] in asked
 
 
 def test_settings_are_the_arguments_the_options_and_the_identity():

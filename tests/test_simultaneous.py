@@ -87,7 +87,7 @@ def test_all_intervals_together_cover_the_truth(lost, gained, images, shared) ->
     covered = []
     for seed in range(250):
         given = differences(lost, gained, images, shared=shared, seed=seed)
-        low, high = SignFlips.of(given, flips=1000, seed=seed).interval()
+        low, high = SignFlips.of(given, flips=400, seed=seed).interval()
         covered.append(((low <= lost - gained) & (lost - gained <= high)).all())
     assert np.mean(covered) >= 0.93
 
@@ -98,7 +98,7 @@ def test_of_losses_too() -> None:
     for seed in range(250):
         random = np.random.default_rng(seed)
         both = random.exponential(size=400) + random.exponential(size=(15, 400))
-        low, high = SignFlips.of(both, flips=1000, seed=seed).interval()
+        low, high = SignFlips.of(both, flips=400, seed=seed).interval()
         covered.append(((low <= 2) & (high >= 2)).all())
     assert 0.92 <= np.mean(covered) <= 0.98
 
@@ -109,9 +109,9 @@ def test_how_often_anything_passes_that_should_not(shared) -> None:
     rejected, passed = [], []
     for seed in range(250):
         null = differences([0.02] * 20, [0.02] * 20, 2000, shared=shared, seed=seed)
-        rejected.append((SignFlips.of(null, flips=1000, seed=seed).p_values() < 0.05).any())
+        rejected.append((SignFlips.of(null, flips=400, seed=seed).p_values() < 0.05).any())
         edge = differences([0.03] * 20, [0.02] * 20, 4000, shared=shared, seed=seed)
-        passed.append(SignFlips.of(edge, flips=1000, seed=seed).inside(0.01).any())
+        passed.append(SignFlips.of(edge, flips=400, seed=seed).inside(0.01).any())
     assert np.mean(rejected) < 0.085
     assert np.mean(passed) < 0.085
 

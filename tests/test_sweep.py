@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
-from resnet_probe import ProbeError, chain_of, edits, layers_of, models
+from resnet_probe import Edit, ProbeError, chain_of, layers_of, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
@@ -28,11 +28,11 @@ def collect(sweep: Sweep, plan, x) -> torch.Tensor:
 
 @torch.no_grad()
 def one_by_one(chain, plan, x) -> torch.Tensor:
-    return torch.stack([chain.run(x, edit.steps) for edit in plan])
+    return torch.stack([chain.run(x, edit) for edit in plan])
 
 
 def every_deletion(n: int):
-    return [edits.baseline(n), *(edits.delete(n, [b]) for b in range(1, n + 1))]
+    return [Edit(), *(Edit.delete(b) for b in range(1, n + 1))]
 
 
 def mixed(chain):
@@ -40,13 +40,13 @@ def mixed(chain):
     n = len(chain)
     return [
         *every_deletion(n),
-        edits.delete(n, [1, 3]),
-        edits.delete(n, [1, 3]),
-        edits.delete(n, range(1, n + 1)),
-        edits.duplicate(n, [1]),
-        edits.swap(n, [(2, 3)]),
-        edits.scale([0.5] * n),
-        edits.scale([1.0] * (n - 1) + [2.0]),
+        Edit.delete(1, 3),
+        Edit.delete(1, 3),
+        Edit.delete(*range(1, n + 1)),
+        Edit.repeat(1),
+        Edit.swap(2, 3),
+        Edit.scale(dict.fromkeys(range(1, n + 1), 0.5)),
+        Edit.scale({n: 2.0}),
     ]
 
 
@@ -201,7 +201,7 @@ def test_the_images_are_not_changed():
 
 @given(st.integers(1, 30))
 def test_single_deletions_cost_half_of_the_plain_loop(n):
-    tree = PrefixTree.of(every_deletion(n))
+    tree = PrefixTree.of(every_deletion(n), scalar_chain([1.0] * n))
     assert tree.branch_runs == n + n * (n - 1) // 2
     assert tree.states <= 2
 
@@ -211,7 +211,7 @@ def test_single_deletions_cost_half_of_the_plain_loop(n):
 def test_any_programs_give_what_each_gives_alone(programs):
     """Also programs of different lengths, one of them the beginning of another."""
     chain = scalar_chain([0.5, -0.25, 2.0, 1.0, 3.0])
-    plan = [edits.Edit("permute", 0, "", tuple((b, 1.0) for b in steps)) for steps in programs]
+    plan = [Edit.run(steps) for steps in programs]
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
     found = collect(Sweep(chain), plan, x).double()
     assert torch.allclose(found, one_by_one(chain, plan, x), rtol=1e-6)
@@ -220,8 +220,8 @@ def test_any_programs_give_what_each_gives_alone(programs):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 1), min_size=6, max_size=6), min_size=1, max_size=40))
 def test_few_states_are_kept(gates):
-    plan = [edits.scale(row) for row in gates]
-    tree = PrefixTree.of(plan)
+    plan = [Edit.scale(dict(enumerate(row, start=1))) for row in gates]
+    tree = PrefixTree.of(plan, scalar_chain([1.0] * 6))
     assert tree.states <= len(gates).bit_length()
 
 
@@ -236,7 +236,7 @@ def test_progress_counts_up_to_all_branch_runs():
 
 def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
     chain = chain_of(seeded(TinyResNet), images())
-    tree = PrefixTree.of(every_deletion(3))
+    tree = PrefixTree.of(every_deletion(3), chain)
     small = Sweep(chain, memory=200_000).batch_for(tree, images(1000))
     large = Sweep(chain, memory=2_000_000).batch_for(tree, images(1000))
     assert 1 <= small < large
@@ -282,7 +282,7 @@ def test_the_peak_stays_inside_the_budget(spec, monkeypatch):
     plan = every_deletion(len(chain))[:4]
     with peak_memory(chain.device) as peak:
         sweep = Sweep(chain, memory=budget)
-        assert sweep.batch_for(PrefixTree.of(plan), x) < 400  # the budget is what limits it
+        assert sweep.batch_for(PrefixTree.of(plan, chain), x) < 400  # the budget is what limits it
         for _ in sweep.run(plan, x):
             pass
     assert peak() <= budget

@@ -57,7 +57,7 @@ def test_deleting_a_layer_leaves_out_both_of_its_branches(chain):
     for part in (layer.self_attention, layer.mlp):
         part.register_forward_hook(zeros)
     with torch.no_grad():
-        assert torch.equal(chain.run(x, edits[2].steps), model(x))
+        assert torch.equal(chain.run(x, edits[2]), model(x))
 
 
 def test_what_is_done_to_layers_is_done_to_their_blocks(chain):
@@ -65,13 +65,13 @@ def test_what_is_done_to_layers_is_done_to_their_blocks(chain):
     for edit in plan(chain, "duplicate", unit="layer", counts=[1], draws=5)[1:]:
         i, j = map(int, edit.blocks.split())
         at = run.index((j, 1.0)) + 1
-        assert list(edit.steps) == [*run[:at], (i, 1.0), (j, 1.0), *run[at:]]
+        assert list(edit.steps(chain)) == [*run[:at], (i, 1.0), (j, 1.0), *run[at:]]
         assert edit.edits == 1
     for edit in plan(chain, "permute", unit="layer", counts=[1], draws=5)[1:]:
         assert edit.blocks == "3+4-5+6"  # the first layer of a stage stays, as published
-        assert [b for b, _ in edit.steps] == [1, 2, 5, 6, 3, 4]
+        assert [b for b, _ in edit.steps(chain)] == [1, 2, 5, 6, 3, 4]
     for edit in plan(chain, "permute", unit="layer", tau=[1.0, 1 / 3], draws=3)[1:]:
-        assert [b for b, _ in edit.steps] == list(map(int, edit.blocks.split()))
+        assert [b for b, _ in edit.steps(chain)] == list(map(int, edit.blocks.split()))
     for edit in plan(chain, unit="layer", counts=[2], draws=5)[1:]:
         assert edit.edits == 2 and len(edit.blocks.split()) == 4
 
@@ -99,7 +99,7 @@ def test_the_study_of_layers_its_table_summary_and_figure(chain):
     edits = plan(chain, unit="layer")
     with torch.no_grad():
         for edit, row in zip(edits, table.itertuples(), strict=True):
-            right = int((chain.run(x, edit.steps).argmax(1) == y).sum())
+            right = int((chain.run(x, edit.steps(chain)).argmax(1) == y).sum())
             assert abs(row.correct - right) <= row.near_ties
     assert result.provenance["unit"] == "layer"
     assert "1 2" in summarize_lesion(result)

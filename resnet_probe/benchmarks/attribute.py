@@ -18,11 +18,10 @@ from resnet_probe.benchmarks.clock import (
 )
 from resnet_probe.benchmarks.lesion import PLAIN_BATCHES
 from resnet_probe.chain import ResidualChain
-from resnet_probe.edits import scale
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.attribution import estimators
-from resnet_probe.studies.attribution.gates import METRICS, gated_metrics, metrics
+from resnet_probe.studies.attribution.gates import METRICS, gated, gated_metrics, metrics
 
 EQUAL = 1e-3
 """Folded batch norm moves the values by rounding; more than this is another result."""
@@ -64,7 +63,7 @@ def benchmark(
     (slow, skipping, fast), (theirs, _, ours) = times.values(), values.values()
     apart = (theirs - ours).abs().amax(1)
     gap = float((apart[1:] / ours[1:].abs().amax(1)).max())
-    tree = PrefixTree.of([scale(gates) for gates in asked(len(chain), permutations, seed)])
+    tree = PrefixTree.of([gated(gates) for gates in asked(len(chain), permutations, seed)], chain)
     naive = permutations * (len(chain) + 1) * len(chain)
     remarks = [
         ratio("engine against the plain model", slow, fast),

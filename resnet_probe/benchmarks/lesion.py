@@ -21,6 +21,7 @@ from resnet_probe.benchmarks.clock import (
 )
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.studies.lesion import lesion
 from resnet_probe.studies.outcomes import NEAR_TIE
@@ -54,7 +55,7 @@ def benchmark(
     edits = plan(chain)
     images = images.contiguous()
     sweep = Sweep(chain, memory=memory, batch=batch)
-    tree = PrefixTree.of(edits)
+    tree = PrefixTree.of(edits, chain)
     with peak_memory(chain.device) as peak:
         fast = predict_engine(sweep, edits, images)
     peak_bytes = peak()
@@ -70,7 +71,7 @@ def benchmark(
     times, outputs = in_turn(calls, rounds, chain.device)
     (plain_best, plain_128, engine, bare), plain = times.values(), next(iter(outputs.values()))
     differing, ties = int((plain.argmax(-1) != fast.argmax(-1)).sum()), count_near_ties(fast)
-    naive = sum(gate != 0 for edit in edits for _, gate in edit.steps)
+    naive = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
     remarks = [
         ratio("engine against the plain loop at its best", plain_best, engine),
         ratio("engine against the plain loop at 128", plain_128, engine),
@@ -103,7 +104,7 @@ def ran(
     answer, order = kept["answer"].astype(int), kept.get("order", np.arange(count))
     right = np.empty(answer.shape, dtype=np.int8)
     right[:, order] = np.where(answer < 0, -1, answer == kept["labels"])
-    every = PrefixTree.of(plan(chain)).branch_runs * count
+    every = PrefixTree.of(plan(chain), chain).branch_runs * count
     return Ran(int(found.provenance.get("branch_runs", every)), right)
 
 
@@ -153,9 +154,7 @@ def predict_plain(
     chain: ResidualChain, edits: Sequence[Edit], images: Tensor, batch: int
 ) -> Tensor:
     """The same from the plain loop."""
-    rows = [
-        torch.cat([chain.run(part, edit.steps) for part in images.split(batch)]) for edit in edits
-    ]
+    rows = [torch.cat([chain.run(part, edit) for part in images.split(batch)]) for edit in edits]
     return torch.stack(rows).cpu()
 
 

@@ -77,7 +77,8 @@ def passes(claim: Claim, case: Case, studies: int, *, seed: int = 0) -> float:
 
 def cases(errors: Errors) -> dict[str, tuple[Case, Case]]:
     """For every claim on something sampled, a truth by which it is true, and one by which not."""
-    return _single_edits() | _draws(errors) | _gradients() | _sizes()
+    single = _single_edits()
+    return single | _re_estimated(single) | _controls() | _draws(errors) | _gradients() | _sizes()
 
 
 def _single_edits() -> dict[str, tuple[Case, Case]]:
@@ -141,6 +142,67 @@ def _single_edits() -> dict[str, tuple[Case, Case]]:
                  lambda r: [shallow(r, twenty, base=8.5), plain(r, twenty, base=8.5)]),
         ),
     }  # fmt: skip
+
+
+def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Case, Case]]:
+    """The same lesions as networks with statistics of their own would give them."""
+
+    def again(case: Case) -> Case:
+        return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
+
+    same = {"delete-one": "delete-one/relative"} | {
+        name: name for name in ("depth-order", "shallow", "plain-at-chance", "plain-worse")
+    }
+    found = {
+        f"veit2016/{name}/re-estimated": tuple(map(again, single[f"veit2016/{like}"]))
+        for name, like in same.items()
+    }
+    return {**found, **_stale()}  # type: ignore[dict-item]
+
+
+def _stale() -> dict[str, tuple[Case, Case]]:
+    def both(text: str, errors: Floats, own: Floats, **identity: Any) -> Case:
+        def results(random: Generator) -> list[Result]:
+            as_it_is = _lesion(random, errors, base=8.5, **identity)
+            renewed = _lesion(random, own, base=8.5, **identity)
+            return [as_it_is, _with_own_statistics(renewed)]
+
+        return Case(text, results)
+
+    def left(share: float) -> Floats:
+        return 8.5 + share * (twenty - 8.5)
+
+    twenty = _published_errors(20)
+    plain = {"arch": "plain20", "residual": False}
+    residual = {"arch": "resnet20"}
+    return {
+        "here/stale/shallow": (
+            both("the source's 20 layers, a quarter left", twenty, left(0.25), **residual),
+            both("the same, half left", twenty, left(0.5), **residual),
+        ),
+        "here/stale/plain": (
+            both("as the source's 20 layers, three quarters left", twenty, left(0.75), **plain),
+            both("the same, half left", twenty, left(0.5), **plain),
+        ),
+    }
+
+
+def _controls() -> dict[str, tuple[Case, Case]]:
+    def moved(kind: str, apart: float) -> Case:
+        def results(random: Generator) -> list[Result]:
+            error = 0.1
+            found = apart + error * random.standard_normal()
+            half = stats.t.ppf(0.975, IMAGES - 1) * error
+            result = _lesion(random, np.full(3, BASE))
+            facts = {**result.provenance, "against": {kind: [found, found - half, found + half]}}
+            return [_renamed(Result("control", result.table, facts), "control")]
+
+        return Case(f"{apart:g} points apart, known to 0.1" if apart else "no difference", results)
+
+    return {
+        f"chang2018/size/{name}": (moved(kind, 0.0), moved(kind, 0.5))
+        for name, kind in (("other-image", "other image"), ("noise", "noise"))
+    }
 
 
 def _draws(errors: Errors) -> dict[str, tuple[Case, Case]]:
@@ -398,6 +460,17 @@ def _result(
     given = {"study": study, "arch": "preresnet110", "data": "simulated", **identity}
     record = {"identity": given, "blocks": blocks, "residual": residual, "classes": 10}
     return Result(study, table, record)
+
+
+def _with_own_statistics(result: Result) -> Result:
+    """The lesion taken as that with re-estimated statistics."""
+    table = result.table
+    columns = {f"recalibrated_{name}": table[name] for name in ("error_pct", "delta_pct")}
+    right = result.outcomes["answer"] == result.outcomes["labels"]
+    identity = {**result.identity, "recalibrate": 500}
+    record = {**result.provenance, "identity": identity}
+    outcomes = {**result.outcomes, "recalibrated_correct": right}
+    return Result(result.study, table.assign(**columns), record, outcomes)
 
 
 def _renamed(result: Result, study: str) -> Result:

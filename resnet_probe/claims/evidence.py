@@ -7,7 +7,7 @@ networks are taken apart, so that every exhibit is one study of one network.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -21,7 +21,9 @@ from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 
 INITIAL = "responses-init"
-BUNDLED, FRESH = "bundled ", "initial, "
+RECALIBRATED = "-recalibrated"
+"""Behind the name of a lesion with batch-norm statistics of its own."""
+BUNDLED, FRESH, TWIN = "bundled ", "initial, ", "untrained twin"
 """How the name of weights begins that come with the package, or are not trained."""
 
 
@@ -34,7 +36,8 @@ class Exhibit:
     """One study of one network: its table, and what the provenance says of both.
 
     `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image;
-    `medians` keeps the median change over its edits by confidence, which several claims ask for.
+    `medians` keeps the median change over its edits by confidence, which several claims ask for;
+    `facts` is the rest of the provenance.
     """
 
     study: str
@@ -48,6 +51,12 @@ class Exhibit:
     weights: str = ""
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     medians: dict[float, Estimate] = field(default_factory=dict, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is of an untrained network that stands beside a trained one."""
+        return self.weights.startswith(TWIN)
 
     @property
     def family(self) -> str:
@@ -77,7 +86,7 @@ class Exhibit:
         which = self.weights
         if which.startswith(BUNDLED):
             which = " ".join(re.findall(r"effective-paths-\d+|seed\d+", which))
-        elif which.startswith(FRESH):
+        elif which.startswith((FRESH, TWIN)):
             which = ""
         return f"{self.arch} ({which})" if which else self.arch
 
@@ -143,10 +152,19 @@ class Evidence:
             initial = each.study == INITIAL
             key = (each.arch, each.data) if initial else (str(place),)
             found.setdefault((each.study, *key), []).append(each)
-        return cls(tuple(_as_one(same) for same in found.values()))
+        return cls(_each_once([_as_one(same) for same in found.values()]))
 
     def all(self, study: str) -> list[Exhibit]:
-        return [exhibit for exhibit in self.exhibits if exhibit.study == study]
+        """Of trained networks, and of those that a study is about before training."""
+        return [e for e in self.exhibits if e.study == study and not e.is_twin]
+
+    def twins(self, chosen: Chosen) -> Chosen | None:
+        """The same studies of the untrained twins; None where one of them is not there."""
+        known = {(e.study, e.arch, e.images_called): e for e in self.exhibits if e.is_twin}
+        keys = [(e.study, e.arch, e.images_called) for e in chosen.exhibits]
+        found = [known[key] for key in keys if key in known]
+        whole = keys and len(found) == len(keys)
+        return Chosen(tuple(found), chosen.note) if whole else None
 
 
 Chooser = Callable[[Evidence], list[Chosen]]
@@ -265,7 +283,7 @@ def _exhibits(result: Result) -> list[Exhibit]:
     if "arch" in table and table["arch"].nunique() > 1:
         archs = [str(arch) for arch in dict.fromkeys(table["arch"])]
     weights = str(identity.get("weights") or "")
-    return [
+    found = [
         Exhibit(
             study=_study(result),
             arch=arch,
@@ -277,9 +295,35 @@ def _exhibits(result: Result) -> list[Exhibit]:
             classes=record.get("classes"),
             weights=_of_one(weights, place, len(archs)),
             outcomes=result.outcomes if len(archs) == 1 else {},
+            facts=record,
         )
         for place, arch in enumerate(archs)
     ]
+    renewed = "recalibrated_error_pct" in table
+    return [*found, *map(_with_own_statistics, found)] if renewed else found
+
+
+def _with_own_statistics(found: Exhibit) -> Exhibit:
+    """The same lesion as the networks with re-estimated statistics give it."""
+    right = found.outcomes.get("recalibrated_correct")
+    columns = {name: found.table[f"recalibrated_{name}"] for name in ("error_pct", "delta_pct")}
+    table = found.table.drop(columns=["lost", "gained"], errors="ignore").assign(**columns)
+    outcomes: dict[str, np.ndarray] = {}
+    if right is not None:
+        table = table.assign(lost=(right[:1] & ~right).sum(1), gained=(~right[:1] & right).sum(1))
+        outcomes = {"answer": right.astype(np.int8), "labels": np.ones(right.shape[1], np.int8)}
+    study = found.study + RECALIBRATED
+    return replace(found, study=study, table=table, outcomes=outcomes, medians={})
+
+
+def _each_once(found: Sequence[Exhibit]) -> tuple[Exhibit, ...]:
+    """Without the lesion that comes with a re-estimated one, where there is one by itself."""
+
+    def beside(exhibit: Exhibit) -> bool:
+        return bool(exhibit.facts.get("identity", {}).get("recalibrate"))
+
+    alone = {(e.study, e.on, e.weights) for e in found if not beside(e)}
+    return tuple(e for e in found if not beside(e) or (e.study, e.on, e.weights) not in alone)
 
 
 def _as_one(same: list[Exhibit]) -> Exhibit:
@@ -290,7 +334,7 @@ def _as_one(same: list[Exhibit]) -> Exhibit:
 
 
 def _study(result: Result) -> str:
-    """The study's name; responses of fresh networks are evidence of another kind."""
+    """The study's name; responses of networks before training are evidence of another kind."""
     return INITIAL if result.identity.get("init") else result.study
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_probe import published
-from resnet_probe.claims import identities, mechanisms, veit2016
+from resnet_probe.claims import controls, identities, mechanisms, veit2016
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, Exhibit, NotHere, same_images
@@ -23,14 +23,17 @@ from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import joint
 
-CLAIMS: tuple[Claim, ...] = (*veit2016.CLAIMS, *mechanisms.CLAIMS, *identities.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *identities.CLAIMS,
+)  # fmt: skip
 CONFIDENCE = 0.95
 SEPARATOR = "; "
 """Between the networks that one verdict is about."""
 GAPS = dict.fromkeys(
-    ("value", "ci_low", "ci_high", "bound_low", "bound_high", "passes_true", "passes_false"),
+    ("value", "ci_low", "ci_high", "bound_low", "bound_high", "passes_true", "passes_false",
+     "twin_value", "twin_low", "twin_high"),
     math.nan,
-)
+)  # fmt: skip
 COLUMNS: dict[str, str] = {
     "claim": "its name: source, then what it is about",
     "source": "where it was published",
@@ -51,12 +54,18 @@ COLUMNS: dict[str, str] = {
     "the interval straddles the bound; not testable here: see `why`",
     "joint_verdict": "the verdict at the level at which all intervals that one network has a part "
     "in hold together (Bonferroni)",
+    "twin": "the verdict on the untrained twin, on fewer images: what holds there too is no result "
+    "of training; empty where it was not measured, or means nothing",
+    "twin_value": "the untrained twin's",
+    "twin_low": "lower end of its 95 % interval",
+    "twin_high": "upper end",
     "networks": "ours",
     "data": "our images",
     "images": "how many",
     "differs": "in what our networks and images are others than the source's",
     "why": "why it cannot be tested here",
     "on": "which networks on which images the verdict is about",
+    "command": "what measures it again, a line a study",
     "passes_true": "percent of simulated studies in which the rule passes where the claim is true",
     "passes_false": "the same where it is false",
     "summary": "of the claim: on how many networks, or sets of networks, it holds and fails",
@@ -66,20 +75,26 @@ COLUMNS: dict[str, str] = {
 def judge(
     results: Iterable[Result],
     *,
-    claims: Sequence[Claim] = CLAIMS,
-    beyond: Sequence[Beyond] = BEYOND,
+    claims: Sequence[Claim] | None = None,
+    beyond: Sequence[Beyond] | None = None,
 ) -> pd.DataFrame:
     """The matrix of claims and networks in long form, in the columns of `COLUMNS`.
 
     One row a claim and network, or set of networks where the claim compares several; one row for a
     claim that none can test.  `by_claim` reduces it to one row a claim.  Every verdict of a sampled
     quantity stands twice: at 95 %, and at the level that all such verdicts on one network need to
-    hold together.  A `number` is only judged on the data (and network, where the claim names one)
-    that it was published for.  Raises `ProbeError` for a result without provenance.
+    hold together.  `claims` are those that are judged, by default all that are published here;
+    `beyond` those that no result can test.  A `number` is only judged on the data (and network,
+    where the claim names one) that it was published for.  Raises `ProbeError` for a result without
+    provenance.
     """
     evidence = Evidence.of(results)
+    claims, beyond = CLAIMS if claims is None else claims, BEYOND if beyond is None else beyond
     found = [(claim, chosen, why) for claim in claims for chosen, why in _chosen(claim, evidence)]
-    rows = [_row(claim, chosen, why, CONFIDENCE) for claim, chosen, why in found]
+    rows = [
+        _row(claim, chosen, why, CONFIDENCE) | _twin(claim, chosen, evidence)
+        for claim, chosen, why in found
+    ]
     level = joint(CONFIDENCE, _most_of_one_network(rows))
     for (claim, chosen, why), row in zip(found, rows, strict=True):
         again = row if row["verdict"] == NOT_HERE else _row(claim, chosen, why, level)
@@ -121,7 +136,7 @@ def needed(candidates: Iterable[Exhibit], claims: Sequence[Claim] = CLAIMS) -> l
         for claim in claims
         for chosen, _ in _chosen(claim, evidence)
         if chosen is not None
-        for exhibit in chosen.exhibits
+        for exhibit in (*chosen.exhibits, *_exhibits(evidence.twins(chosen)))
     }
     return [exhibit for exhibit in evidence.exhibits if id(exhibit) in wanted]
 
@@ -148,6 +163,10 @@ def shown(claim: Claim | Beyond) -> str:
 def _published() -> dict[str, float]:
     table = published.load("claims")
     return dict(zip(table["claim"], table["value"], strict=True))
+
+
+def _exhibits(chosen: Chosen | None) -> tuple[Exhibit, ...]:
+    return () if chosen is None else chosen.exhibits
 
 
 def _chosen(claim: Claim, evidence: Evidence) -> list[tuple[Chosen | None, str]]:
@@ -189,6 +208,19 @@ def _row(claim: Claim, chosen: Chosen | None, why: str, confidence: float) -> di
     return row | {"verdict": claim.bound.verdict(found)}
 
 
+def _twin(claim: Claim, chosen: Chosen | None, evidence: Evidence) -> dict[str, Any]:
+    """What the same rule says of the untrained twins."""
+    twins = None if chosen is None else evidence.twins(chosen)
+    if twins is None or claim.kind == "exact":
+        return {}
+    try:
+        found = Estimate(*map(float, claim.measure(twins, CONFIDENCE)))
+    except (NotHere, ProbeError):  # an untrained network is at chance: no way to lose
+        return {}
+    ends = dict(zip(("twin_value", "twin_low", "twin_high"), found, strict=True))
+    return {"twin": claim.bound.verdict(found), **ends}
+
+
 def _beyond(claim: Beyond) -> dict[str, Any]:
     return {
         "claim": claim.name, "source": claim.source, "statement": claim.statement,
@@ -201,11 +233,13 @@ def _ours(claim: Claim, chosen: Chosen) -> dict[str, Any]:
     """Whose numbers these are, and in what that differs from the source."""
     exact, exhibits = claim.kind == "exact", chosen.exhibits
     counted = [exhibit for exhibit in exhibits if exhibit.data]
+    commands = [str(exhibit.facts.get("command") or "") for exhibit in counted]
     return {
         "networks": _listed(exhibit.network for exhibit in exhibits),
         "data": _listed(exhibit.images_called for exhibit in counted),
-        "images": max((exhibit.images for exhibit in counted), default=0),
+        "images": min((exhibit.images for exhibit in counted), default=0),
         "differs": "; ".join(filter(None, [chosen.note, "" if exact else _other(claim, chosen)])),
+        "command": "\n".join(dict.fromkeys(filter(None, commands))),
         "on": SEPARATOR.join(dict.fromkeys(exhibit.on for exhibit in counted)),
     }
 

@@ -77,6 +77,43 @@ def worst_rank(chosen: Chosen, confidence: float) -> Estimate:
     return _scaled(Estimate(*ends), 100 / len(rows))
 
 
+def restored(chosen: Chosen, confidence: float) -> Estimate:
+    """Percent of the median cost of a deletion that re-estimated statistics take away.
+
+    From the lesion as it stands and the one with statistics of its own; the ends of the interval
+    are the extremes that both medians allow (Bonferroni).
+    """
+    level = intervals.joint(confidence, 2)
+    stale, own = (_median_delta(exhibit, level) for exhibit in chosen.exhibits)
+    if stale.low <= 0:
+        raise NotHere(f"needs deletions that cost something: of {chosen.first.network} the median "
+                      "one is not shown to")  # fmt: skip
+    left = [a / b for a in (own.low, own.high) for b in (stale.low, stale.high)]
+    value = 1 - own.value / stale.value
+    return _scaled(Estimate(value, 1 - max(left), 1 - min(left)), 100)
+
+
+def costs_more_than(control: str) -> Callable[[Chosen, float], Estimate]:
+    """A measure: by how much a deletion costs more than that control, in points.
+
+    The mean over blocks; the interval is Student's over images.
+    """
+
+    def measure(chosen: Chosen, confidence: float) -> Estimate:
+        found = chosen.first
+        against = found.facts.get("against") or {}
+        if control not in against:
+            raise NotHere(f"needs control with {control}: {found.network} has none")
+        value, low, high = against[control]
+        wider = stats.t.ppf(0.5 + confidence / 2, found.images - 1) / stats.t.ppf(
+            0.975, found.images - 1
+        )
+        half = wider * (high - low) / 2
+        return Estimate(value, value - half, value + half)
+
+    return measure
+
+
 def delete_rises(chosen: Chosen, confidence: float) -> Estimate:
     """The chance that more deletions err more, least over `COUNTS` and the next; ½: no order."""
     return _least_order(_by(chosen.first, "edits", COUNTS), confidence)

@@ -89,8 +89,21 @@ def run(options: Namespace) -> int:
     saved, table = _judged(options, jobs, resources, folder, identity)
     print(ledger_text(table) if options.ledger else matrix_text(table))
     figures = "figure and intervals as .png and .svg"
-    print(f"\n{saved}: table.csv (every verdict with its number), provenance.json, {figures}")
+    page = _page(options, folder, table)
+    print(f"\n{page}: claims, networks, twins, rules and commands on one page")
+    print(f"{saved}: table.csv (every verdict with its number), provenance.json, {figures}")
     return 0
+
+
+def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
+    """`FOLDER.html`, beside the folder, which holds only what its run wrote."""
+    from resnet_probe.report.ledger import render_ledger
+
+    path = folder.with_name(f"{folder.name}.html")
+    text = render_ledger(table, title="Published claims, network by network",
+                         command="python -m resnet_probe claims")  # fmt: skip
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def _requests(options: Namespace) -> list[Request]:

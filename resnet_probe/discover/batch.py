@@ -26,6 +26,15 @@ def times_batch(h: Tensor, factor: int, axis: int = 0, rows: int = 1) -> int:
     return factor * h.size(axis) // rows
 
 
+def size(h: Tensor, axis: int) -> int:
+    """The size of an axis: what a graph with free sizes computes with."""
+    return h.size(axis)
+
+
+KNOWN = {times_batch, size}
+"""Sizes, which any tensor that has them can tell: nothing is computed from another for them."""
+
+
 def only_of_size(images: Tensor, shape: Shape) -> Tensor:
     """`images`, or a `ProbeError` if the chain was not cut for their size."""
     if tuple(images.shape[1:]) != tuple(shape):

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 OWNERS = (torch, F, torch.special)
 """Where the functions are looked up that do not write: `clamp` for `clamp_`."""
@@ -274,7 +275,7 @@ def _is_detached(node: fx.Node) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+    return value.clone() if isinstance(value, Tensor | Inputs) else value
 
 
 def _is_writable(value: Any) -> bool:

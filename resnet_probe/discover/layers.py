@@ -6,9 +6,10 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
 from resnet_probe.discover.copies import plain, undisturbed, witness
+from resnet_probe.discover.parts import subgraph
 from resnet_probe.discover.proof import prove_output, refuse_mixing
 from resnet_probe.discover.segments import is_activation, segments
-from resnet_probe.discover.trace import Trace, subgraph, trace
+from resnet_probe.discover.trace import Trace, trace
 from resnet_probe.errors import ProbeError
 
 

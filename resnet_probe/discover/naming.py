@@ -17,8 +17,12 @@ ATTENTION = "attention"
 
 def common_path(nodes: Iterable[fx.Node]) -> str:
     """The path that the modules of a branch have in common."""
-    paths = [str(node.target).split(".") for node in nodes if node.op == "call_module"]
-    return _common(paths)
+    return _common([path.split(".") for path in map(path_of, nodes) if path])
+
+
+def path_of(node: fx.Node) -> str:
+    """The module that a node calls, or that owns the weights of an operation; else nothing."""
+    return str(node.target) if node.op == "call_module" else node.meta.get("owner", "")
 
 
 def names(graph: Trace, cuts: Sequence[Cut]) -> list[str]:
@@ -120,16 +124,16 @@ def _of_weights(graph: Trace, nodes: Iterable[fx.Node]) -> str:
 
 def _first_of_weights(graph: Trace, nodes: Iterable[fx.Node]) -> str:
     """The path of the first convolution or linear map, as the last resort."""
-    heavy = (node for node in nodes if is_weighted(node, graph.module) and node.op == "call_module")
+    heavy = (node for node in nodes if is_weighted(node, graph.module) and path_of(node))
     first = min(heavy, key=graph.position.__getitem__, default=None)
-    return str(first.target) if first is not None else ""
+    return path_of(first) if first is not None else ""
 
 
 def _of_several(names: Sequence[str], branches: Sequence[set[fx.Node]]) -> set[str]:
     """The names that stand for branches of different modules."""
     modules: dict[str, set[frozenset[str]]] = {}
     for name, branch in zip(names, branches, strict=True):
-        called = frozenset(str(node.target) for node in branch if node.op == "call_module")
+        called = frozenset(filter(None, map(path_of, branch)))
         modules.setdefault(name, set()).add(called)
     return {name for name, found in modules.items() if len(found) > 1}
 

@@ -10,7 +10,6 @@ from torch import Tensor, fx
 
 from resnet_probe.errors import ProbeError
 
-
 USUAL = ("logits", "out")
 """What the logits are called where nobody says which output they are."""
 

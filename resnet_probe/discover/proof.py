@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
 from resnet_probe.discover.functional import InOrder, same_bits
-from resnet_probe.discover.segments import Cut
+from resnet_probe.discover.parts import Parts
 from resnet_probe.discover.trace import Trace
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, Inputs, State, residual
 
 ROUNDING = 100
 """How many units in the last place of its largest value a chain may be off, where it rounds."""
@@ -25,14 +26,15 @@ SEED = 0
 
 
 def prove(
-    chain: ResidualChain, model: nn.Module, graph: Trace, cuts: list[Cut], example: Tensor
+    chain: ResidualChain, model: nn.Module, graph: Trace, parts: Parts, example: Tensor | Inputs
 ) -> float:
     """The largest difference of chain and network on `example`: 0, or `ProbeError`.
 
-    Whole: the chain's output is the model's.  Block by block: run is what the network computes,
-    and a gate of 0 is what it computes with the operands of the branch set to zero, on the states
-    of the example and on random ones of both signs.  The network is the graph as it was traced, run
-    from end to end with all that it writes, and not the one that the chain was cut from.
+    Whole: the chain's output is the model's, also for other inputs of another batch and length
+    where those are free.  Block by block: run is what the network computes, and a gate of 0 is what
+    it computes with the operands of the branch set to zero, on the states of the example and on
+    random ones of both signs.  The network is the graph as it was traced, run from end to end with
+    all that it writes, and not the one that the chain was cut from.
 
     A network that adds in another memory layout is proven to rounding, if the chain cannot have
     its layout.  One that mixes the images of a batch is refused.
@@ -43,25 +45,60 @@ def prove(
     residues = []
     for given in (states[:-1], _random(states[:-1])):
         for gate in (1.0, 0.0):
-            expected = _outputs(graph, cuts, example, given, zeroed=not gate)
-            for block, h, want in zip(chain.blocks, given, expected, strict=True):
+            values = [residual(h) for h in given]
+            befores, afters = _outputs(graph, parts, example, values, zeroed=not gate)
+            for block, h, want in zip(chain.blocks, befores, afters, strict=True):
                 does = "running it" if gate else "leaving out its branch"
-                residues.append(residue(block.run(h, gate), want, f"{block.name}: {does}"))
+                residues.append(_residue(block.run(h, gate), want, f"{block.name}: {does}"))
     for _ in range(2):  # a network that keeps count is another one at its second call
         residues.append(prove_output(chain, whole, graph, example, chain.head(states[-1])))
-    if graph.knows_batch:
-        more = torch.cat([example, example[:1].flip(-1)])
-        residues.append(_prove_batch(chain, whole, graph, more))
+    for more in other_inputs(graph, example):
+        residues.append(_prove_other(chain, whole, graph, more))
     _prove_apart(chain, whole, graph, example)
     return max(residues)
 
 
 def prove_output(
-    chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor, logits: Tensor
+    chain: ResidualChain, model: nn.Module, graph: Trace, example: Any, logits: Tensor
 ) -> float:
     """The largest difference of these logits from the model's: 0, or `ProbeError` (see `prove`)."""
-    expected = graph.pick(model(example.clone()))
+    expected = graph.pick(graph.call(model, example.clone()))
     return residue(logits, expected, f"{chain.name}: the chain from end to end")
+
+
+def other_inputs(graph: Trace, example: Tensor | Inputs) -> list[Any]:
+    """Inputs of other sizes and values, for a graph that computes with sizes."""
+    if isinstance(example, Tensor):
+        more = torch.cat([example, example[:1].flip(-1)])
+        return [more] if graph.knows_batch else []
+    forms = {key: shape for key, _, shape in graph.forms}
+    generator = torch.Generator().manual_seed(SEED)
+    longer, shorter, one = {}, {}, {}
+    for key, value in example.values.items():
+        shape = forms[key]
+        order = torch.randperm(value.numel(), generator=generator).to(value.device)
+        other = value.flatten()[order].view(value.shape)
+        if shape and isinstance(shape[0], str):
+            longer[key], one[key] = torch.cat([value, other[:1]]), value[:1]
+        if len(shape) > 1 and isinstance(shape[1], str) and value.shape[1] > 2:
+            shorter[key] = other[:, :-1]
+        else:
+            shorter[key] = other
+    return [Inputs({**example.values, **changed}) for changed in (shorter, longer, one) if changed]
+
+
+def _residue(found: AnyState, expected: AnyState, what: str) -> float:
+    """The same of two states, with all that they carry."""
+    kept = [s.carried if isinstance(s, State) else {} for s in (found, expected)]
+    if kept[0].keys() != kept[1].keys():
+        raise ProbeError(f"the proof of discovery failed at {what} carries other values")
+    largest = residue(residual(found), residual(expected), what)
+    for key, value in kept[1].items():
+        if isinstance(value, Tensor):
+            largest = max(largest, residue(kept[0][key], value, what))
+        elif kept[0][key] != value:
+            raise ProbeError(f"the proof of discovery failed at {what} carries another {key}")
+    return largest
 
 
 def residue(found: Tensor, expected: Tensor, what: str) -> float:
@@ -102,7 +139,7 @@ def _takes_batch_statistics(graph: Trace, node: fx.Node) -> bool:
     return training is True
 
 
-def _states(chain: ResidualChain, example: Tensor) -> list[Tensor]:
+def _states(chain: ResidualChain, example: Tensor | Inputs) -> list[AnyState]:
     """The state before each block and behind the last, of the example."""
     found = [chain.stem(example.clone())]
     for block in chain.blocks:
@@ -110,10 +147,10 @@ def _states(chain: ResidualChain, example: Tensor) -> list[Tensor]:
     return found
 
 
-def _random(states: list[Tensor]) -> list[Tensor]:
+def _random(states: list[AnyState]) -> list[AnyState]:
     """Normal values of both signs, of the size and layout of each state."""
-    found = []
-    for h in states:
+    found: list[AnyState] = []
+    for h in map(residual, states):
         if not h.is_floating_point():
             found.append(h)
             continue
@@ -125,13 +162,27 @@ def _random(states: list[Tensor]) -> list[Tensor]:
 
 
 def _outputs(
-    graph: Trace, cuts: list[Cut], example: Tensor, states: list[Tensor], *, zeroed: bool
-) -> list[Tensor]:
-    """What the network makes of the state of each block, with its branch or with zeros in place."""
-    own = graph.original.nodes
+    graph: Trace, parts: Parts, example: Any, states: list[Tensor], *, zeroed: bool
+) -> tuple[list[AnyState], list[AnyState]]:
+    """Of each block the state given to it, with what that carries in such a run of the network,
+    and what the network makes of it, with its branch or with zeros in place."""
+    own, cuts = graph.original.nodes, parts.cuts
     given = {own[cut.start]: h for cut, h in zip(cuts, states, strict=True)}
     zeros = {own[way] for cut in cuts for way in cut.branch} if zeroed else set()
-    return _Changed(graph.original.module, given, zeros, [own[c.after] for c in cuts])(example)
+    carried = {own[node] for nodes in parts.carries for node in nodes}
+    run = _Changed(graph.original.module, given, zeros, carried | {own[c.after] for c in cuts})
+    run(example)
+
+    def state(h: Tensor, junction: int, new: fx.Node | None = None) -> AnyState:
+        values = {
+            node.name: run.made[own[node]] if node is new else run.found[own[node]]
+            for node in parts.carries[junction]
+        }
+        return State(h, values) if values else h
+
+    befores = [state(h, i) for i, h in enumerate(states)]
+    afters = [state(run.made[own[c.after]], i, c.after) for i, c in enumerate(cuts, start=1)]
+    return befores, afters
 
 
 class _Changed(InOrder):
@@ -145,23 +196,26 @@ class _Changed(InOrder):
         module: fx.GraphModule,
         given: dict[fx.Node, Tensor],
         zeros: Collection[fx.Node],
-        wanted: list[fx.Node],
+        wanted: Collection[fx.Node],
     ) -> None:
         super().__init__(module, module.graph)
         self.given, self.zeros, self.wanted = given, zeros, wanted
-        self.found: dict[fx.Node, Tensor] = {}
+        self.made: dict[fx.Node, Any] = {}
+        self.found: dict[fx.Node, Any] = {}
 
-    def __call__(self, example: Tensor) -> list[Tensor]:
+    def __call__(self, example: Any) -> None:
+        """Fills `made`, as the network makes the wanted values, and `found`, as it reads them."""
         self.run(example)
-        return [self.found[node] for node in self.wanted]
 
     def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n in self.wanted:
-            self.found[n] = value.clone()
+        value = made = super().run_node(n)
         if n in self.given:
-            return self._put(value, self.given[n].clone())
-        return self._put(value, torch.zeros_like(value)) if n in self.zeros else value
+            value = self._put(made, self.given[n].clone())
+        elif n in self.zeros:
+            value = self._put(made, torch.zeros_like(made))
+        if n in self.wanted:
+            self.made[n], self.found[n] = _clone(made), _clone(value)
+        return value
 
     def _put(self, value: Tensor, other: Tensor) -> Tensor:
         form = (value.data_ptr(), value.shape, value.stride())
@@ -171,26 +225,59 @@ class _Changed(InOrder):
         return other
 
 
-def _prove_batch(chain: ResidualChain, model: nn.Module, graph: Trace, images: Tensor) -> float:
+def _clone(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _prove_other(chain: ResidualChain, model: nn.Module, graph: Trace, images: Any) -> float:
     try:
-        model(images.clone())
+        graph.call(model, images.clone())
     except Exception:  # a network for one batch size only, which the example has
         return 0.0
-    return prove_output(chain, model, graph, images, chain(images))
+    try:
+        logits = chain(images)
+    except RuntimeError as error:
+        sizes = "×".join(map(str, images.shape))
+        raise ProbeError(
+            f"the proof of discovery failed: {chain.name} runs on inputs of {sizes}, and its chain "
+            "does not"
+        ) from error
+    return prove_output(chain, model, graph, images, logits)
 
 
-def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor) -> None:
+def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: Any) -> None:
     """Refuse a network whose logits of an image change with the other images of its batch."""
-    first = example[:1]
-    batches = [torch.cat([first, others]) for others in (first, first.flip(-1).neg())]
+    if isinstance(example, Tensor):
+        first = example[:1]
+        batches: list[Any] = [torch.cat([first, o]) for o in (first, first.flip(-1).neg())]
+    else:
+        first, last = example[:1].values, example[-1:].values
+        others = {key: _otherwise(value) for key, value in last.items()}
+        batches = [_rows(first, first), _rows(first, others), _rows(*[others] * 4, first)]
     logits: list[Tensor] = []
     with suppress(Exception):  # a network for one batch size only
-        logits = [graph.pick(model(images))[:1] for images in batches]
-    if len(logits) == 2 and _gap(*logits) > MIXING * _unit(logits[0]):
-        raise ProbeError(
-            f"the logits of an image of {chain.name} depend on the other images of its batch, so "
-            "that no image has a result of its own"
-        )
+        for images in batches:
+            rows = graph.pick(graph.call(model, images))
+            logits.append(rows[:1] if len(rows) == 2 else rows[-1:])
+    for other in logits[1:]:
+        if _gap(logits[0], other) > MIXING * _unit(logits[0]):
+            raise ProbeError(
+                f"the logits of an image of {chain.name} depend on the other images of its batch, "
+                "so that no image has a result of its own"
+            )
+
+
+def _rows(*given: Mapping[str, Tensor]) -> Inputs:
+    """Inputs of so many rows; what has no row of its own stays."""
+    first = given[0]
+    return Inputs(
+        {key: torch.cat([one[key] for one in given]) for key in first if first[key].dim()}
+        | {key: value for key, value in first.items() if not value.dim()}
+    )
+
+
+def _otherwise(value: Tensor) -> Tensor:
+    return value.flip(-1).neg() if value.is_floating_point() else value.flip(-1)
 
 
 def _gap(found: Tensor, expected: Tensor) -> float:

@@ -72,11 +72,13 @@ def role(graph: Trace, nodes: set[fx.Node]) -> str:
 def _is_attention(graph: Trace, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(graph.module.get_submodule(str(node.target)), nn.MultiheadAttention)
+    if not node.op.startswith("call"):
+        return False
     name = str(getattr(node.target, "__name__", node.target))
     if "attention" in name:
         return True
     factors = [a for a in node.args if isinstance(a, fx.Node) and a.op != "get_attr"]
-    return name in MATRIX_PRODUCTS and len(factors) > 1
+    return name.split(".")[0] in MATRIX_PRODUCTS and len(factors) > 1
 
 
 def _is_spatial(graph: Trace, node: fx.Node) -> bool:

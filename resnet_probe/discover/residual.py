@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,12 +13,13 @@ from torch import Tensor, fx, nn
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.copies import plain, undisturbed
 from resnet_probe.discover.naming import layers, names, stages
+from resnet_probe.discover.outputs import Pick
+from resnet_probe.discover.parts import Parts
 from resnet_probe.discover.proof import prove
 from resnet_probe.discover.report import inner_blocks, role, why_none, why_not_cut
 from resnet_probe.discover.segments import (
     Cut,
     Segment,
-    Ways,
     behind,
     holds_parameters,
     is_activation,
@@ -24,24 +27,38 @@ from resnet_probe.discover.segments import (
     roles,
     segments,
 )
-from resnet_probe.discover.trace import Trace, subgraph, trace
+from resnet_probe.discover.trace import Trace, Untraceable, export_trace, trace
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs, in_two_rows
 
 PRODUCTS = {operator.mul, torch.mul, "mul"}
 
 
 def chain_of(
-    model: nn.Module, example: Tensor, *, name: str | None = None, output: str | int | None = None
+    model: nn.Module,
+    example: Any,
+    *,
+    name: str | None = None,
+    output: str | int | None = None,
+    along: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> ResidualChain:
     """Cut a residual network into its chain, and prove on `example` that the chain is the network.
 
-    `example` is a batch `[n, …]` that the model accepts, on the model's device.  The chain shares
-    the model's parameters and buffers, runs in eval mode, and gives its output bit for bit; each
-    block with its branch left out equals the graph with that operand of the addition set to zero.
+    `example` is a batch that the model accepts, on the model's device: a tensor `[n, …]`, a tuple
+    of tensors, or a dictionary of them by the names of `forward`.  The chain is called with the
+    same.  It shares the model's parameters and buffers, runs in eval mode, and gives its output bit
+    for bit; each block with its branch left out equals the graph with that operand of the addition
+    set to zero.
 
     Paths that part and meet in another way stay whole; the chain's `uncut` says which, and why.
     Of a model that returns several tensors, `output` names the logits: a place or a name, `"0"`,
-    `"logits"`, or a way such as `"aux.0"`.
+    `"logits"`, or a way such as `"aux.0"`; without it, the only one, `logits` or `out`.  `along`
+    names the input whose state is followed, where there are several (`"decoder_input_ids"`).
+    `fixed` are constants that the model is called with; `use_cache=False` is one without asking.
+
+    The graph is torch.fx's where the model traces and takes one tensor, and else `torch.export`'s:
+    then `free` names the sizes that may be others than the example's.
 
     The model is left as it was: its mode, hooks, buffers, attributes and the random state, also
     after an error.
@@ -51,28 +68,74 @@ def chain_of(
     name = name or type(model).__name__
     model = plain(model, name)
     with undisturbed(model):
-        graph = trace(model, example, name, output)
-        cuts, chain = _cut(graph, name, tuple(example.shape[1:]))
-        return replace(chain, residue=prove(chain, model, graph, cuts, example))
+        return _chain(model, example, name, output, along, fixed)
 
 
-def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> tuple[list[Cut], ResidualChain]:
-    found = segments(graph)
+def _chain(
+    model: nn.Module,
+    example: Any,
+    name: str,
+    output: str | int | None,
+    along: str | None,
+    fixed: Mapping[str, Any] | None,
+) -> ResidualChain:
+    if isinstance(example, Tensor) and along is None and not fixed:
+        try:
+            return _proven(model, trace(model, example, name, output), example)
+        except Untraceable as error:
+            try:
+                chain = _exported(model, example, name, output)
+            except ProbeError:
+                raise error from None
+            if f"{next(iter(Inputs.of(example)))}[0]" in chain.free:
+                return chain
+            raise
+    return _exported(model, example, name, output, along, fixed)
+
+
+def _exported(
+    model: nn.Module,
+    example: Any,
+    name: str,
+    output: str | int | None,
+    along: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> ResidualChain:
+    constants = dict(fixed or {})
+    if isinstance(example, Mapping) and not isinstance(example, Inputs):
+        constants |= {k: v for k, v in example.items() if not isinstance(v, Tensor)}
+        example = {k: v for k, v in example.items() if isinstance(v, Tensor)}
+    inputs = Inputs.of(example)
+    graph = export_trace(
+        model, in_two_rows(inputs), Pick(name, None if output is None else str(output)),
+        positional=isinstance(example, Tensor | tuple | list), along=along, fixed=constants,
+    )  # fmt: skip
+    return _proven(model, graph, in_two_rows(inputs))
+
+
+def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs) -> ResidualChain:
+    parts, chain = _cut(graph, tuple(example.shape[1:]))
+    return replace(chain, residue=prove(chain, model, graph, parts, example))
+
+
+def _cut(graph: Trace, input_shape: tuple[int, ...]) -> tuple[Parts, ResidualChain]:
+    name, found = graph.pick.name, segments(graph)
     cuts = _cuts(graph, found)
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
-    source, end = graph.nodes[0], graph.output
-    outputs = (graph.shapes[end] or (1, 0))[1:]
-    return cuts, ResidualChain(
+    parts = Parts(graph, cuts)
+    outputs = (graph.shapes[graph.output] or (1, 0))[1:]
+    return parts, ResidualChain(
         name=name,
-        stem=subgraph(graph, source, cuts[0].start),
-        blocks=tuple(_blocks(graph, cuts)),
-        head=subgraph(graph, cuts[-1].after, end),
+        stem=parts.stem(),
+        blocks=tuple(_blocks(graph, parts)),
+        head=parts.head(),
         input_shape=input_shape,
         classes=outputs[-1] if outputs else 1,
         uncut=tuple(why_not_cut(graph, found)),
         output_shape=outputs,
         output=graph.pick.path,
+        free=graph.free,
     )
 
 
@@ -90,8 +153,9 @@ def _cuts(graph: Trace, found: list[Segment]) -> list[Cut]:
     return cuts
 
 
-def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
+def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:
     blocks: list[ResidualBlock] = []
+    cuts = parts.cuts
     called = names(graph, cuts)
     does = [role(graph, behind(cut.branch, cut.start)) for cut in cuts]
     layer = layers(cuts, called, does)
@@ -101,9 +165,9 @@ def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
             number=number,
             name=called[number - 1],
             stage=stage[number - 1],
-            shortcut=_operand(graph, cut, cut.shortcut, cut.branch),
-            branch=_operand(graph, cut, cut.branch, cut.shortcut),
-            after=subgraph(graph, cut.end, cut.after),
+            shortcut=parts.operand(number, cut.shortcut, cut.branch),
+            branch=parts.operand(number, cut.branch, cut.shortcut),
+            after=parts.after(number),
             shortcut_kind=_kind(graph, cut),
             in_shape=(graph.shapes[cut.start] or ())[1:],
             out_shape=(graph.shapes[cut.after] or ())[1:],
@@ -111,7 +175,8 @@ def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
             layer=layer[number - 1],
             inner=inner_blocks(graph, behind(cut.shortcut + cut.branch, cut.start)),
             branch_first=cut.end.args[0] in cut.branch,
-            total=subgraph(graph, cut.start, cut.end) if _several(cut) else None,
+            total=parts.total(number) if _several(cut) else None,
+            changes=parts.changes(number),
         )
         blocks.append(block)
     return blocks
@@ -119,12 +184,6 @@ def _blocks(graph: Trace, cuts: list[Cut]) -> list[ResidualBlock]:
 
 def _several(cut: Cut) -> bool:
     return len(cut.shortcut + cut.branch) > 2
-
-
-def _operand(graph: Trace, cut: Cut, ways: Ways, others: Ways) -> nn.Module:
-    """One side of the sum, and of the shape of the sum, where the other side gives it that."""
-    whole = any(graph.shapes[way] == graph.shapes[cut.end] for way in ways)
-    return subgraph(graph, cut.start, *ways, beside=() if whole else others)
 
 
 def _kind(graph: Trace, cut: Cut) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from resnet_probe.discover.batch import times_batch
+from resnet_probe.discover.batch import KNOWN, times_batch
 from resnet_probe.discover.trace import Trace, ancestors, inputs
 
 ADDITIONS = {operator.add, torch.add, "add"}
@@ -25,6 +25,9 @@ ACTIVATION_FUNCTIONS = {
     "relu", "sigmoid", "tanh", "softmax",
 }  # fmt: skip
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
+WEIGHTED_FUNCTIONS = {
+    F.conv1d, F.conv2d, F.conv3d, F.linear, torch.matmul, torch.bmm, torch.addmm,
+}  # fmt: skip
 
 
 Ways = tuple[fx.Node, ...]
@@ -100,7 +103,7 @@ def segments(
         nodes = [start, *trace.between(start, end)] if start is not end else [start]
     inside = set(nodes)
     position = trace.position
-    source = start or next(node for node in nodes if node.op == "placeholder")
+    source = start or trace.source
     data = {source}
     for node in nodes:
         if any(argument in data for argument in inputs(node)):
@@ -115,9 +118,7 @@ def segments(
         if reach <= position[node] and trace.shapes.get(node) is not None and tells_batch:
             cuts.append(node)
         users = (
-            position[user]
-            for user in node.users
-            if user in inside and user.target is not times_batch
+            position[user] for user in node.users if user in inside and user.target not in KNOWN
         )
         reach = max(reach, max(users, default=-1))
     return [Segment(a, b) for a, b in pairwise(cuts)]
@@ -170,7 +171,7 @@ def is_weighted(node: fx.Node, module: fx.GraphModule) -> bool:
     """Whether a node is a convolution, a linear map or attention."""
     if node.op == "call_module":
         return isinstance(module.get_submodule(str(node.target)), WEIGHTED)
-    return node.target in {F.conv1d, F.conv2d, F.conv3d, F.linear, torch.matmul, torch.bmm}
+    return node.target in WEIGHTED_FUNCTIONS
 
 
 def holds_parameters(node: fx.Node, module: fx.GraphModule) -> bool:
@@ -201,7 +202,7 @@ def _constants(end: fx.Node, start: fx.Node) -> set[fx.Node]:
     depends, waiting = {start}, [start]
     while waiting:
         for user in waiting.pop().users:
-            if user in behind and user not in depends and user.target is not times_batch:
+            if user in behind and user not in depends and user.target not in KNOWN:
                 depends.add(user)
                 waiting.append(user)
     return behind - depends

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_probe.discover.batch import SIZES, merged, only_of_size, times_batch
+from resnet_probe.discover.batch import KNOWN, SIZES, merged, only_of_size, times_batch
 from resnet_probe.discover.copies import twin, witness
 from resnet_probe.discover.functional import Execution, make_functional, skip_idle
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import InputForm, Inputs
+
+Call: TypeAlias = Callable[[nn.Module, Any], Any]
+"""Runs a model on what a graph takes as its input."""
+
+
+class Untraceable(ProbeError):
+    """torch.fx cannot follow a forward pass that runs."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,28 @@ class Trace:
     """A graph whose nodes have no side effects, and the shape that each gave on the example.
 
     Its output is the one that `pick` takes out of the model's.  `original` is the graph that it was
-    made from.
+    made from.  `source` is where the state begins: the images, or the embedding of the tokens.
+    `call` runs the model as the graph's input says; `forms` are those of its inputs, where the
+    graph was made by `torch.export`.
     """
 
     module: fx.GraphModule
     shapes: dict[fx.Node, tuple[int, ...] | None]
     pick: Pick
     original: Original
+    source: fx.Node
+    call: Call
+    forms: tuple[InputForm, ...] = ()
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The sizes of inputs that are free, as `input_ids[0]`."""
+        return tuple(
+            f"{key}[{axis}]"
+            for key, _, shape in self.forms
+            for axis, entry in enumerate(shape)
+            if isinstance(entry, str)
+        )
 
     @cached_property
     def nodes(self) -> list[fx.Node]:
@@ -62,10 +84,10 @@ class Trace:
 
     @cached_property
     def data(self) -> set[fx.Node]:
-        """The nodes that are computed from the images."""
-        found: set[fx.Node] = set()
+        """The nodes that are computed from the source of the state."""
+        found = {self.source}
         for node in self.nodes:
-            if node.op == "placeholder" or any(argument in found for argument in inputs(node)):
+            if any(argument in found for argument in inputs(node)):
                 found.add(node)
         return found
 
@@ -85,6 +107,53 @@ def trace(model: nn.Module, example: Tensor, name: str, output: str | int | None
     """
     pick = Pick(name, None if output is None else str(output))
     return _plain(model, example, pick) or _seen(model, example, pick)
+
+
+def export_trace(
+    model: nn.Module,
+    example: Inputs,
+    pick: Pick,
+    *,
+    positional: bool,
+    along: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Trace:
+    """The same, of a model that `torch.export` follows: for several inputs, tokens, and more code.
+
+    The inputs are given by name, or in their order if they are `positional`; `along` names the one
+    that the state comes from, and `fixed` are constants.  Batches and sequences have any length, if
+    the forward pass allows it.
+
+    Raises `ProbeError` where the exporter cannot follow, or the model cannot run on `example`.
+    """
+    from resnet_probe.discover.export import constants_of, exported
+
+    root = twin(model, pick.name)
+    constants = constants_of(root, fixed or {})
+    call = partial(_called, positional=positional, constants=constants)
+    _must_run(partial(call, witness(model, pick.name)), example, pick.name)
+    for decomposed in (False, True):
+        found = exported(
+            twin(model, pick.name), example, positional, pick,
+            along=along, constants=constants, decomposed=decomposed,
+        )  # fmt: skip
+        try:
+            return _finished(
+                found.graph, found.root, model, example, pick, call, found.source, found.forms
+            )
+        except ProbeError:
+            if decomposed:
+                raise
+    raise AssertionError("the second form is returned or raises")
+
+
+def _called(model: nn.Module, given: Any, *, positional: bool, constants: Mapping[str, Any]) -> Any:
+    values = Inputs.of(given).values
+    return model(*values.values(), **constants) if positional else model(**values, **constants)
+
+
+def _called_on_images(model: nn.Module, images: Tensor) -> Any:
+    return model(images)
 
 
 def _plain(model: nn.Module, example: Tensor, pick: Pick) -> Trace | None:
@@ -110,18 +179,26 @@ def _seen(model: nn.Module, example: Tensor, pick: Pick) -> Trace:
         graph = merged(*tracers)
     except Exception as error:
         _must_run(witness(model, pick.name), example, pick.name)
-        raise ProbeError(f"{pick.name} cannot be traced by torch.fx: {_reason(error)}") from error
+        raise Untraceable(f"{pick.name} cannot be traced by torch.fx: {_reason(error)}") from error
     if tracers[0].read_sizes:
         _guard(graph, tuple(example.shape[1:]))
     return _finished(graph, twins[0], model, example, pick)
 
 
 def _finished(
-    graph: fx.Graph, root: nn.Module, model: nn.Module, example: Tensor, pick: Pick
+    graph: fx.Graph,
+    root: nn.Module,
+    model: nn.Module,
+    example: Tensor | Inputs,
+    pick: Pick,
+    call: Call = _called_on_images,
+    source: fx.Node | None = None,
+    forms: tuple[InputForm, ...] = (),
 ) -> Trace:
     end = next(node for node in graph.nodes if node.op == "output")
-    pick = pick.settled(end.args[0])
-    end.args = (pick(end.args[0]),)
+    if source is None:
+        pick = pick.settled(end.args[0])
+        end.args = (pick(end.args[0]),)
     original = _original(graph, root, twin(model, pick.name))
     execution = Execution(root, graph, pick.name)
     _must_run(execution.run, example, pick.name)
@@ -130,7 +207,8 @@ def _finished(
     module = fx.GraphModule(root, graph)
     graph.eliminate_dead_code()
     module.recompile()
-    return Trace(module, execution.shapes, pick, original)
+    source = source or next(iter(graph.nodes))
+    return Trace(module, execution.shapes, pick, original, source, call, forms)
 
 
 def _original(graph: fx.Graph, traced: nn.Module, root: nn.Module) -> Original:
@@ -156,40 +234,6 @@ def _guard(graph: fx.Graph, shape: tuple[int, ...]) -> None:
     source.replace_all_uses_with(guard, lambda user: user.target not in (times_batch, only_of_size))
 
 
-def subgraph(
-    trace: Trace, start: fx.Node, *ends: fx.Node, beside: tuple[fx.Node, ...] = ()
-) -> nn.Module:
-    """The part of the graph that computes the sum of `ends` from `start`: a module of one argument.
-
-    The sum is broadcast with the tensors `beside` it.
-    """
-    if ends == (start,) and not beside:
-        return nn.Identity()
-    graph = fx.Graph()
-    values = {start: graph.placeholder("h")}
-    nodes = set[fx.Node]().union(*(ancestors(end, start) for end in ends + beside))
-    for node in sorted(nodes, key=trace.position.__getitem__):
-        if node.target is times_batch:
-            axis, rows = start.meta["rows"]
-            values[node] = graph.call_function(
-                times_batch, (values[start], node.args[1], axis, rows)
-            )
-        else:
-            values[node] = graph.node_copy(node, values.__getitem__)
-    total = values[ends[0]]
-    for end in ends[1:]:
-        total = graph.call_function(operator.add, (total, values[end]))
-    if beside:
-        total = graph.call_function(broadcast, (total, *map(values.__getitem__, beside)))
-    graph.output(total)
-    return fx.GraphModule(trace.module, graph).eval()
-
-
-def broadcast(value: Tensor, *others: Tensor) -> Tensor:
-    """`value` in the shape that it has beside the others."""
-    return torch.broadcast_tensors(value, *others)[0]
-
-
 def ancestors(end: fx.Node, start: fx.Node) -> set[fx.Node]:
     """`end` and all nodes that it is computed from, `start` and what lies before it left out."""
     found: set[fx.Node] = set()
@@ -204,11 +248,11 @@ def ancestors(end: fx.Node, start: fx.Node) -> set[fx.Node]:
 
 
 def inputs(node: fx.Node) -> list[fx.Node]:
-    """The tensors that a node computes with; the batch size is known everywhere, and is none."""
-    return [] if node.target is times_batch else node.all_input_nodes
+    """The tensors that a node computes with; sizes are known everywhere, and are none."""
+    return [] if node.target in KNOWN else node.all_input_nodes
 
 
-def _must_run(forward: Callable[[Tensor], Any], example: Tensor, name: str) -> None:
+def _must_run(forward: Callable[[Any], Any], example: Tensor | Inputs, name: str) -> None:
     try:
         with torch.no_grad():
             forward(example.clone())  # a network may write into its images

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain
+from resnet_probe.state import AnyState
 
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.modules.batchnorm._BatchNorm)
 RELU_FUNCTIONS = {torch.relu, F.relu, "relu"}
@@ -58,15 +59,20 @@ def is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
 class FoldedBlock(ResidualBlock):
     """A block whose branch ends in a tensor of its own, so that the sum can be made in it."""
 
-    def run(self, h: Tensor, gate: float = 1.0) -> Tensor:
+    def run(self, h: AnyState, gate: float = 1.0) -> AnyState:
+        total = self.sum(h, gate)
+        # Only into the sum: a deleted block's shortcut may be the state that other edits share.
+        if gate != 0 and isinstance(h, Tensor) and type(self.after) is nn.ReLU:
+            return total.relu_()
+        return self.close(h, total)
+
+    def sum(self, h: AnyState, gate: float = 1.0) -> Tensor:
         if gate == 0:
-            return self.after(self.shortcut(h))
+            return self.shortcut(h)
         total = self.branch(h)
         if gate != 1:
             total = total.mul_(gate)
-        total = total.add_(self.shortcut(h))
-        # Only into the sum: a deleted block's shortcut may be the state that other edits share.
-        return total.relu_() if type(self.after) is nn.ReLU else self.after(total)
+        return total.add_(self.shortcut(h))
 
 
 def _folded_block(block: ResidualBlock) -> ResidualBlock:

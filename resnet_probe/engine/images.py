@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias, overload
 
 import torch
@@ -87,9 +88,32 @@ class ImageStream:
         """The same images, with `finish` done to what is read, on `device`."""
         return ImageStream(self._read, self._rows, self.shape[1:], device=device, finish=finish)
 
+    def picked(self, rows: Sequence[int]) -> ImageStream:
+        """The images of these numbers, in this order."""
+        there = [self._rows[row] for row in rows]
+        pick = getattr(self._read, "picked", None)
+        read = partial(_each, self._read, there) if pick is None else pick(there)
+        return ImageStream(
+            read, range(len(there)), self.shape[1:], device=self.device, finish=self._finish,
+            dtype=self.dtype,
+        )  # fmt: skip
+
     def split(self, size: int) -> tuple[ImageStream, ...]:
         """Views of at most `size` images each, in order."""
         return tuple(self[start : start + size] for start in range(0, len(self), size))
 
 
 Images: TypeAlias = Tensor | ImageStream
+
+
+def picked(images: Images, rows: Sequence[int]) -> Images:
+    """The images of these numbers, in this order; of a stream none is read."""
+    if isinstance(images, Tensor):
+        found = images[torch.as_tensor(rows, device=images.device)]
+        last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
+        return found.contiguous(memory_format=torch.channels_last) if last else found
+    return images.picked(rows)
+
+
+def _each(read: Read, rows: Sequence[int], start: int, stop: int) -> Tensor:
+    return torch.cat([read(row, row + 1) for row in rows[start:stop]])

@@ -18,7 +18,8 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain, Step
 from resnet_probe.discover.trace import ancestors
-from resnet_probe.edits import Edit, baseline
+from resnet_probe.edits import Edit
+from resnet_probe.edits.variants import MeanOfSums
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import CACHE, DEFAULT_MEMORY, SCRATCH, footprint, format_bytes
 from resnet_probe.engine.sweep import PrefixTree
@@ -50,7 +51,7 @@ def recalibrated(
     Shares the parameters of `chain`, which is left as it is.  Raises `ProbeError` for a network
     without batch norm, for one image alone, and where the states of all images exceed `memory`.
     """
-    return next(renewed(chain, [baseline(len(chain))], images, memory=memory)).chain
+    return next(renewed(chain, [Edit()], images, memory=memory)).chain
 
 
 @torch.no_grad()
@@ -67,7 +68,7 @@ def renewed(
         raise ProbeError(
             f"variances need at least 2 images to estimate them on, found {len(images)}"
         )
-    tree = PrefixTree.of(edits)
+    tree = PrefixTree.of(edits, chain)
     states = into_batches(chain, images, copies=tree.states + 2, memory=memory)
     stem, states = renew(chain.stem, states)
     waiting: list[tuple[PrefixTree, Step, States, list[ResidualBlock], tuple[Step, ...]]] = [
@@ -107,8 +108,9 @@ def one_chain(networks: Sequence[Renewed]) -> tuple[ResidualChain, list[Edit]]:
         chain = network.chain
         steps = [(number(chain.block(b), chain.block(b)), gate) for b, gate in network.steps]
         steps.append((number(chain.head, _as_block(chain.head)), 1.0))
-        for edit in network.edits:
-            programs[edit] = Edit("renewed", 0, "", tuple(steps))
+        gates = {b: gate for b, gate in steps if gate != 1}
+        program = Edit.run(b for b, _ in steps) >> Edit.scale(gates)
+        programs |= dict.fromkeys(network.edits, program)
     chain = replace(first, blocks=tuple(blocks.values()), head=nn.Identity())
     return chain, [programs[edit] for edit in sorted(programs)]
 
@@ -141,6 +143,8 @@ def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:
     """
     if not any(isinstance(part, Norm) for part in module.modules()):
         return module, [module(h) for h in states]
+    if isinstance(module, MeanOfSums):
+        return _renew_mean(module, states)
     if not isinstance(module, fx.GraphModule):
         raise ProbeError("batch norms of a module that torch.fx did not trace cannot be renewed")
     twin = copy.deepcopy(module, {id(p): p for p in module.parameters()})
@@ -148,6 +152,14 @@ def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:
         norm = twin.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(norm, Norm):
             _estimate(norm, [_value_at(twin, node.args[0], h) for h in states])
+    return twin, [twin(h) for h in states]
+
+
+def _renew_mean(mean: MeanOfSums, states: States) -> tuple[nn.Module, States]:
+    """Each of the blocks by itself: all of them see the same states."""
+    sums = [replace(block, after=nn.Identity()) for block in mean.blocks]
+    found = [renew_block(b, g, states)[0] for b, g in zip(sums, mean.gates, strict=True)]
+    twin = MeanOfSums(found, mean.gates)
     return twin, [twin(h) for h in states]
 
 

@@ -16,11 +16,14 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit
+from resnet_probe.edits.program import Blocks
+from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs, residual
 
 PROOF = 8
 """How many images the folded chain is held against the chain on, at most."""
@@ -38,12 +41,13 @@ class PrefixTree:
     programs: int = 0
 
     @classmethod
-    def of(cls, edits: Sequence[Edit]) -> PrefixTree:
+    def of(cls, edits: Sequence[Edit], chain: Blocks) -> PrefixTree:
+        """Raises `ProbeError` for an edit that this chain cannot have."""
         root = cls()
         for index, edit in enumerate(edits):
             node = root
             node.programs += 1
-            for step in edit.steps:
+            for step in edit.steps(chain):
                 node = node.children.setdefault(step, cls())
                 node.programs += 1
             node.ends.append(index)
@@ -63,7 +67,7 @@ class PrefixTree:
     @property
     def branch_runs(self) -> int:
         """How many branches are evaluated for one batch."""
-        return sum(gate != 0 for node in self for _, gate in node.children)
+        return sum(branch_runs(step) for node in self for step in node.children)
 
     @property
     def states(self) -> int:
@@ -72,7 +76,8 @@ class PrefixTree:
         for node in reversed(list(self)):
             below = [needed[id(child)] for child in node.children.values()]
             needed[id(node)] = max([1, *(1 + n for n in below[:-1]), *below[-1:]])
-        return needed[id(self)]
+        forms = any(not isinstance(place, int) for node in self for place, _ in node.children)
+        return needed[id(self)] + forms  # several blocks from one state add up in one more
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,23 @@ class Sweep:
         self.memory = memory
         self.exact = self.proven = exact
 
+    def __repr__(self) -> str:
+        """`Sweep(resnet110: 54 blocks, folded, 2.0 GiB of memory)`."""
+        chain, how = self.original, "exact" if self.exact else "folded"
+        batch = "" if self.batch is None else f", {self.batch} images at once"
+        return (
+            f"Sweep({chain.name}: {len(chain)} {chain.unit}s, {how}{batch}, "
+            f"{format_bytes(self.memory)} of memory)"
+        )
+
     def run(
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
-        tree = PrefixTree.of(edits)
-        first = edits[0].steps if edits else ()
+        if not edits:
+            return
+        tree = PrefixTree.of(edits, self.chain)
+        first = edits[0].steps(self.chain)
         batch = self.batch_for(tree, images, first)
         starts = range(0, len(images), batch)
         if not self.proven:
@@ -151,6 +167,8 @@ class Sweep:
 
     def _take(self, images: Images) -> Tensor:
         """The images on the chain's device, in the type of its weights and its layout."""
+        if isinstance(images, Inputs):
+            return images.to(self.chain.device, self.chain.dtype)
         taken = images.to(self.chain.device)
         if taken.is_floating_point():
             taken = taken.to(self.chain.dtype)
@@ -185,9 +203,9 @@ class Sweep:
             yield tree.ends, self.chain.head(h), 0
         waiting = [(node, step, h) for step, node in reversed(tree.children.items())]
         while waiting:
-            node, (number, gate), h = waiting.pop()
+            node, (place, gate), h = waiting.pop()
             with full_precision(images.device):
-                h = self.chain.block(number).run(h, gate)
-                logits = self.chain.head(h) if node.ends else h
-            yield node.ends, logits, int(gate != 0)
+                h = self.chain.block(place).run(h, gate)
+                logits = self.chain.head(h) if node.ends else residual(h)
+            yield node.ends, logits, branch_runs((place, gate))
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -85,12 +85,12 @@ class Switches:
     @property
     def edit(self) -> Edit:
         """The same as an edit that `Sweep` runs; its kind is mixed where it holds several kinds."""
-        kinds = {"delete": self.off, "duplicate": self.twice, "scale": tuple(self.scaled)}
-        there = [kind for kind, blocks in kinds.items() if blocks]
-        kind = there[0] if len(there) == 1 else "mixed" if there else "baseline"
+        made = Edit.delete(*self.off)
+        for number in self.twice:
+            made >>= Edit.repeat(number)
+        made >>= Edit.scale(self.scaled)
         changed = [b for b, setting in enumerate(self.settings, start=1) if setting != "on"]
-        steps = tuple(s for b in range(1, len(self.settings) + 1) for s in self.steps(b))
-        return Edit(kind, len(changed), " ".join(map(str, changed)), steps)
+        return replace(made, edits=len(changed), blocks=" ".join(map(str, changed)))
 
     def steps(self, number: int) -> tuple[Step, ...]:
         """What is run in the place of block `number`."""

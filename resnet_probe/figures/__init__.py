@@ -15,11 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.figures.agreement import pairs, votes
+from resnet_probe.figures.agreement import ensembles, pairs, votes
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
+from resnet_probe.figures.flow import gradient_flow, shares
 from resnet_probe.figures.history import error_by_epoch
+from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
 from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
@@ -55,11 +57,13 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "control": {"figure": disturbances},
+    "influence": {"figure": influence_matrix},
     "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
     "responses": {"figure": layer_responses, "blocks": block_responses},
+    "flow": {"figure": gradient_flow, "shares": shares},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
-    "agreement": {"figure": votes, "pairs": pairs},
+    "agreement": {"figure": votes, "pairs": pairs, "ensemble": ensembles},
     "train": {"figure": error_by_epoch},
 }
 """By study, its figures by file stem; the first is the one of `draw`."""
@@ -71,11 +75,13 @@ def _exact(table: pd.DataFrame) -> bool:
 
 THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
+    shares: lambda table: bool((table["quantity"] == "state_share").any()),
     path_depth: _exact,
     path_terms: _exact,
     block_responses: lambda table: bool((table["place"] == "block").any()),
     class_shares: lambda table: bool(table["class"].notna().any()),
     interactions: lambda table: bool((table["method"] == "interactions").any()),
+    ensembles: lambda table: bool((table["kind"] == "ensemble").any()),
     pairs: lambda table: bool((table["kind"] == "pair").any()),
 }
 """Whether a table holds what a further figure draws."""

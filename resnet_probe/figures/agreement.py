@@ -54,6 +54,55 @@ def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given =
     return figure
 
 
+APART, SUB = "networks trained apart", "sub-networks of one network, with so many blocks deleted"
+GAINS = {
+    "averaged_error_pct": "error of their average (%)",
+    "ambiguity_pct": "ambiguity (% of squared error)",
+    "error_correlation": "correlation of errors (φ)",
+}
+
+
+def ensembles(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+    """A true ensemble beside as many sub-networks at a time, against the mean error of each.
+
+    (a) the error of their average, (b) their ambiguity, (c) φ of their errors; bars are 95 %
+    intervals.  Raises ProbeError for a table without an ensemble.
+    """
+    if not (table["kind"] == "ensemble").any():
+        raise ProbeError("the table has no ensemble: give agreement other networks (weights=)")
+    some = table[table["kind"].isin(["ensemble", "subnetworks"])]
+    errors = some[some["quantity"] == "error_pct"].set_index("edits")
+    with style.theme():
+        figure, axes = style.panels(3, columns=columns, height=2.2, title=title, across=3)
+        for ax, (quantity, label) in zip(axes, GAINS.items(), strict=True):
+            rows = some[some["quantity"] == quantity]
+            for kind, name, look in (("subnetworks", SUB, LOOKS[0]), ("ensemble", APART, LOOKS[1])):
+                own = rows[rows["kind"] == kind].set_index("edits")
+                _draw_kind(ax, errors[errors["kind"] == kind], own, Look(*look), name)
+            ax.set_xlabel("mean error of the networks (%)")
+            ax.set_ylabel(label)
+            ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        ends = (0.0, float(errors["value"].max()))
+        axes[0].plot(ends, ends, color=style.PUBLISHED, lw=0.6, ls=":", label="nothing gained")
+        style.letter(axes, ["average", "ambiguity", "errors in common"])
+        style.shared_legend(figure, axes, columns=columns)
+    return figure
+
+
+def _draw_kind(ax: Axes, errors: pd.DataFrame, rows: pd.DataFrame, look: Look, name: str) -> None:
+    x, value = errors["value"], rows["value"]
+    reach = [(value - rows["ci_low"]).clip(lower=0), (rows["ci_high"] - value).clip(lower=0)]
+    ax.errorbar(
+        x, value, reach, fmt=look.marker, ms=4, color=look.color, mew=0, elinewidth=0.7, label=name,
+        zorder=3,
+    )  # fmt: skip
+    for count in x.index if len(x) > 1 else ():
+        ax.annotate(
+            str(count), (x[count], value[count]), xytext=(3, 3), textcoords="offset points",
+            fontsize=5.5, color=look.color,
+        )  # fmt: skip
+
+
 def pairs(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
     """Block × block: how alike the errors of two single deletions are (φ)."""
     rows = table[(table["kind"] == "pair") & (table["quantity"] == "error_correlation")]

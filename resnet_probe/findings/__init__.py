@@ -4,9 +4,11 @@
 whose every number has a name and a value, and, where the table tests a claim, its verdict.
 """
 
-from resnet_probe.findings.agreement import summarize_agreement
+from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
-from resnet_probe.findings.control import summarize_control
+from resnet_probe.findings.control import same_size, summarize_control
+from resnet_probe.findings.flow import summarize_flow
+from resnet_probe.findings.influence import effective_depth, summarize_influence
 from resnet_probe.findings.lens import answer_depth, summarize_lens
 from resnet_probe.findings.lesion import (
     other_orders,
@@ -23,7 +25,9 @@ __all__ = [
     "Sentence",
     "answer_depth",
     "block_shares",
+    "effective_depth",
     "other_orders",
+    "same_size",
     "several_deletions",
     "short_paths",
     "single_deletions",
@@ -31,8 +35,11 @@ __all__ = [
     "summarize_agreement",
     "summarize_attribution",
     "summarize_control",
+    "summarize_flow",
+    "summarize_influence",
     "summarize_lens",
     "summarize_lesion",
     "summarize_paths",
     "summarize_responses",
+    "true_ensemble",
 ]

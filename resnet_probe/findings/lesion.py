@@ -52,8 +52,12 @@ def single_deletions(result: Result) -> Finding:
         "share_high": share.high, "margin": margin_of(result), **counts,
     }  # fmt: skip
     return Finding(
-        sentence=_in_full(values) + _beside(len(edited), values["unit"] == "block"),
-        answer=Sentence(_opening(verdict) + _short(values), values) + _exceptions(edited, words),
+        sentence=_in_full(values)
+        + re_estimated(result)
+        + _beside(len(edited), values["unit"] == "block"),
+        answer=Sentence(_opening(verdict) + _short(values), values)
+        + _exceptions(edited, words)
+        + re_estimated(result),
         claim=f"losing one {values['unit']} barely changes the error",
         rule=Sentence(
             "“Barely” means that the median deletion goes at most {most:g} % of the way from the "
@@ -64,6 +68,21 @@ def single_deletions(result: Result) -> Finding:
         ),
         verdict=verdict,
         estimate=share,
+    )
+
+
+def re_estimated(result: Result) -> Sentence:
+    """The median change with batch-norm statistics of its own, where that was measured."""
+    found = result.provenance.get("recalibrated_median_delta_pct")
+    if not found:
+        return Sentence("")
+    values = dict(zip(("own", "own_low", "own_high"), found, strict=True))
+    values["training"] = result.identity["recalibrate"]
+    return Sentence(
+        " With the batch-norm statistics of each edited network re-estimated on {training:,} "
+        f"training images the median is {{own:+.2f}} points{interval('own', values, '+.2f', '')}: "
+        "the rest is stale statistics.",
+        values,
     )
 
 

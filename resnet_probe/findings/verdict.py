@@ -24,6 +24,9 @@ CHANGES = (HARMFUL, NEGLIGIBLE, HARMLESS, HELPFUL, UNDECIDED)
 BARELY = 1.0
 """Percent of the way from the whole network's error to guessing: about twice what the median
 deletion takes of it in the published 110-layer network (Veit et al. 2016, figure 3)."""
+ALIKE = 0.5
+"""Points of error by which two costs may be apart and still be called alike: the margin inside
+which a deletion is called harmless."""
 SMALL = 0.5
 """‖F‖ at half of ‖shortcut‖ lengthens what it is added to by 12 % where the two are orthogonal."""
 
@@ -42,6 +45,14 @@ def at_most(found: Estimate, most: float) -> str:
 def at_least(found: Estimate, least: float) -> str:
     """`HOLDS` where the whole interval is at least so much, `FAILS` where it lies below."""
     return at_most(Estimate(-found.value, -found.high, -found.low), -least)
+
+
+def within(found: Estimate, margin: float) -> str:
+    """`HOLDS` where the whole interval lies inside ± so much, `FAILS` where it lies outside."""
+    if FAILS in (at_most(found, margin), at_least(found, -margin)):
+        return FAILS
+    both = at_most(found, margin) == at_least(found, -margin) == HOLDS
+    return HOLDS if both else UNDECIDED
 
 
 def one_of(verdict: str, holds: str, fails: str, undecided: str) -> str:

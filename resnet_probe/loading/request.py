@@ -76,6 +76,13 @@ class Request(Settings):
         metavar="NAME",
         group=NETWORK,
     )
+    twin: str | None = option(
+        None,
+        "untrained: the same architecture from its initial state, with batch-norm statistics of "
+        "training images, beside which a result of training shows",
+        choices=("untrained",),
+        group=NETWORK,
+    )
     data: str | None = option(
         None,
         "digits, cifar10, cifar100, fashion_mnist, parquet:FILE, imagefolder:DIR, csv:FILE (paths "
@@ -159,9 +166,10 @@ class Request(Settings):
     def prepared(self, *, limit: int | None = None) -> Prepared:
         """The network in its chain, with its images: `limit` of them if that is fewer."""
         from resnet_probe.loading.prepared import prepare
+        from resnet_probe.loading.untrained import untrained
 
         limits = [most for most in (self.limit, limit) if most is not None]
-        return prepare(
+        found = prepare(
             self.spec,
             weights=self.weights,
             weights_key=self.weights_key,
@@ -177,6 +185,7 @@ class Request(Settings):
             stream=self.stream,
             workers=self.workers,
         )
+        return found if self.twin is None else untrained(found, data_root=self.data_root)
 
     def fresh(self, seed: int) -> Request:
         """The same network as it is before training."""

@@ -21,6 +21,8 @@ from resnet_probe.errors import ProbeError
 
 TEXT = ("arch", "data", "kind", "by", "claim", "quantity", "unit", "basis", "source",
         "truth", "case")  # fmt: skip
+CURVE_BLOCKS = 54
+"""Blocks of the one network that is published block by block and draw by draw."""
 LABELS = {"veit2016": "Veit et al. 2016, 110 layers"}
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_probe import figures
+from resnet_probe import figures, published
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures import style
 from resnet_probe.report.questions import Question
@@ -79,17 +79,17 @@ def draw(question: Question, result: Result, folder: Path) -> list[Drawing]:
 
 
 def _compared(question: Question, result: Result) -> str | None:
-    """Published results beside ours, for residual networks: what was published is of one."""
+    """Published results beside ours, for residual networks of as many blocks: no others."""
     residual = result.provenance.get("residual", True)
-    return PUBLISHED if question.compared and residual else None
+    alike = residual and result.provenance.get("blocks") == published.CURVE_BLOCKS
+    return PUBLISHED if question.compared and alike else None
 
 
 def _written(question: Question, stem: str, figure: Figure, columns: int, folder: Path) -> str:
     narrow = "-one-column" if columns == 1 else ""
     name = f"{question.study}-{stem}{narrow}".replace("-figure", "")
     try:
-        for suffix in reversed(FORMATS[columns]):  # the SVG last: its layout is the one measured
-            save_figure(figure, folder / f"{name}.{suffix}")
+        save_figure(figure, *(folder / f"{name}.{suffix}" for suffix in FORMATS[columns]))
     except OSError as error:
         raise ProbeError(f"{folder} cannot be written: {error.strerror or error}") from error
     areas = block_areas(figure) if stem in question.by_block else []

@@ -62,13 +62,28 @@ QUESTIONS = (
         "Does it survive the loss of a block?",
         summaries.single_deletions,
         {
-            "figure": "Error with each block deleted, with its interval, beside the whole network "
-            "and the published curve. Hollow markers: shown harmless, all blocks together; pale "
-            "ones: neither harm nor harmlessness is shown."
+            "figure": "Error with each block deleted, with its interval, beside the whole network, "
+            "and beside the published curve where that is of as many blocks. Hollow markers: shown "
+            "harmless, all blocks together; pale ones: neither harm nor harmlessness is shown.",
+            "recalibrated": "The same with batch-norm statistics re-estimated for each edited "
+            "network, beside those of the whole one.",
         },
         (STALE, SHARED_WEIGHTS),
-        by_block=frozenset({"figure"}),
+        by_block=frozenset({"figure", "recalibrated"}),
         compared=True,
+    ),
+    Question(
+        "control",
+        "Can a block go because its residual is small?",
+        summaries.same_size,
+        {
+            "figure": "Error with each block deleted, and with its output moved as far in another "
+            "direction: along another image’s branch, along white noise, and twice as far along "
+            "the branch reversed."
+        },
+        ("A move of the same norm is not the same move for what comes behind: batch norm and ReLU "
+         "see its direction.",),
+        by_block=frozenset({"figure"}),
     ),
     Question(
         "lesion-counts",

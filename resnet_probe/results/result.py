@@ -12,8 +12,10 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -29,6 +31,8 @@ TABLE = "table.csv"
 OUTCOMES = "outcomes.npz"
 FORMATS = ("png", "svg")
 DPI = 200
+ROWS, COLUMNS = 5, 8
+"""How much of a table is printed where a result is."""
 
 
 class Drawn(Protocol):
@@ -63,6 +67,20 @@ class Result:
         rows, columns = self.table.shape
         return f"Result({self.study}{of}: {rows} rows × {columns} columns)"
 
+    def __str__(self) -> str:
+        """The same, and below it the first rows of the table in its first columns."""
+        few = self.table.iloc[:ROWS, :COLUMNS]
+        more = "" if len(self.table) <= ROWS else f"\n… {len(self.table) - ROWS:,} rows more"
+        return f"{self!r}\n{few.to_string(index=False)}{more}"
+
+    def _repr_html_(self) -> str:
+        """The figure and the first rows, where a notebook shows the result.
+
+        The one look upwards: what draws is found by its name, once somebody wants to see it.
+        """
+        html: str = import_module("resnet_probe.figures.notebook").html_of(self)
+        return html
+
     @property
     def identity(self) -> dict[str, Any]:
         """What determines the table; ProbeError where the provenance does not say."""
@@ -71,19 +89,25 @@ class Result:
             raise ProbeError(f"the provenance of this {self.study} result has no 'identity'")
         return identity
 
-    def save(self, folder: str | Path, *, figures: Mapping[str, Drawn] | None = None) -> Path:
-        """Write the run folder and return its absolute path.
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        figures: Mapping[str, Drawn] | None = None,
+        formats: Sequence[str] = FORMATS,
+    ) -> Path:
+        """Write the run folder and return its absolute path; `load` reads it back.
 
         ``figures`` maps a file stem to a figure: ``{"figure": f}`` gives ``figure.png`` and
-        ``figure.svg``. Raises ProbeError where `refuse_other` does, or where the disk refuses;
-        then the folder is as it was before.
+        ``figure.svg``, or those of the ``formats``. Raises ProbeError where `refuse_other` does, or
+        where the disk refuses; then the folder is as it was before.
         """
         folder = Path(folder).resolve()
         refuse_other(folder, self.identity)
         beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
         try:
             beside.mkdir()
-            self._write(beside, figures or {})
+            self._write(beside, figures or {}, formats)
             _move_into_place(beside, folder)
         except OSError as error:
             raise ProbeError(f"{folder} cannot be written: {error.strerror or error}") from error
@@ -109,14 +133,13 @@ class Result:
         kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
         return cls(str(study), table, record, kept)
 
-    def _write(self, folder: Path, figures: Mapping[str, Drawn]) -> None:
+    def _write(self, folder: Path, figures: Mapping[str, Drawn], formats: Sequence[str]) -> None:
         csv.write(folder / TABLE, self.table)
         if self.outcomes:
             kept: dict[str, Any] = dict(self.outcomes)
             np.savez_compressed(folder / OUTCOMES, **kept)
         for stem, figure in figures.items():
-            for suffix in FORMATS:
-                save_figure(figure, folder / f"{stem}.{suffix}")
+            save_figure(figure, *(folder / f"{stem}.{suffix}" for suffix in formats))
         columns = csv.kinds(self.table)
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         own = {"study": self.study, **self.provenance, "columns": columns, "files": files}
@@ -143,16 +166,16 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
         raise ProbeError(f"{folder} cannot be written: {reason}; choose another (out=)") from error
 
 
-def save_figure(figure: Drawn, path: str | Path) -> None:
-    """Save a figure in the format of the suffix, the same bytes for the same figure.
+def save_figure(figure: Drawn, *paths: str | Path) -> None:
+    """Save a figure in the format of each suffix, the same bytes for the same figure.
 
-    PNG at 200 dpi. SVG keeps text as text, so that it can be searched, read aloud and restyled;
-    PDF embeds the fonts (Type 42). No dates, and fixed identifiers. The font comes with matplotlib;
-    where an SVG is shown without it, the next of the list takes its place.
+    The layout is found once, and is the same in all of them. PNG at 200 dpi. SVG keeps text as
+    text, so that it can be searched, read aloud and restyled; PDF embeds the fonts (Type 42). No
+    dates, and fixed identifiers. The font comes with matplotlib; where an SVG is shown without it,
+    the next of the list takes its place.
     """
     import matplotlib  # only who draws pays for it
 
-    path = Path(path)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     fixed: dict[Any, Any] = {
         "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
@@ -160,8 +183,23 @@ def save_figure(figure: Drawn, path: str | Path) -> None:
         "svg.hashsalt": "resnet_probe",
         "pdf.fonttype": 42,
     }
-    with matplotlib.rc_context(fixed):
-        figure.savefig(path, dpi=DPI, metadata=dates.get(path.suffix))
+    with matplotlib.rc_context(fixed), _one_layout(figure) as found:
+        for path in map(Path, paths):
+            figure.savefig(path, dpi=DPI, metadata=dates.get(path.suffix))
+            found()
+
+
+@contextmanager
+def _one_layout(figure: Any) -> Iterator[Callable[[], Any]]:
+    """Inside, what it gives keeps the layout as the last drawing has left it."""
+    engine = getattr(figure, "get_layout_engine", lambda: None)()
+    if engine is None:
+        yield lambda: None
+        return
+    try:
+        yield lambda: figure.set_layout_engine("none")
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:

@@ -51,12 +51,24 @@ ROWS = (
         "control",
         "control:summarize_control",
     ),
+    Row(
+        "influence",
+        "measure what deleting a block changes in the later ones",
+        "influence",
+        "influence:summarize_influence",
+    ),
     Row("paths", "take the gradient apart by path length", "paths", "paths:summarize_paths"),
     Row(
         "responses",
         "size and direction of what layers and branches give",
         "responses",
         "responses:summarize_responses",
+    ),
+    Row(
+        "flow",
+        "how large the gradient is at each depth, and each block's part in the answer",
+        "flow",
+        "flow:summarize_flow",
     ),
     Row("lens", "apply the classifier behind every block", "lens", "lens:summarize_lens"),
     Row(

@@ -5,20 +5,26 @@ Both ask here, so that what the one has measured the other finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from resnet_probe.claims import Exhibit, lesions, needed
+from resnet_probe.claims.controls import RENEWED
+from resnet_probe.claims.evidence import FRESH
 from resnet_probe.claims.identities import BILLIONS, ORIGINAL
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
+from resnet_probe.loading.training_images import Recalibration, beside
+from resnet_probe.loading.untrained import UNTRAINED, untrained
 from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import row
 from resnet_probe.runs.job import Job
+from resnet_probe.settings import Settings
 
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 TAUS = (0.99, 0.98, 0.95, 0.91, 0.87, 0.8, 0.75, 0.7)
@@ -29,6 +35,10 @@ FEW = 200
 """Images, where many random edits are made of each."""
 SEEDS = 5
 """Initial weights."""
+STATISTICS = 500
+"""Training images that statistics are re-estimated on."""
+SOME, MORE = 500, 1000
+"""Images, for what takes several times as long as a lesion, and for what takes about as long."""
 STRUCTURES = (
     *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
     "resnet50",
@@ -46,7 +56,8 @@ class Ask:
     """One study: what its result is called, its row, its settings, and how many images at most.
 
     `weight` is about how long it takes beside the others; `initial` says that it is of networks
-    before training, and how many.
+    before training, and how many; `recalibrate` that batch-norm statistics are re-estimated, and on
+    how many training images, where the network has batch norm and they are at hand.
     """
 
     study: str
@@ -55,6 +66,7 @@ class Ask:
     images: int | None = None
     weight: float = 1.0
     initial: int = 0
+    recalibrate: int | None = None
 
     def jobs(self, request: Request, ready: Prepared, *, seed: int = 0) -> Iterator[Job]:
         """The jobs, most often one; raises `ProbeError` for what the study refuses."""
@@ -68,15 +80,36 @@ class Ask:
             settings = study.settings.of({**given, "init": True})
             yield Job.of(row(self.row), settings, [fresh], networks=[network])
         if not self.initial:
-            network = first_images(ready, self.images)
-            yield Job.of(row(self.row), study.settings.of(given), [request], networks=[network])
+            yield self._job(request, first_images(ready, self.images), study.settings.of(given))
+
+    def _job(self, request: Request, network: Prepared, settings: Settings) -> Job:
+        """With re-estimated statistics beside its own where they can be had."""
+        asked = self.recalibration(network)
+        made = partial(Job.of, row(self.row), settings, [request], networks=[network])
+        try:
+            return made(recalibration=asked)
+        except ProbeError:
+            if asked is None or self.study == RENEWED:
+                raise
+            return made()
+
+    def recalibration(self, ready: Prepared) -> Recalibration | None:
+        """None where statistics are not asked for, or cannot be re-estimated."""
+        from resnet_probe.engine.recalibrate import has_batch_norm
+
+        source = beside(ready.image_set.name)
+        if self.recalibrate is None or source is None or not has_batch_norm(ready.chain):
+            return None
+        own = None if source == ready.image_set.name else source
+        return Recalibration(recalibrate=self.recalibrate, recalibrate_data=own)
 
 
 def report_asks(*, full: bool) -> tuple[Ask, ...]:
     """What a report is made of: in minutes, or in full."""
     images, paths, shares = (None, 512, 256) if full else (1000, 64, 64)
     asks = (
-        Ask("lesion", "lesion", {}, images, 1.0),
+        Ask("lesion", "lesion", {}, images, 2.0, recalibrate=STATISTICS),
+        Ask("control", "control", {}, None if full else SOME, 4.0 if full else 2.0),
         Ask("lesion-counts", "lesion", {"counts": COUNTS, "draws": DRAWS}, images, 12.0),
         Ask("lesion-permute-tau", "lesion", _orders(), images, 10.0),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, paths, 4.0),
@@ -91,14 +124,26 @@ def claim_asks() -> tuple[Ask, ...]:
     """What the claims are judged on."""
     return (
         Ask("lesion", "lesion"),
+        Ask(RENEWED, "lesion", {}, MORE, recalibrate=STATISTICS),
+        Ask("control", "control", {}, SOME),
         Ask("lesion-counts", "lesion", {"counts": COUNTS, "draws": DRAWS}, FEW),
         Ask("lesion-permute-tau", "lesion", _orders(), FEW),
         Ask("lesion-duplicate", "lesion",
             {"edit": "duplicate", "counts": DOUBLED, "draws": DRAWS}, FEW),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, 64),
-        Ask("responses", "responses"),
+        Ask("responses", "responses", {}, MORE),
         Ask("responses-init", "responses", {}, FEW, initial=SEEDS),
     )  # fmt: skip
+
+
+def twin_asks() -> tuple[Ask, ...]:
+    """What the untrained twins are judged on beside them."""
+    return (
+        Ask("lesion", "lesion", {}, FEW),
+        Ask("control", "control", {}, FEW),
+        Ask("paths", "paths", {"signs": 8, "samples": 200}, 64),
+        Ask("responses", "responses", {}, FEW),
+    )
 
 
 def fitting_jobs(
@@ -114,16 +159,36 @@ def fitting_jobs(
     return jobs, absent
 
 
-def needed_jobs(requests: Sequence[Request], *, seed: int = 0) -> list[Job]:
-    """The studies of some networks that a claim would be judged on, and no others."""
+def needed_jobs(
+    requests: Sequence[Request], *, seed: int = 0, say: Callable[[str], None] = print
+) -> list[Job]:
+    """The studies of some networks that a claim would be judged on, and no others.
+
+    Beside each network those of its untrained twin; where it has none, `say` is told why.
+    """
     candidates: list[tuple[Exhibit, Job]] = []
     for request in requests:
-        ready = request.prepared()
-        asks = [ask for ask in claim_asks() if _says_something(ask, ready)]
-        for ask, jobs in fitting_jobs(asks, request, ready, seed=seed)[0].items():
-            candidates += [(_without_table(ask.study, job.networks[0]), job) for job in jobs]
+        for one, ready, asks in _with_twin(request, say):
+            fit = [ask for ask in asks if _says_something(ask, ready)]
+            for ask, jobs in fitting_jobs(fit, one, ready, seed=seed)[0].items():
+                candidates += [(_without_table(ask.study, job.networks[0]), job) for job in jobs]
     wanted = {id(exhibit) for exhibit in needed(exhibit for exhibit, _ in candidates)}
     return [job for exhibit, job in candidates if id(exhibit) in wanted]
+
+
+def _with_twin(
+    request: Request, say: Callable[[str], None]
+) -> Iterator[tuple[Request, Prepared, tuple[Ask, ...]]]:
+    ready = request.prepared()
+    yield request, ready, claim_asks()
+    if request.twin is not None or ready.network.source.startswith(FRESH):
+        return
+    try:
+        twin = untrained(ready, data_root=request.data_root)
+    except ProbeError as reason:
+        say(f"Without an untrained twin: {reason}")
+        return
+    yield replace(request, twin=UNTRAINED), twin, twin_asks()
 
 
 def _says_something(ask: Ask, ready: Prepared) -> bool:
@@ -140,7 +205,9 @@ def _says_something(ask: Ask, ready: Prepared) -> bool:
         return chain.residual and sum(block.keeps_shape for block in chain) > max(lesions.COUNTS)
     if ask.initial and (family != "preresnet" or len(chain) < 12):
         return False
-    return chain.residual or ask.study in ("lesion", "responses")
+    if ask.study == RENEWED and ask.recalibration(ready) is None:
+        return False
+    return chain.residual or ask.study in ("lesion", RENEWED, "responses")
 
 
 def _without_table(study: str, ready: Prepared) -> Exhibit:

@@ -11,6 +11,8 @@ import json
 import platform
 import re
 import shlex
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,12 +24,15 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
 from resnet_probe.runs.catalogue import Row, row
-from resnet_probe.studies.study import Progress, Resources, Run, Subject
+from resnet_probe.runs.parts import PART, Parts, gathered
+from resnet_probe.studies.parts import Part, share_of
+from resnet_probe.studies.study import Arrays, Progress, Resources, Run, Subject, Together
 
 if TYPE_CHECKING:
     from resnet_probe.settings import Settings
+    from resnet_probe.training import Team
 
 RUNS = Path("runs")
 LIBRARIES = ("resnet-probe", "torch", "torchvision", "numpy", "pandas", "scipy")
@@ -42,10 +47,23 @@ class Obtained(NamedTuple):
     found: bool
 
 
+class Look(NamedTuple):
+    """How figures are drawn: published results beside, columns of a paper, formats of the files."""
+
+    compare: str | None = None
+    columns: int | None = None
+    formats: Sequence[str] | None = None
+
+    def save(self, result: Result, folder: Path) -> None:
+        """The result with its figures; raises `ProbeError` as `Result.save` does."""
+        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
+
+
 @dataclass(frozen=True)
 class Job:
     """A row of the catalogue with its settings, fitted to networks that are ready.
 
+    With `part` the result is what is gathered of a part of the images, for `whole` to put together.
     Raises `ProbeError` for what the study refuses, before anything is run or written.
     """
 
@@ -55,12 +73,21 @@ class Job:
     requests: tuple[Request, ...]
     training: Training = field(repr=False, default=NO_TRAINING)
     recalibration: Recalibration = field(default_factory=Recalibration)
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         if self.recalibration.recalibrate is not None and not self.row.study.training:
             raise ProbeError(f"recalibrate= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
+        names = [network.network.arch.spec for network in self.networks]
+        if self.row.study.several == "apart" and len(set(names)) < len(names):
+            raise ProbeError(f"arch='{' '.join(names)}': {self.row.name} takes each network once")
+        if self.part is not None:
+            if len(self.networks) > 1 and self.row.study.several == "together":
+                raise ProbeError(f"part={self.part}: {self.row.name} of several networks is whole")
+            for network in self.networks:
+                share_of(self.row.study, self.asked, self.part, len(network.images))
         _ = self.settings
 
     @classmethod
@@ -72,12 +99,13 @@ class Job:
         *,
         recalibration: Recalibration | None = None,
         networks: Sequence[Prepared] | None = None,
+        part: Part | None = None,
     ) -> Job:
         """Prepare the networks, where they are not at hand, and the training images."""
         asked = recalibration or Recalibration()
         ready = tuple(networks or (request.prepared() for request in requests))
         training = training_images(ready[0], requests[0], asked)
-        return cls(row, settings, ready, tuple(requests), training, asked)
+        return cls(row, settings, ready, tuple(requests), training, asked, part)
 
     @cached_property
     def settings(self) -> Settings:
@@ -89,12 +117,14 @@ class Job:
 
     @property
     def subjects(self) -> list[Subject]:
+        """What is measured one by one: each network, or the first with the others beside it."""
         from resnet_probe.studies.checks import fitted
 
-        return [
-            Subject(*fitted(n.chain, n.images, n.labels), self.training.images)
-            for n in self.networks
-        ]
+        training = self.training.images
+        found = [Subject(*fitted(n.chain, n.images, n.labels), training) for n in self.networks]
+        if len(found) > 1 and self.row.study.several == "together":
+            return [Together.of(found[0], found[1:])]
+        return found
 
     @property
     def study(self) -> str:
@@ -109,6 +139,7 @@ class Job:
             **_together(self.networks),
             **self.settings.values,
             **self.training.identity,
+            **({} if self.part is None else {PART: str(self.part)}),
         }
 
     @property
@@ -116,6 +147,7 @@ class Job:
         """What measures the same again, from the same working folder."""
         words = [*_network_words(self.requests), *self._limit_words(), *self.asked.words()]
         words += self.recalibration.words()
+        words += [] if self.part is None else ["--part", str(self.part)]
         return shlex.join(["python", "-m", "resnet_probe", self.row.name, *words])
 
     def _limit_words(self) -> list[str]:
@@ -129,8 +161,11 @@ class Job:
 
         marks = ["layers"] if self.settings.values.get("unit") == "layer" else []
         marks += ["recalibrated"] if self.training.images is not None else []
-        names = "+".join(slug_of(network.network.arch.spec) for network in self.networks)
-        return "-".join([self.study, *marks, names, slug(self.networks[0].image_set.name)])
+        specs = [network.network.arch.spec for network in self.networks]
+        names = "+".join(map(slug_of, dict.fromkeys(specs)))
+        marks += [f"of-{len(specs)}"] if len(set(specs)) < len(specs) else []
+        name = "-".join([self.study, *marks, names, slug(self.networks[0].image_set.name)])
+        return name if self.part is None else named_part(name, self.part)
 
     def folder(self, root: Path | None = None) -> Path:
         """Where its result is, or goes to: `root/STUDY-NETWORK-DATA`, or apart from that."""
@@ -153,39 +188,93 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
+        look: Look | None = None,
         say: Callable[[str], None] = print,
+        parts: Parts | None = None,
     ) -> Obtained:
-        """The result in `folder`: as it is there, else measured and saved.
+        """The result in `folder`: as it is there, else measured, or of `parts`, and saved.
 
+        A `look` is of the figures, which are drawn again for it.
         What is there and cannot be used is said, and made again; an interrupted measurement goes on
         where it was.  Raises `ProbeError` for a folder that
         holds something else or cannot be written, and what the study raises while it runs.
         """
         there = self.found(folder, say=say)
         if there is not None:
+            if look is not None and any(look) and self.part is None:
+                look.save(there.result, folder)
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)
         with journal:
             try:
-                result = self.measure(Run(resources or Resources(), journal, progress))
-                result.save(folder, figures=_drawn(result, compare))
+                result = self.measure(Run(resources or Resources(), journal, progress), parts)
+                if self.part is not None:
+                    result.save(folder)
+                else:
+                    (look or Look()).save(result, folder)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_how_on(folder, journal)) from None
             journal.discard()
         return Obtained(result, folder.resolve(), False)
 
-    def measure(self, run: Run) -> Result:
-        """The result, with what a reader has to know to make it again."""
-        study, count = self.row.study, len(self.networks)
+    def obtain_with(
+        self,
+        team: Team,
+        folder: Path,
+        *,
+        resources: Resources | None = None,
+        progress: Progress | None = None,
+        look: Look | None = None,
+    ) -> Obtained | None:
+        """What `obtain` gives, each process of a team measuring its part; None but to the first.
+
+        Every part lies in a folder of its own until all of them are there and have been put
+        together; so what has been measured is found again, whoever was stopped.
+        """
+        there = self.found(folder) if team.leads else None
+        if team.agreed(int(there is not None)):
+            return there
+        parts = [Part(rank + 1, team.size) for rank in range(team.size)]
+        places = [folder.with_name(named_part(folder.name, part)) for part in parts]
+        mine = replace(self, part=parts[team.rank])
+        mine.obtain(places[team.rank], resources=resources, progress=progress)
+        team.agreed(0)  # until every part is there
+        if not team.leads:
+            return None
+        obtained = self.obtain(folder, parts=Parts.of(places), look=look)
+        for place in places:
+            shutil.rmtree(place)
+        return obtained
+
+    def measure(self, run: Run, parts: Parts | None = None) -> Result:
+        """The result, or that of its part, with what a reader has to know to make it again.
+
+        From `parts`, where they are given: raises `ProbeError` where they are not those of this.
+        """
+        study, count = self.row.study, len(self.subjects)
+        runs = [_named(run, place, count) for place in range(count)]
+        if self.part is not None:
+            began = time.perf_counter()
+            result = gathered(study, self.subjects, self.settings, self.part, runs)
+            return self._recorded(result, {"seconds": time.perf_counter() - began})
+        arrays = [None] * count if parts is None else self._arrays(parts)
         results = [
-            study.run(subject, self.settings, _named(run, place, count))
-            for place, subject in enumerate(self.subjects)
+            study.run(subject, self.settings, one, gathered=given)
+            for subject, one, given in zip(self.subjects, runs, arrays, strict=True)
         ]
         result = results[0] if count == 1 else _put_together(results)
-        record = {**self.facts, **result.provenance, "identity": self.identity}
+        return self._recorded(result, {} if parts is None else parts.facts)
+
+    def _recorded(self, result: Result, more: Mapping[str, Any]) -> Result:
+        record = {**self.facts, **result.provenance, **more, "identity": self.identity}
         return replace(result, provenance=record)
+
+    def _arrays(self, parts: Parts) -> list[Arrays]:
+        differs = provenance.difference(self.identity, parts.identity)
+        if differs:
+            raise ProbeError(f"the parts are of another run: {differs}")
+        return parts.arrays(self.row.study, self.subjects, self.settings)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -206,17 +295,26 @@ def obtained(
     root: Path | None = None,
     folder: Path | None = None,
     compare: str | None = None,
+    recalibration: Recalibration | None = None,
     **settings: Any,
 ) -> Obtained:
     """The study of that name: as it lies in `folder`, else measured and kept there.
 
     By default the folder is that of the command, under `root` (`runs`), so that either finds what
     the other has measured.  `settings` are the study's own, as `counts=(1, 2, 3)`; `compare` is
-    drawn beside.  Raises `ProbeError` for unknown names, and what `Job.obtain` does.
+    drawn beside; `recalibration` says on which training images statistics are re-estimated.  Raises
+    `ProbeError` for unknown names, and what `Job.obtain` does.
     """
     chosen = row(name)
-    job = Job.of(chosen, chosen.study.settings(**settings), requests)
-    return job.obtain(folder or job.folder(root), compare=compare)
+    asked = chosen.study.settings(**settings)
+    job = Job.of(chosen, asked, requests, recalibration=recalibration)
+    return job.obtain(folder or job.folder(root), look=Look(compare))
+
+
+def _drawn(result: Result, look: Look) -> dict[str, Any]:
+    from resnet_probe import figures
+
+    return figures.draw_all(result, compare=look.compare, columns=look.columns or 2)
 
 
 def announcement(prepared: Prepared) -> str:
@@ -250,12 +348,6 @@ def device_name(device: Any) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _drawn(result: Result, compare: str | None) -> dict[str, Any]:
-    from resnet_probe import figures
-
-    return figures.draw_all(result, compare=compare)
 
 
 def _put_together(results: Sequence[Result]) -> Result:
@@ -304,7 +396,8 @@ def _network_words(requests: Sequence[Request]) -> list[str]:
     """Of several networks the names and weights side by side, the rest once."""
     if len(requests) == 1:
         return requests[0].words()
-    names = ["--arch", *(str(request.arch) for request in requests)]
+    archs = [str(request.arch) for request in requests]
+    names = ["--arch", *(archs if len(set(archs)) > 1 else archs[:1])]
     weights = [str(request.weights) for request in requests if request.weights is not None]
     rest = replace(requests[0], weights=None).words()[2:]
     return [*names, *(["--weights", *weights] if weights else []), *rest]
@@ -328,6 +421,11 @@ def place_apart(
         if held(place) == asked:
             return place
     return apart if held(usual) is not None or (occupied or _occupied)(usual) else usual
+
+
+def named_part(name: str, part: Part) -> str:
+    """What the folder of a part is called beside that of the whole."""
+    return f"{name}-part-{part.number}-of-{part.of}"
 
 
 def slug_of(spec: str) -> str:

@@ -3,7 +3,7 @@
 Veit et al. 2016 call residual networks "ensembles of relatively shallow networks"; their reviewers
 held against it that the paths share weights.  An ensemble's members err apart from each other, and
 their average is better than they are; both are measured here, against the number k of blocks that
-each member lacks.
+each member lacks, and beside a true ensemble where there is one: other trainings (`others`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,17 @@ from numpy.typing import NDArray
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option
 from resnet_probe.stats import mcnemar, wilson
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
-from resnet_probe.studies.votes import Votes, of_pairs, over_networks
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed, Together
+from resnet_probe.studies.votes import (
+    Answers,
+    Spread,
+    Votes,
+    gains,
+    mean_error,
+    of_pairs,
+    over_networks,
+    spread_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,22 +50,22 @@ QUANTITIES: dict[str, str] = {
     "0: independently",
     "disagreement_pct": "% of images on which two networks give different answers, mean over all "
     "pairs; jackknife",
+    "squared_error": "‖p − y‖² of a network's softmax output, mean over networks and images; "
+    "Student's interval over images",
+    "ambiguity": "‖p − p̄‖² from the networks' average, likewise: the average's squared error is "
+    "the mean one less this (Krogh & Vedelsby 1995)",
+    "ambiguity_pct": "the ambiguity in % of the mean squared error: 0 if all say the same, "
+    "100 (1 − 1/K) for K independent ones without a common error; jackknife",
+    "removed_pct": "% of the mean error that averaging removes; jackknife",
 }
 COLUMNS = (
     "kind", "edits", "block", "other", "networks", "quantity", "value", "ci_low", "ci_high",
     "p_value", "images",
 )  # fmt: skip
 """kind: whole (the network as it is), lesioned (networks that lack `edits` blocks each), pair (the
-two networks that lack `block` and `other` alone)."""
+two networks that lack `block` and `other` alone), ensemble (independently trained networks, whole),
+subnetworks (the lesioned ones, as many at a time as the ensemble has)."""
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Of networks that lack as many blocks: `[networks, n]`, and their average's, `[n]`."""
-
-    answers: NDArray[np.int64]
-    average: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +89,39 @@ def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
     edits_of(subject.chain, settings)
+    if isinstance(subject, Together):
+        from resnet_probe.studies.ensemble import check_others
+
+        check_others(subject, settings.draws)
     return settings
 
 
+def gather(subject: Subject, settings: AgreementSettings, run: Run) -> Arrays:
+    return _answers(subject, settings, run, 0)
+
+
+def of_answers(subject: Subject, settings: AgreementSettings, found: Arrays) -> Measured:
+    truth = subject.labels.cpu().numpy()
+    return _tabulated(_of_one(edits_of(subject.chain, settings), found, truth), len(truth))
+
+
 def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured:
+    """Of one network by its sums; of several trainings beside their sub-networks."""
+    from resnet_probe.studies.ensemble import check_room, members
+
+    if not isinstance(subject, Together):
+        return of_answers(subject, settings, gather(subject, settings, run))
+    check_room(subject, run.memory)
+    edits, others = edits_of(subject.chain, settings), len(subject.others)
+    part = run.part(0, len(edits), len(edits) + others)
+    found = _answers(subject, settings, part, 1 + others)
+    truth = subject.labels.cpu().numpy()
+    left = run.part(len(edits), others, len(edits) + others)
+    beside = _beside(edits, found, members(subject, found, left), truth)
+    return _tabulated([*_of_one(edits, found, truth), *beside], len(truth))
+
+
+def _answers(subject: Subject, settings: AgreementSettings, run: Run, size: int) -> Arrays:
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import outcomes
@@ -92,11 +130,16 @@ def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured
     edits = edits_of(chain, settings)
     with full_precision(chain.device):
         sweep = Sweep(chain, batch=run.batch, memory=run.memory)
-        found = outcomes(sweep, edits, images, labels, partial(_votes, edits), run)
-    truth = labels.cpu().numpy()
+        return outcomes(sweep, edits, images, labels, partial(_votes, edits, size), run)
+
+
+def _of_one(edits: Sequence[Edit], found: Arrays, truth: NDArray[np.int64]) -> list[Row]:
     networks = _by_count(edits, found)
-    rows = [*_rows(networks, truth), *_pairs(networks, truth)]
-    table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
+    return [*_rows(networks, truth), *_pairs(networks, truth)]
+
+
+def _tabulated(rows: Sequence[Row], images: int) -> Measured:
+    table = pd.DataFrame(rows).assign(images=images).reindex(columns=list(COLUMNS))
     return Measured(table.astype(dict.fromkeys(("block", "other"), "Int64")), {})
 
 
@@ -116,49 +159,105 @@ def edits_of(chain: ResidualChain, settings: AgreementSettings) -> list[Edit]:
     return found
 
 
-def _votes(edits: Sequence[Edit], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The `answer` of each edit `[edits, n]`, and the `average`'s by number of blocks `[k, n]`."""
+def _votes(edits: Sequence[Edit], size: int, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The `answer` of each edit `[edits, n]`, and by number of blocks `[k, n]` the `average`'s.
+
+    Beside them how far the networks are from the truth and from their average; with a `size`
+    also the answers of averages of so many networks each, and the first one's `chance`.
+    """
     from torch import stack
 
     from resnet_probe.studies.checks import predicted
 
     logits = logits.float()
-    each = [predicted(one) for one in logits]
     chance = logits.double().softmax(dim=2)
-    averages = [
-        chance[[index for index, edit in enumerate(edits) if edit.edits == k]].sum(0).argmax(1)
-        for k in _sizes(edits)
-    ]
-    return {"answer": stack(each), "average": stack(averages)}
+    groups = [chance[places] for places in _places(edits).values()]
+    spreads = [spread_of(group, labels) for group in groups]
+    found = {
+        "answer": stack([predicted(one) for one in logits]),
+        "average": stack([group.sum(0).argmax(1) for group in groups]),
+        "squared": stack([spread.squared for spread in spreads]),
+        "ambiguity": stack([spread.ambiguity for spread in spreads]),
+    }
+    if size:
+        together = [chance[some].sum(0).argmax(1) for _, some in _groups(edits, size)]
+        found |= {"together": stack(together), "chance": chance[0].T.float()}
+    return found
+
+
+def _places(edits: Sequence[Edit]) -> dict[int, list[int]]:
+    """By the number of deleted blocks, which edits: 0 is the whole network."""
+    sizes = sorted({edit.edits for edit in edits})
+    return {k: [i for i, edit in enumerate(edits) if edit.edits == k] for k in sizes}
+
+
+def _groups(edits: Sequence[Edit], size: int) -> list[tuple[int, list[int]]]:
+    """(blocks deleted, which edits): `size` networks each, none in two, single ones far apart."""
+    found = []
+    for k, places in _places(edits).items():
+        number = len(places) // size
+        found += [(k, places[first::number][:size]) for first in range(number)]
+    return found
 
 
 def _by_count(edits: Sequence[Edit], found: Arrays) -> dict[int, Answers]:
-    """By the number of deleted blocks; 0 is the whole network."""
-    places = {k: [i for i, edit in enumerate(edits) if edit.edits == k] for k in _sizes(edits)}
     return {
-        k: Answers(found["answer"][rows].astype(np.int64), found["average"][place])
-        for place, (k, rows) in enumerate(places.items())
+        k: Answers(
+            found["answer"][rows].astype(np.int64),
+            found["average"][[place]],
+            Spread(found["squared"][place], found["ambiguity"][place]),
+        )
+        for place, (k, rows) in enumerate(_places(edits).items())
     }
-
-
-def _sizes(edits: Sequence[Edit]) -> list[int]:
-    return sorted({edit.edits for edit in edits})
 
 
 def _rows(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row]:
     whole = found[0].answers[0] != labels
     yield {"kind": "whole", "edits": 0, "networks": 1, **_error("error_pct", whole)}
     for k, networks in found.items():
-        if not k:
+        if k:
+            place = {"kind": "lesioned", "edits": k, "networks": len(networks.answers)}
+            yield from ({**place, **row} for row in _of_several(networks, labels, whole))
+
+
+def _of_several(
+    networks: Answers, labels: NDArray[np.int64], whole: NDArray[np.bool_]
+) -> Iterator[Row]:
+    """The rows of several networks; `whole` is where the network as it is errs."""
+    wrong = networks.averages != labels
+    if len(wrong) == 1:
+        p_value = float(mcnemar((whole & ~wrong[0]).sum(), (~whole & wrong[0]).sum()))
+        yield {**_error("averaged_error_pct", wrong[0]), "p_value": p_value}
+    else:
+        yield {"quantity": "averaged_error_pct", **_ends(mean_error(wrong))}
+    votes, spread = Votes.of(networks.answers, labels), networks.spread
+    for name in ("error_pct", "error_correlation", "disagreement_pct"):
+        yield {"quantity": name, **_ends(over_networks(votes, name))}
+    for name, found in {**spread.means(), **gains(spread, votes, wrong)}.items():
+        yield {"quantity": name, **_ends(found)}
+
+
+def _ends(found: tuple[float, float, float]) -> Row:
+    return dict(zip(("value", "ci_low", "ci_high"), found, strict=True))
+
+
+def _beside(
+    edits: Sequence[Edit], found: Arrays, ensemble: Answers, labels: NDArray[np.int64]
+) -> Iterator[Row]:
+    """The true ensemble, and as many sub-networks at a time, by the blocks that they lack."""
+    whole, size = found["answer"][0] != labels, len(ensemble.answers)
+    place = {"kind": "ensemble", "edits": 0, "networks": size}
+    yield from ({**place, **row} for row in _of_several(ensemble, labels, whole))
+    counts = np.array([k for k, _ in _groups(edits, size)])
+    for k, networks in _by_count(edits, found).items():
+        if k not in counts:
             continue
-        place = {"kind": "lesioned", "edits": k, "networks": len(networks.answers)}
-        together = networks.average != labels
-        p_value = float(mcnemar((whole & ~together).sum(), (~whole & together).sum()))
-        yield {**place, **_error("averaged_error_pct", together), "p_value": p_value}
-        votes = Votes.of(networks.answers, labels)
-        for name in ("error_pct", "error_correlation", "disagreement_pct"):
-            ends = zip(("value", "ci_low", "ci_high"), over_networks(votes, name), strict=True)
-            yield {**place, "quantity": name, **dict(ends)}
+        some = Answers(
+            networks.answers, found["together"][counts == k],
+            networks.spread.of(len(networks.answers), size),
+        )  # fmt: skip
+        place = {"kind": "subnetworks", "edits": k, "networks": size}
+        yield from ({**place, **row} for row in _of_several(some, labels, whole))
 
 
 def _pairs(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row]:
@@ -185,19 +284,30 @@ STUDY = Study(
     description="""\
 Compare networks that lack one block or several: on how many images they are wrong together, how
 often they answer differently, and whether the average of their outputs is better than they are,
-against the number of blocks that each lacks.""",
-    examples=("--arch resnet110", "--arch resnet110 --counts 1-20 --draws 30"),
+against the number of blocks that each lacks.  With the weights of several trainings the same is
+measured of these, a true ensemble, beside as many sub-networks of the first of them at a time.""",
+    examples=(
+        "--arch resnet110",
+        "--arch resnet110 --counts 1-20 --draws 30",
+        "--arch resnet20 --weights seed0.pt seed1.pt seed2.pt seed3.pt",
+    ),
     settings=AgreementSettings,
     fit=fit,
+    edits=edits_of,
+    sums=Summed(gather, of_answers),
     measure=measure,
+    several="together",
 )
 agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.
 
     For one block all single deletions are the networks; for each larger number in `counts`
     (default 1–10, as far as there are blocks) `draws` random deletions of as many, as in `lesion`.
+    With `others=`, further networks (as `prepare` gives them, or chains for the same images), they
+    and this one are measured as a true ensemble, beside as many sub-networks at a time.
     The table is in long form: `QUANTITIES` is its key, `COLUMNS` its columns.
 
-    Raises `ProbeError` for counts beyond the blocks, fewer draws than two, one image alone, data
-    that do not fit, and weights that are not finite (by name)."""
+    Raises `ProbeError` for counts beyond the blocks, fewer draws than two or than there are
+    networks, one image alone, data that do not fit, others with other images or classes, outputs
+    beyond the memory, and weights that are not finite (by name)."""
 )

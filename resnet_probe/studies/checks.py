@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images, ImageStream
 from resnet_probe.engine.task import IGNORED, asked, kind_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 
-def as_images(chain: ResidualChain, images: Any) -> Images:
+def as_images(chain: ResidualChain, images: Any) -> Images | Inputs:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
+
+    Of a chain of other inputs also a tuple or a dictionary of tensors; token ids stay as they are.
 
     Raises `ProbeError` for pixels that nobody has normalized, and for images of several sizes.
     """
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
+    if isinstance(images, Inputs | Mapping) or (chain.free and isinstance(images, tuple)):
+        return Inputs.of(images).to(dtype=wanted)
     given = _tensor(images, "images")
+    if given.dtype == torch.int64 and _has_tokens(chain):
+        return given
     if not given.is_floating_point():
         raise ProbeError(
             f"images of type {_type(given)} have not been normalized: give floating-point numbers, "
@@ -38,7 +47,14 @@ def as_labels(labels: Any) -> Tensor:
     return given.to(torch.int64) if given.dtype == torch.bool else given
 
 
-def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
+def _has_tokens(chain: ResidualChain) -> bool:
+    """Whether whole numbers are what the chain takes: an exported one checks it itself."""
+    return bool(chain.free) or any(isinstance(m, nn.Embedding) for m in chain.stem.modules())
+
+
+def fitted(
+    chain: ResidualChain, images: Any, labels: Any
+) -> tuple[ResidualChain, Images | Inputs, Tensor]:
     """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
 
     See `engine.task`.  Raises `ProbeError` for labels that fit no output.
@@ -47,9 +63,27 @@ def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChai
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
         raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
-    tokens = taken if isinstance(taken, Tensor) and not taken.is_floating_point() else None
-    found = asked(chain, given, tokens)
+    found = asked(_at_size(chain, taken), given, tokens_of(taken))
     return found.chain, taken, found.labels
+
+
+def tokens_of(images: Images | Inputs) -> Tensor | None:
+    """The token ids `[n, t]` among the inputs: `input_ids`, or the first of whole numbers."""
+    if isinstance(images, ImageStream):
+        return None
+    values = images.values if isinstance(images, Inputs) else {"input_ids": images}
+    whole = {name: each for name, each in values.items() if each.dtype == torch.int64}
+    return whole.get("input_ids", next(iter(whole.values()), None))
+
+
+@torch.inference_mode()
+def _at_size(chain: ResidualChain, images: Images | Inputs) -> ResidualChain:
+    """The chain with the shapes that it has for inputs of this size, where sizes are free."""
+    shape = tuple(images.shape[1:])
+    if not chain.free or isinstance(images, ImageStream) or shape == chain.input_shape:
+        return chain
+    logits = chain(images[:1].to(chain.device))
+    return replace(chain, input_shape=shape, output_shape=tuple(logits.shape[1:]))
 
 
 def dtype_of(chain: ResidualChain) -> torch.dtype:
@@ -74,7 +108,7 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
+def check_data(chain: ResidualChain, images: Images | Inputs, labels: Tensor) -> None:
     """Raises `ProbeError` unless the images and labels fit each other and the chain."""
     if len(images) == 0 or len(images) != len(labels):
         raise ProbeError(

@@ -19,14 +19,15 @@ from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import paired_difference, t_interval
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.lesion import LesionSettings, lost, tabulate
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
     from resnet_probe.edits import Edit
     from resnet_probe.engine.sweep import Sweep
 
-CONTROLS = ("other image", "noise", "sign")
+SIGN = "sign"
+CONTROLS = ("other image", "noise", SIGN)
 DELETION = "delete"
 
 
@@ -70,46 +71,59 @@ def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:
     return settings
 
 
-def measure(subject: Subject, settings: ControlSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: ControlSettings, run: Run) -> Arrays:
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
 
-    chain, images, labels, _ = subject
-    disturbed, edits = disturbed_chain(chain, settings)
+    disturbed, edits = disturbed_chain(subject.chain, settings)
     sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
     sweep.batch = whole_groups(sweep, edits, subject)
-    found = outcomes(sweep, edits, images, labels, answers, run)
-    correct = found["answer"] == labels.cpu().numpy()
+    return outcomes(sweep, edits, subject.images, subject.labels, answers, run)
+
+
+def of_answers(subject: Subject, settings: ControlSettings, found: Arrays) -> Measured:
+    _, edits = disturbed_chain(subject.chain, settings)
+    kinds = [kind_of(edit) for edit in edits]
+    correct = found["answer"] == subject.labels.cpu().numpy()
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    table = tabulate(chain, edits, correct, found, lesion)
+    table = tabulate(subject.chain, edits, correct, found, lesion)
     table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
-    return Measured(table.assign(**beside(edits, correct)), {"against": against(edits, correct)})
+    table = table.assign(kind=kinds, **beside(edits, correct))
+    return Measured(table, {"against": against(kinds, correct)})
+
+
+def together(settings: ControlSettings, images: int) -> int:
+    """Images that lend each other their branches."""
+    from resnet_probe.engine.disturb import GROUP
+
+    return GROUP
 
 
 def disturbed_chain(
     chain: ResidualChain, settings: ControlSettings
 ) -> tuple[ResidualChain, list[Edit]]:
-    """The chain with a disturbed twin behind every block, and the edits that run them.
-
-    Blocks 1 … N are the chain's own; only the edits say how the others are run.
-    """
-    from resnet_probe.edits import Edit, baseline, delete
+    """The chain with disturbances in the place of every branch, and the edits that run them."""
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.disturb import Disturbed
 
-    count = len(chain)
-    whole = baseline(count)
-    blocks, edits = list(chain.blocks), [whole]
+    values, edits = dict(chain.values), [Edit()]
     for block in chain.blocks:
-        edits.append(delete(count, [block.number]))
+        edits.append(Edit.delete(block.number))
         for control in settings.controls:
-            number, gate = block.number, -1.0
-            if control != "sign":
-                number, gate = len(blocks) + 1, 1.0
-                twin = Disturbed(block.branch, control, seed=settings.seed, number=block.number)
-                blocks.append(replace(block, number=number, branch=twin, total=None))
-            steps = [(number, gate) if b == block.number else (b, 1.0) for b, _ in whole.steps]
-            edits.append(Edit(control, 1, str(block.number), tuple(steps)))
-    return replace(chain, blocks=tuple(blocks)), edits
+            if control == SIGN:
+                edits.append(Edit.scale({block.number: -1.0}))
+                continue
+            twin = Disturbed(block.branch, control, seed=settings.seed, number=block.number)
+            values[block.number, control] = twin
+            edits.append(Edit.replace(block.number, control))
+    return replace(chain, values=values), edits
+
+
+def kind_of(edit: Edit) -> str:
+    """baseline, delete, or the control."""
+    if edit.kind == "scale":
+        return SIGN
+    return str(edit.changes[0].more) if edit.kind == "replace" else edit.kind
 
 
 def whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> int:
@@ -117,7 +131,7 @@ def whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> int:
     from resnet_probe.engine.disturb import GROUP
     from resnet_probe.engine.sweep import PrefixTree
 
-    size = sweep.batch_for(PrefixTree.of(edits), subject.images, edits[0].steps)
+    size = sweep.batch_for(PrefixTree.of(edits, sweep.chain), subject.images)
     return max(GROUP, size // GROUP * GROUP)
 
 
@@ -136,18 +150,18 @@ def beside(edits: Sequence[Edit], correct: np.ndarray) -> Arrays:
     return {name: np.where(own, np.nan, values) for name, values in columns.items()}
 
 
-def against(edits: Sequence[Edit], correct: np.ndarray) -> dict[str, list[float]]:
+def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]:
     """Of each control, the mean over blocks by which a deletion costs more, in points.
 
     With Student's interval over images, of each image's own mean over the blocks.
     """
-    kinds = np.array([edit.kind for edit in edits])
+    named = np.array(kinds)
     change = lost(correct)
     found = {}
-    for kind in dict.fromkeys(kinds[2:]):
+    for kind in dict.fromkeys(named[2:]):
         if kind == DELETION:
             continue
-        apart = change[kinds == DELETION].mean(0) - change[kinds == kind].mean(0)
+        apart = change[named == DELETION].mean(0) - change[named == kind].mean(0)
         mean = Moments.over(100 * apart)
         low, high = t_interval(mean.mean, mean.error, mean.count)
         found[str(kind)] = [float(mean.mean), float(low), float(high)]
@@ -163,7 +177,7 @@ could be deleted because their residuals are small, all of them would be as mild
     examples=("--arch resnet56", "--arch preresnet110 --controls noise --limit 200"),
     settings=ControlSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, of_answers, together),
 )
 control = STUDY.function(
     """The error after each deletion, and after disturbances of the same size, on the same images.

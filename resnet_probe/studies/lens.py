@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings
 from resnet_probe.stats import t_interval, wilson
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
     from resnet_probe.engine.images import Images
     from resnet_probe.engine.recalibrate import States
+    from resnet_probe.state import AnyState
 
     Tail = tuple[tuple[ResidualBlock, ...], nn.Module]
     """The blocks whose shortcuts carry a state on, and the head."""
@@ -70,13 +72,21 @@ def fit(subject: Subject, settings: LensSettings) -> LensSettings:
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    if subject.training is not None and not _has_norms(subject.chain, 0):
+        raise ProbeError(
+            f"{subject.chain.name} has no batch norm in its shortcuts, behind its additions or in "
+            "its head: on the way of the lens there are no statistics to re-estimate "
+            "(recalibrate=)"
+        )
     return settings
 
 
-def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: LensSettings, run: Run) -> Arrays:
+    """What is seen of every image, `DEPTH.NAME` by name."""
     import torch
 
     from resnet_probe.engine.precision import full_precision
+    from resnet_probe.studies.outcomes import joined
 
     chain, images, labels, training = subject
     with torch.inference_mode(), full_precision(chain.device):
@@ -84,13 +94,18 @@ def measure(subject: Subject, settings: LensSettings, run: Run) -> Measured:
         tails[""] = [(chain.blocks[depth:], chain.head) for depth in range(len(chain) + 1)]
         if training is not None:
             tails[RENEWED] = recalibrated_tails(chain, training, memory=run.memory)
-        seen: list[list[Seen]] = []
+        seen: list[Arrays] = []
         for start, stop in _batches(chain, images, run):
             step = partial(_step, chain, tails, images[start:stop], labels[start:stop], start)
-            seen.append(_by_depth(run.kept(f"{start}-{stop}", step), len(chain)))
+            seen.append(run.kept(f"{start}-{stop}", step))
             if run.progress is not None:
                 run.progress(stop, len(images))
-    rows = [_row(chain, depth, parts) for depth, parts in enumerate(zip(*seen, strict=True))]
+    return joined(seen)
+
+
+def by_depth(subject: Subject, settings: LensSettings, found: Arrays) -> Measured:
+    chain = subject.chain
+    rows = [_row(chain, depth, seen) for depth, seen in enumerate(_by_depth(found, len(chain)))]
     return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {})
 
 
@@ -111,10 +126,9 @@ def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> 
 
 
 def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail | None:
-    from resnet_probe.engine.recalibrate import Norm, renew, renew_block
+    from resnet_probe.engine.recalibrate import renew, renew_block
 
-    parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
-    if not any(isinstance(module, Norm) for part in parts for module in part.modules()):
+    if not _has_norms(chain, depth):
         return None
     blocks = []
     for block in chain.blocks[depth:]:
@@ -122,6 +136,14 @@ def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail
         blocks.append(block)
     head, _ = renew(chain.head, states)
     return tuple(blocks), head
+
+
+def _has_norms(chain: ResidualChain, depth: int) -> bool:
+    """Whether a state of that depth passes a batch norm on its way to the logits."""
+    from resnet_probe.engine.recalibrate import Norm
+
+    parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
+    return any(isinstance(module, Norm) for part in parts for module in part.modules())
 
 
 def _batches(chain: ResidualChain, images: Images, run: Run) -> Iterator[tuple[int, int]]:
@@ -167,7 +189,8 @@ def _answers(
     chain: ResidualChain, tails: dict[str, list[Tail | None]], images: Images
 ) -> list[dict[str, Tensor]]:
     """For each depth, the logits with the trained statistics and with new ones."""
-    h, found = chain.stem(images), []
+    h: AnyState = chain.stem(images)
+    found = []
     for depth in range(len(chain) + 1):
         here = ((kind, of_depth[depth]) for kind, of_depth in tails.items())
         found.append({kind: _carry(h, tail) for kind, tail in here if tail is not None})
@@ -176,7 +199,7 @@ def _answers(
     return found
 
 
-def _carry(h: Tensor, tail: Tail) -> Tensor:
+def _carry(h: AnyState, tail: Tail) -> Tensor:
     blocks, head = tail
     for block in blocks:
         h = block.run(h, 0)
@@ -197,8 +220,7 @@ def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
     return found
 
 
-def _row(chain: ResidualChain, depth: int, parts: Sequence[Seen]) -> dict[str, Any]:
-    seen = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
     row: dict[str, Any] = {
         "block": depth,
         "name": chain.blocks[depth - 1].name if depth else "stem",
@@ -240,7 +262,7 @@ the final answer, by depth. States of another width are carried on by the shortc
     examples=("--arch resnet110", "--arch preresnet110 --recalibrate 512"),
     settings=LensSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, by_depth),
     training=True,
 )
 lens = STUDY.function(
@@ -251,6 +273,6 @@ lens = STUDY.function(
     and shortcuts are re-estimated for each depth.  Without them, and where no batch norm is left,
     the columns `recalibrated_…` are empty.
 
-    Raises `ProbeError` for one image alone, data that do not fit, weights that are not finite (by
-    name), and a memory budget (bytes) too small."""
+    Raises `ProbeError` for `recalibrate=` where there is no batch norm, for one image alone, data
+    that do not fit, weights that are not finite (by name), and a budget (bytes) too small."""
 )

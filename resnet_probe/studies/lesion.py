@@ -15,8 +15,8 @@ from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interva
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies.scores import Given, measure_by, metric_for, name_of
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.scores import Given, judge_of, metric_for, name_of, table_by
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
@@ -114,6 +114,7 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
     edits_of(subject.chain, settings)
     if (metric := metric_for(subject, settings.metric)) is not None:
+        metric.known(subject.labels)
         _check_alone(metric.name, subject, settings)
     images, asked = len(subject.images), settings.precision
     if asked is None:
@@ -137,33 +138,64 @@ def _check_alone(metric: str, subject: Subject, settings: LesionSettings) -> Non
             )
 
 
-def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
+    """What every edited network answers, and with `renewed` before it, with renewed statistics."""
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
-    from resnet_probe.studies.recalibration import recalibrated_outcomes, side_by_side
+    from resnet_probe.studies.recalibration import recalibrated_outcomes
 
     chain, images, labels, training = subject
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
     if (metric := metric_for(subject, settings.metric)) is not None:
-        rows = pd.DataFrame([_describe(chain, edit) for edit in edits])
-        return measure_by(metric, sweep, edits, rows, subject, settings, run)
-    truth = labels.cpu().numpy()
-    if settings.precision is not None:
-        return _until_decided(sweep, edits, subject, settings, run)
+        return outcomes(sweep, edits, images, labels, judge_of(metric), run, apart=True)
     found = outcomes(sweep, edits, images, labels, answers, run)
+    if training is None:
+        return found
+    own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
+    return {**found, "renewed": own}
+
+
+def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Measured:
+    from resnet_probe.studies.recalibration import side_by_side
+
+    chain = subject.chain
+    edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
+    if (metric := metric_for(subject, settings.metric)) is not None:
+        rows = pd.DataFrame([_describe(chain, edit) for edit in edits])
+        return table_by(metric, found, edits, rows, subject, settings)
     correct = found["answer"] == truth
     table = tabulate(chain, edits, correct, found, settings)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
     if table["edits"].max() <= 1 < len(edits) > 2:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
-    if training is not None:
-        own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
+    if "renewed" in found:
+        own = found["renewed"]
         table = side_by_side(table, correct, own)
+        kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
-    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     return Measured(table, facts, kept)
+
+
+def hindered(settings: LesionSettings) -> str:
+    if settings.precision is None:
+        return ""
+    return "precision= stops an edit by what all images have said so far"
+
+
+SUMS = Summed(gather, of_answers, hindered=hindered)
+
+
+def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
+    from resnet_probe.engine.sweep import Sweep
+
+    if settings.precision is None:
+        return SUMS(subject, settings, run)
+    edits = edits_of(subject.chain, settings)
+    sweep = Sweep(subject.chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    return _until_decided(sweep, edits, subject, settings, run)
 
 
 def _until_decided(
@@ -198,7 +230,7 @@ def _until_decided(
         **dict.fromkeys(("joint_low_pct", "joint_high_pct", "joint_p_value",
                          "joint_inside_margin"), np.nan),
     ).drop(columns=["kl_from_whole", "margin_drop", "near_ties"])  # fmt: skip
-    every = PrefixTree.of(edits).branch_runs * len(images)
+    every = PrefixTree.of(edits, chain).branch_runs * len(images)
     facts = {"unit": settings.unit, "branch_runs": seen.branch_runs, "branch_runs_of_all": every}
     kept = {"answer": seen.answer, "loss": seen.loss.astype(np.float16), "labels": truth}
     return Measured(table, facts, {**kept, "order": order})
@@ -296,7 +328,8 @@ def _differences(
 
 
 def _describe(chain: ResidualChain, edit: Edit) -> dict[str, Any]:
-    touched = [] if edit.kind == "permute" else [int(b) for b in edit.blocks.split()]
+    moved = edit.kind in ("permute", "mixed")
+    touched = [] if moved else [int(b) for b in edit.blocks.split()]
     blocks = [chain.block(b) for b in touched]
     return {
         "kind": edit.kind,
@@ -330,6 +363,8 @@ A deleted block keeps its shortcut, with its projection.""",
     settings=LesionSettings,
     fit=fit,
     measure=measure,
+    edits=edits_of,
+    sums=SUMS,
     title=title_of,
     training=True,
     compared=("veit2016",),
@@ -353,7 +388,8 @@ lesion = STUDY.function(
     classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
     training images, every edit is measured once more with batch-norm statistics re-estimated on
     them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
-    and loss.  A `journal=` keeps what is finished.
+    and loss, and with re-estimated statistics `recalibrated_correct`.  A `journal=` keeps what is
+    finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
     another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""

@@ -6,8 +6,9 @@ number of the draw; so a draw is the same whatever else is drawn beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import torch
 
@@ -69,9 +70,9 @@ def _plan(
         raise ProbeError(f"tau= goes with edit='permute', not with {edit}")
     if tau is not None and counts is not None:
         raise ProbeError("permute takes either counts= (swaps) or tau=, not both")
-    none = edits.baseline(len(chain))
+    none = Edit()
     if edit == "delete" and counts is None:
-        return [none, *(edits.delete(len(chain), [block.number]) for block in chain)]
+        return [none, *(Edit.delete(block.number) for block in chain)]
     if tau is not None:
         _refuse_many(draws, len(tau))
         return [none, *_orders(chain, tau, draws, seed)]
@@ -94,15 +95,25 @@ def swappable(chain: ResidualChain | Layers) -> list[list[int]]:
 
 
 def _draw_one(chain: ResidualChain | Layers, edit: str) -> Callable[[int, torch.Generator], Edit]:
-    n = len(chain)
     everything = [block.number for block in chain]
     same_shape = [block.number for block in chain if block.keeps_shape]
     ranges = swappable(chain)
     if edit == "delete":
-        return lambda count, g: edits.delete(n, edits.draw_numbers(everything, count, g))
+        return lambda count, g: Edit.delete(*edits.draw_numbers(everything, count, g))
     if edit == "duplicate":
-        return lambda count, g: edits.duplicate(n, edits.draw_numbers(same_shape, count, g))
-    return lambda count, g: edits.swap(n, edits.draw_swaps(ranges, count, g))
+        return lambda count, g: _all(map(Edit.repeat, edits.draw_numbers(same_shape, count, g)))
+
+    def swapped(count: int, generator: torch.Generator) -> Edit:
+        pairs = edits.draw_swaps(ranges, count, generator)
+        found = _all(Edit.swap(*pair) for pair in pairs)
+        return replace(found, tau=edits.kendall_tau([b for b, _ in found.steps(chain)]))
+
+    return swapped
+
+
+def _all(some: Iterable[Edit]) -> Edit:
+    """One after another."""
+    return reduce(Edit.__rshift__, some)
 
 
 def _draws(
@@ -149,7 +160,7 @@ def _orders(
         for number in range(1, draws + 1):
             generator = edits.generator_for(seed, "tau", round(value * 10**6), number)
             order = edits.draw_order(len(chain), ranges, value, generator)
-            found.append(replace(edits.reorder(order), draw=number))
+            found.append(replace(Edit.order(order), draw=number, tau=edits.kendall_tau(order)))
     return found
 
 

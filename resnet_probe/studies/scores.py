@@ -23,13 +23,12 @@ from resnet_probe.stats import Floats, t_interval
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies.study import Arrays, Measured, Run, Subject
+from resnet_probe.studies.study import Arrays, Measured, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.edits import Edit
-    from resnet_probe.engine.sweep import Sweep
 
 NAMES = ("accuracy", "auc", "iou", "mse")
 See = Callable[["Tensor", "Tensor"], dict[str, "Tensor"]]
@@ -41,13 +40,15 @@ Given = str | Callable[..., Any] | None
 class Metric:
     """`see` makes, of logits and labels of some images, arrays whose last axis they are.
 
-    `value` makes of those of all images and one edit the share that is right, and the images'
-    pseudo-values `[n]`.
+    `known` is what has to be known of the labels of all images: of that, and of one edit's arrays,
+    `value` makes the share that is right, and the images' pseudo-values `[n]`.  It raises
+    `ProbeError` for labels that the metric says nothing of.
     """
 
     name: str
     see: See
-    value: Callable[[Arrays], tuple[float, Floats]]
+    value: Callable[[Any, Arrays], tuple[float, Floats]]
+    known: Callable[[Tensor], Any]
 
 
 def metric_for(subject: Subject, given: Given) -> Metric | None:
@@ -57,9 +58,9 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
     """
     from resnet_probe.engine.task import kind_of
 
-    kind, labels = kind_of(subject.labels), subject.labels
+    kind = kind_of(subject.labels)
     if callable(given):
-        return Metric(name_of(given), partial(_own, given), _mean)
+        return Metric(str(name_of(given)), partial(_own, given), _mean, _nothing)
     if given is not None and given not in NAMES:
         raise ProbeError(
             f"there is no metric={given!r}: there are {', '.join(NAMES)}, and functions of logits "
@@ -73,22 +74,19 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
                 if given == "mse"
                 else f"metric={given!r} is of classes: numbers have metric='mse'"
             )
-        return Metric("mse", _losses, partial(_explained, _variance(labels)))
+        return Metric("mse", _losses, _explained, _variance)
     if given == "iou":
         if kind != "places":
             raise ProbeError("metric='iou' is of pixels: it needs a class for each of them")
-        present = np.unique(labels[labels >= 0].cpu().numpy())
-        return Metric("iou", _overlaps, partial(_iou, present))
+        return Metric("iou", _overlaps, _iou, _present)
     if given == "auc":
         if subject.chain.classes != 2:
             raise ProbeError(
                 "metric='auc' is of labels that are there or not: "
                 f"{subject.chain.name} tells {subject.chain.classes} classes apart"
             )
-        truth = labels.cpu().numpy().T if kind == "places" else labels.cpu().numpy()[None]
-        _check_both(truth)
-        return Metric("auc", _leads, partial(_auc, truth))
-    return None if kind == "classes" else Metric("accuracy", _shares, _mean)
+        return Metric("auc", _leads, _auc, _truth)
+    return None if kind == "classes" else Metric("accuracy", _shares, _mean, _nothing)
 
 
 def name_of(given: Given) -> str | None:
@@ -162,7 +160,11 @@ def _overlaps(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 # ---- from that to the share that is right, and its pseudo-values
 
 
-def _mean(seen: Arrays) -> tuple[float, Floats]:
+def _nothing(labels: Tensor) -> None:
+    return None
+
+
+def _mean(_: None, seen: Arrays) -> tuple[float, Floats]:
     scores = seen["score"].astype(np.float64)
     return float(scores.mean()), scores
 
@@ -180,6 +182,10 @@ def _variance(labels: Tensor) -> float:
     return found
 
 
+def _present(labels: Tensor) -> np.ndarray:
+    return np.unique(labels[labels >= 0].cpu().numpy())
+
+
 def _iou(present: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     """The mean over the classes that the labels have of intersection over union."""
     both, either = (seen[name][present].astype(np.float64) for name in ("both", "either"))
@@ -191,13 +197,16 @@ def _iou(present: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     return value, n * value - (n - 1) * without
 
 
-def _check_both(truth: np.ndarray) -> None:
+def _truth(labels: Tensor) -> np.ndarray:
+    """Labels `[labels, n]`, each of them there in two images and not there in two."""
+    truth = np.atleast_2d(labels.cpu().numpy().T)
     for label, row in enumerate(truth):
         if min((row == 1).sum(), (row == 0).sum()) < 2:
             raise ProbeError(
                 f"metric='auc' needs two images with and two without each label: label {label} is "
                 f"there in {(row == 1).sum()} and not in {(row == 0).sum()}"
             )
+    return truth
 
 
 def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
@@ -226,23 +235,25 @@ def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
 # ---- the study
 
 
-def measure_by(
+def judge_of(metric: Metric) -> See:
+    """What is kept of the logits of one edit, `[1, n, …]`, and their labels."""
+    return partial(_seen, metric.see)
+
+
+def table_by(
     metric: Metric,
-    sweep: Sweep,
+    found: Arrays,
     edits: Sequence[Edit],
     rows: pd.DataFrame,
     subject: Subject,
     settings: Any,
-    run: Run,
 ) -> Measured:
     """The table of a lesion, `rows` that say its edits, in percent of what is not right."""
     from resnet_probe.engine.task import kind_of
-    from resnet_probe.studies.outcomes import outcomes
 
-    judge = partial(_seen, metric.see)
-    found = outcomes(sweep, edits, subject.images, subject.labels, judge, run, apart=True)
+    known = metric.known(subject.labels)
     seen = [{name: array[edit] for name, array in found.items()} for edit in range(len(edits))]
-    values, pseudo = map(np.array, zip(*map(metric.value, seen), strict=True))
+    values, pseudo = map(np.array, zip(*(metric.value(known, each) for each in seen), strict=True))
     errors = 100 * (1 - pseudo)
     table = rows.assign(
         seed=settings.seed,
@@ -262,7 +273,11 @@ def measure_by(
 
 
 def takes_tokens(subject: Subject) -> bool:
-    return not subject.images.dtype.is_floating_point  # type: ignore[union-attr]
+    """Whether the labels are tokens of texts, whose loss is a perplexity."""
+    from resnet_probe.engine.task import kind_of
+    from resnet_probe.studies.checks import tokens_of
+
+    return tokens_of(subject.images) is not None and kind_of(subject.labels) == "places"
 
 
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.edits import Edit, generator_for
-from resnet_probe.engine.images import Images
+from resnet_probe.engine.images import Images, picked
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.stats.sequential import ConfidenceSequence
 from resnet_probe.studies.outcomes import answers, batches, joined
@@ -113,7 +113,7 @@ def until_decided(
         step = run.kept(f"decided-{start}", make)
         for name in (name for name in step if name.startswith("sum.")):
             found.sums.setdefault(name, np.zeros(len(edits), dtype=step[name].dtype))
-        found.branch_runs += PrefixTree.of(some).branch_runs * len(rows)
+        found.branch_runs += PrefixTree.of(some, sweep.chain).branch_runs * len(rows)
         found.take(start, going, step, truth)
         if run.progress is not None:
             run.progress(min(start + STEP, count), count)
@@ -131,17 +131,10 @@ def _step(
 ) -> Arrays:
     """The answers of these edits on these images."""
     here = sweep.chain.device
-    given = _picked(images, rows)
+    given = picked(images, rows.tolist())
     parts = [
         {k: v.cpu().numpy() for k, v in answers(b.logits, truth.to(here)).items()}
         for b in batches(sweep, edits, given, Run(run.resources))
         for truth in [labels.cpu()[rows][b.start : b.stop]]
     ]
     return joined(parts)
-
-
-def _picked(images: Images, rows: Tensor) -> Tensor:
-    """Images of these numbers, in this order."""
-    if isinstance(images, Tensor):
-        return images[rows.to(images.device)]
-    return torch.stack([images[int(row)] for row in rows])

@@ -7,9 +7,9 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.images import Images
 
 Arrays = dict[str, "np.ndarray"]
@@ -70,6 +71,18 @@ LABELS = {
 }
 
 
+class Together(Subject):
+    """A subject with `others` beside it: further networks, each with the same images as its own."""
+
+    others: tuple[Subject, ...]
+
+    @classmethod
+    def of(cls, first: Subject, others: Iterable[Subject]) -> Together:
+        made = cls(*first)
+        made.others = tuple(others)
+        return made
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources(Settings):
     """What a run may take; the table does not depend on it but for rounding."""
@@ -87,13 +100,24 @@ class Resources(Settings):
     )
 
 
+class Share(NamedTuple):
+    """A part of the images: their numbers among all, `[n]`, ascending; how many all are."""
+
+    rows: np.ndarray
+    whole: int
+
+
 @dataclass(frozen=True)
 class Run:
-    """How a study is being run: what it may take, what keeps its steps, who watches."""
+    """How a study is being run: what it may take, what keeps its steps, who watches.
+
+    `share` says which images these are, where they are a part of those that are asked about.
+    """
 
     resources: Resources = field(default_factory=Resources)
     journal: Journal | None = None
     progress: Progress | None = None
+    share: Share | None = None
 
     @property
     def batch(self) -> int | None:
@@ -124,12 +148,48 @@ class Run:
         def told(done: int, total: int) -> None:
             progress(round(start + size * done / max(total, 1)), whole)
 
-        return Run(self.resources, self.journal, told)
+        return replace(self, progress=told)
+
+    def share_of(self, images: int) -> Share:
+        """Which of all images the study is run on: with no parts all of so many."""
+        import numpy as np
+
+        return self.share or Share(np.arange(images), images)
 
 
 def as_asked(subject: Subject, settings: Any) -> Any:
     """A study that any chain and images suit."""
     return settings
+
+
+def alone(settings: Any, images: int) -> int:
+    """Any image may be in another part than its neighbours."""
+    return 1
+
+
+def unhindered(settings: Any) -> str:
+    """Nothing speaks against parts."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What a study gathers over images, and the table of it: a `measure` that goes by parts too.
+
+    `gather` gives arrays that `parts.joined` puts together; which images of all it is given,
+    `Run.share` says.  `table` makes the answer from the arrays of all images, and of nothing else
+    that was run; its subject has all images.  `together` is how many images in a row have to stay
+    in one part, given the settings and how many images there are; `hindered` gives the reason why
+    these settings need all images at once, else nothing.
+    """
+
+    gather: Callable[[Subject, Any, Run], Arrays] = field(repr=False)
+    table: Callable[[Subject, Any, Arrays], Measured] = field(repr=False)
+    together: Callable[[Any, int], int] = field(repr=False, default=alone)
+    hindered: Callable[[Any], str] = field(repr=False, default=unhindered)
+
+    def __call__(self, subject: Subject, settings: Any, run: Run) -> Measured:
+        return self.table(subject, settings, self.gather(subject, settings, run))
 
 
 @dataclass(frozen=True)
@@ -139,23 +199,28 @@ class Study:
     `fit` refuses what cannot be measured, before anything is run or written, and gives the
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
-    `training` says that it takes training images beside the tested ones (`recalibrate=`); several
-    networks can go into one table where `several` is true; `compared` names published results;
-    `labels` are the kinds that it can do something with (`engine.task.Kind`).
+    `edits` gives the edited networks of a study that is about such; `training` says that it takes
+    training images beside the tested ones (`recalibrate=`); several networks can go into one
+    table, measured one by one where `several` is `apart`, or all of them `Together` where it is
+    `together`; `compared` names published results; `labels` are the kinds that it can do something
+    with (`engine.task.Kind`).
+    `sums` answers by parts of the images, and is `measure` where nothing else is.
     """
 
     name: str
     description: str
     examples: tuple[str, ...]
     settings: type[Settings]
-    measure: Callable[[Subject, Any, Run], Measured] = field(repr=False)
+    measure: Callable[[Subject, Any, Run], Measured] | None = field(repr=False, default=None)
     fit: Callable[[Subject, Any], Any] = field(repr=False, default=as_asked)
     title: Callable[[Any], str] | None = field(repr=False, default=None)
     limit: int | None = None
     training: bool = False
-    several: bool = False
+    several: Literal["", "apart", "together"] = ""
     compared: tuple[str, ...] = ()
     labels: tuple[str, ...] = ("classes",)
+    edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
+    sums: Summed | None = field(repr=False, default=None)
 
     def check(self, subject: Subject) -> None:
         """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
@@ -174,8 +239,12 @@ class Study:
         """The name of a result of these settings."""
         return self.name if self.title is None else self.title(settings)
 
-    def run(self, subject: Subject, settings: Any, run: Run) -> Result:
+    def run(
+        self, subject: Subject, settings: Any, run: Run, *, gathered: Arrays | None = None
+    ) -> Result:
         """The answer: a table, and beside it what determined it and how it was made.
+
+        From `gathered`, where the arrays of all images are there already (`Summed.gather`).
 
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
@@ -183,17 +252,29 @@ class Study:
         began = time.perf_counter()
         self.check(subject)
         settings = self.fit(subject, settings)
-        found = self.measure(subject, settings, run)
+        found = self._measured(subject, settings, run, gathered)
         title = self.called(settings)
         identity = {"study": title, "arch": subject.chain.name, "images": len(subject.images)}
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
+        if isinstance(subject, Together):
+            identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
         kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
         record = {"identity": identity, **kind, **found.facts, **seconds}
         return Result(title, found.table, record, found.outcomes)
+
+    def _measured(
+        self, subject: Subject, settings: Any, run: Run, gathered: Arrays | None
+    ) -> Measured:
+        if gathered is not None:
+            assert self.sums is not None
+            return self.sums.table(subject, settings, gathered)
+        measure = self.measure or self.sums
+        assert measure is not None
+        return measure(subject, settings, run)
 
     def function(self, doc: str) -> Callable[..., Result]:
         """The study as a function of Python: (chain, images, labels, options by keyword).
@@ -202,7 +283,11 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
-            subject = _subject(chain, images, labels, given.pop("recalibrate", None))
+            subject = subject_of(chain, images, labels, given.pop("recalibrate", None))
+            if self.several == "together":
+                others = given.pop("others", ())
+                if others:
+                    subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
             settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
@@ -218,11 +303,32 @@ class Study:
         return ask
 
 
-def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
-    """From a chain with images and labels, or from what `prepare` gives."""
+def subject_of(chain: Any, images: Any = None, labels: Any = None, training: Any = None) -> Subject:
+    """From a chain with images and labels, or from what `prepare` gives.
+
+    Images and labels are tensors, arrays or lists.  Raises `ProbeError` for what is no chain, and
+    for images without labels.
+    """
+    from resnet_probe.chain import ResidualChain
     from resnet_probe.studies.checks import as_images, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
+    if not isinstance(chain, ResidualChain):
+        raise ProbeError(
+            f"chain= is {type(chain).__name__}, not a chain: prepare(…) makes one of a name or of "
+            "a model with its images, chain_of(model, example) of a model alone"
+        )
+    if images is None or labels is None:
+        lacks = "images= and labels=" if images is None and labels is None else (
+            "images=" if images is None else "labels=")  # fmt: skip
+        raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
     return Subject(*fitted(chain, images, labels), others)
+
+
+def _beside(subject: Subject, other: Any) -> Subject:
+    """Another network on the same images: what `prepare` gives, or a chain that takes them."""
+    if hasattr(other, "chain"):
+        return subject_of(other, None, None, None)
+    return subject_of(other, subject.images, subject.labels, None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.edits import Edit
+from resnet_probe.edits import Change, Edit
 from resnet_probe.errors import ProbeError
 
 UNITS = ("block", "layer")
@@ -55,6 +55,11 @@ class Layers:
         return iter(self.layers)
 
     def block(self, number: int) -> Layer:
+        if not 1 <= number <= len(self):
+            raise ProbeError(
+                f"layer {number} is out of range: {self.name} has {len(self)} layers "
+                f"(1–{len(self)})"
+            )
         return self.layers[number - 1]
 
     @property
@@ -70,8 +75,21 @@ class Layers:
 
         The layers of a swap, `"4-9"`, become `"7+8-17+18"`; those of anything else a list.
         """
-        steps = tuple((b, gate) for n, gate in edit.steps for b in self.block(n).blocks)
-        return replace(edit, steps=steps, blocks=" ".join(map(self._blocks, edit.blocks.split())))
+        made = Edit()
+        if edit.kind == "permute":
+            made = Edit.order(b for n, _ in edit.steps(self) for b in self.block(n).blocks)
+        else:
+            for change in edit.changes:
+                made >>= self._made(change)
+        blocks = " ".join(map(self._blocks, edit.blocks.split()))
+        return replace(made, edits=edit.edits, blocks=blocks, draw=edit.draw, tau=edit.tau)
+
+    def _made(self, change: Change) -> Edit:
+        blocks = [b for n in change.blocks for b in self.block(n).blocks]
+        if change.verb == "delete":
+            return Edit.delete(*blocks)
+        assert change.verb == "repeat" and isinstance(change.more, int)
+        return Edit.repeat(blocks[0], blocks[-1], times=change.more)
 
     def _blocks(self, label: str) -> str:
         numbers = [self.block(int(number)).blocks for number in label.split("-")]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_probe.stats import jackknife
-from resnet_probe.stats.moments import Floats
+from resnet_probe.stats import jackknife, t_interval
+from resnet_probe.stats.moments import Floats, Moments
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GROUPS = 20
 """Of images, for the jackknife: image i belongs to group i modulo their number."""
@@ -64,6 +68,93 @@ class Votes:
 
 FIELDS = ("images", "wrong", "both_wrong", "same")
 Interval = tuple[Floats, Floats, Floats]
+Ends = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Of M networks' softmax outputs p, by image `[n]`, means over the networks.
+
+    `squared` is ‖p − y‖² from the true class, `ambiguity` ‖p − p̄‖² from their average: the squared
+    error of the average is the one less the other (Krogh & Vedelsby 1995).
+    """
+
+    squared: Any
+    ambiguity: Any
+
+    def of(self, many: int, size: int) -> Spread:
+        """What it is in the mean over all choices of `size` of the `many` networks."""
+        factor = (size - 1) * many / (size * (many - 1))
+        return Spread(self.squared, factor * self.ambiguity)
+
+    def means(self) -> dict[str, Ends]:
+        """Over images, with Student's intervals."""
+        found = {}
+        for name, values in (("squared_error", self.squared), ("ambiguity", self.ambiguity)):
+            mean = Moments.over(values)
+            low, high = t_interval(mean.mean, mean.error, mean.count)
+            found[name] = (float(mean.mean), float(low), float(high))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Of several networks: `[networks, n]`, their averages' `[averages, n]`, how far they spread.
+
+    One average is that of all; with several, each is of as many networks, others every time.
+    """
+
+    answers: NDArray[np.int64]
+    averages: NDArray[np.int64]
+    spread: Spread
+
+
+def spread_of(chance: Tensor, labels: Tensor) -> Spread:
+    """From outputs `[M, n, classes]`, float64."""
+    from torch.nn.functional import one_hot
+
+    truth = one_hot(labels.to(chance.device), chance.shape[2])
+    squared = (chance - truth).square().sum(2).mean(0)
+    return Spread(squared, (chance - chance.mean(0)).square().sum(2).mean(0))
+
+
+def gains(spread: Spread, votes: Votes, wrong: NDArray[np.bool_]) -> dict[str, Ends]:
+    """What the average gains, in % of what its members lose: see `agreement.QUANTITIES`.
+
+    `wrong` `[averages, n]` says where averages of these networks err; jackknife.
+    """
+    number = len(votes.images)
+    ambiguous, squared = (by_group(part, number) for part in (spread.ambiguity, spread.squared))
+    errs = votes.images * votes.error_pct.mean(-1) / 100
+    averaged = by_group(wrong.mean(0), number)
+    return {
+        "ambiguity_pct": _share(ambiguous, squared),
+        "removed_pct": _share(errs - averaged, errs),
+    }
+
+
+def mean_error(wrong: NDArray[np.bool_]) -> Ends:
+    """The error of several averages `[averages, n]`, in %, with the jackknife over images."""
+    number = min(GROUPS, wrong.shape[1])
+    return _share(by_group(wrong.mean(0), number), by_group(np.ones(wrong.shape[1]), number))
+
+
+def by_group(values: Floats, number: int) -> Floats:
+    """Sums of `[n]` by group of images, `[groups]`."""
+    found = np.zeros(number)
+    np.add.at(found, np.arange(len(values)) % number, values)
+    return found
+
+
+def _share(part: Floats, whole: Floats) -> Ends:
+    """Σ part / Σ whole over groups, in %, with its jackknife; NaN where the whole is nought."""
+    if not whole.sum() > 0:
+        return np.nan, np.nan, np.nan
+    value = 100 * part.sum() / whole.sum()
+    rest = whole.sum() - whole
+    without = 100 * (part.sum() - part) / np.where(rest > 0, rest, np.nan)
+    low, high = jackknife(value, without)
+    return float(value), float(low), float(high)
 
 
 def over_networks(votes: Votes, quantity: str) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from resnet_probe.engine.pullback.linearizer import Linearizer
 from resnet_probe.engine.pullback.tape import Pullback
 from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import residual
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class ChainLinearizer:
         yield "the output of the stem", h
         for block in self.chain.blocks:
             h = block.run(h)
-            yield f"the output of block {block.number} ({block.name})", h
+            yield f"the output of block {block.number} ({block.name})", residual(h)
         yield "the output of the head", self.chain.head(h)
 
 

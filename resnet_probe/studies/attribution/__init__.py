@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.settings import Settings, listed, option
-from resnet_probe.studies.study import Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 __all__ = ["STUDY", "attribute"]
 
@@ -47,10 +47,22 @@ def fit(subject: Subject, settings: AttributeSettings) -> AttributeSettings:
     return settings
 
 
-def measure(subject: Subject, settings: AttributeSettings, run: Run) -> Measured:
-    from resnet_probe.studies.attribution.study import measure_attributions
+def gather(subject: Subject, settings: AttributeSettings, run: Run) -> Arrays:
+    from resnet_probe.studies.attribution.study import gather
 
-    return measure_attributions(subject, settings, run)
+    return gather(subject, settings, run)
+
+
+def of_moments(subject: Subject, settings: AttributeSettings, found: Arrays) -> Measured:
+    from resnet_probe.studies.attribution.study import of_moments
+
+    return of_moments(subject, settings, found)
+
+
+def together(settings: AttributeSettings, images: int) -> int:
+    from resnet_probe.studies.attribution.study import together
+
+    return together(settings, images)
 
 
 STUDY = Study(
@@ -70,7 +82,7 @@ the features, and accuracy, loss and the true class's margin as the outputs.
     ),
     settings=AttributeSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, of_moments, together),
     limit=256,
 )
 attribute = STUDY.function(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from resnet_probe.edits import scale
+from resnet_probe.edits import Edit
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.sweep import Progress, Sweep
 from resnet_probe.engine.task import losses, margins, right
@@ -51,7 +51,7 @@ def gated_metrics(
     """
     found = torch.empty(len(gates), len(METRICS), len(images), dtype=torch.float64)
     here = labels.to(sweep.chain.device)
-    programs = [scale(vector) for vector in gates]
+    programs = [gated(vector) for vector in gates]
     for piece in sweep.run(programs, images, progress=progress):
         logits = piece.logits.float()
         if not torch.isfinite(logits).all():
@@ -64,6 +64,11 @@ def gated_metrics(
         for index in piece.edits:
             found[index, :, piece.start : piece.stop] = values
     return found
+
+
+def gated(vector: Gates) -> Edit:
+    """The edit that sets the gates of blocks 1 … N."""
+    return Edit.scale({b: gate for b, gate in enumerate(vector, start=1) if gate != 1})
 
 
 def network(blocks: int) -> Gates:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from resnet_probe.edits import scale
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import PrefixTree, Progress, Sweep
 from resnet_probe.stats.moments import FIELDS, Moments
 from resnet_probe.studies.attribution.chunk import Attributor, Found, Ticks
-from resnet_probe.studies.attribution.gates import SMOOTH
+from resnet_probe.studies.attribution.gates import SMOOTH, gated
 from resnet_probe.studies.attribution.gradients import GatedChain
-from resnet_probe.studies.attribution.request import request
+from resnet_probe.studies.attribution.request import Request, request
 from resnet_probe.studies.attribution.table import tabulate
 from resnet_probe.studies.study import Arrays, Measured, Run, Subject
 
@@ -31,18 +30,34 @@ GRADIENT_RUNS = 400
 """What integrated gradients cost, in runs of each branch: about, for the progress alone."""
 
 
-def measure_attributions(subject: Subject, settings: AttributeSettings, run: Run) -> Measured:
-    """The table of `attribute`, and how complete integrated gradients are."""
+def gather(subject: Subject, settings: AttributeSettings, run: Run) -> Arrays:
+    """Moments over the images, as `Found`."""
     chain, images, labels, _ = subject
-    asked = request(
-        chain, methods=settings.methods, permutations=settings.permutations, seed=settings.seed
-    )
+    asked = asked_of(subject, settings)
     with full_precision(chain.device):
         gated = GatedChain.of(chain) if "gradients" in asked.methods else None
         sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
-        found = _measure(Attributor(asked, sweep, gated), images, labels, run)
+        return _arrays(_measure(Attributor(asked, sweep, gated), images, labels, run))
+
+
+def of_moments(subject: Subject, settings: AttributeSettings, arrays: Arrays) -> Measured:
+    """The table of `attribute`, and how complete integrated gradients are."""
+    asked, found = asked_of(subject, settings), _found(arrays)
     facts = {"gates": len(asked.gates), **completeness(found)}
-    return Measured(tabulate(chain, asked, found, images=len(images)), facts)
+    return Measured(tabulate(subject.chain, asked, found, images=len(subject.images)), facts)
+
+
+def asked_of(subject: Subject, settings: AttributeSettings) -> Request:
+    return request(
+        subject.chain, methods=settings.methods, permutations=settings.permutations,
+        seed=settings.seed,
+    )  # fmt: skip
+
+
+def together(settings: AttributeSettings, images: int) -> int:
+    """Integrated gradients take as many steps as all images of a chunk need."""
+    without = settings.methods is not None and "gradients" not in settings.methods
+    return 1 if without else CHUNK
 
 
 def completeness(found: Found) -> dict[str, float]:
@@ -70,7 +85,10 @@ def _measure(attributor: Attributor, images: Images, labels: Tensor, run: Run) -
 def _step(
     attributor: Attributor, images: Images, labels: Tensor, memory: int, tick: Ticks | None
 ) -> Arrays:
-    found = attributor(images, labels, memory=memory, progress=tick)
+    return _arrays(attributor(images, labels, memory=memory, progress=tick))
+
+
+def _arrays(found: Found) -> Arrays:
     return {f"{name}.{part}": getattr(m, part) for name, m in found.items() for part in FIELDS}
 
 
@@ -85,7 +103,9 @@ def _portion(
     """The callbacks of a chunk's sweep and of its gradients, as parts of the whole."""
     if progress is None:
         return None
-    runs = PrefixTree.of([scale(gates) for gates in attributor.asked.gates]).branch_runs
+    runs = PrefixTree.of(
+        [gated(gates) for gates in attributor.asked.gates], attributor.sweep.chain
+    ).branch_runs
     back = GRADIENT_RUNS * len(attributor.sweep.chain) if attributor.gradients else 0
     share = runs / (runs + back)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.settings import Settings, option
-from resnet_probe.studies.study import Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,17 +55,30 @@ def fit(subject: Subject, settings: PathSettings) -> PathSettings:
     return replace(settings, at=asked.at)
 
 
-def measure(subject: Subject, settings: PathSettings, run: Run) -> Measured:
-    from resnet_probe.studies.paths.study import measure_paths
+def gather(subject: Subject, settings: PathSettings, run: Run) -> Arrays:
+    from resnet_probe.studies.paths.study import gather
 
-    return measure_paths(subject, settings, run)
+    return gather(subject, settings, run)
 
 
-def path_gradients(chain: Any, images: Any, labels: Any, **options: Any) -> Tensor:
+def of_collected(subject: Subject, settings: PathSettings, found: Arrays) -> Measured:
+    from resnet_probe.studies.paths.study import of_collected
+
+    return of_collected(subject, settings, found)
+
+
+def together(settings: PathSettings, images: int) -> int:
+    from resnet_probe.studies.paths.study import together
+
+    return together(settings, images)
+
+
+def path_gradients(chain: Any, images: Any = None, labels: Any = None, **options: Any) -> Tensor:
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
     `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length=` they
-    add up to the gradient that autograd gives.  Options (`max_length`, `at`, `precision`, `batch`,
+    add up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
+    gives.  Options (`max_length`, `at`, `precision`, `batch`,
     `memory`) and refusals as in `paths`; `memory` bounds the work, not the result.
     """
     from resnet_probe.studies.paths.gradients import path_gradients
@@ -90,7 +103,7 @@ length is the number of branches.  Three quantities, by length:
     ),
     settings=PathSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, of_collected, together),
     limit=512,
     labels=("classes", "places", "numbers"),
 )

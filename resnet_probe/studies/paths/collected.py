@@ -8,6 +8,7 @@ from resnet_probe.studies.paths.exact import Exact
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.sample import SampledPaths
 from resnet_probe.studies.paths.signs import SignedSums
+from resnet_probe.studies.study import Arrays
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,22 @@ class Collected:
             SignedSums(asked) if "all" in asked.methods else None,
             SampledPaths(asked) if "sample" in asked.methods else None,
         )
+
+    @classmethod
+    def from_arrays(cls, asked: Request, arrays: Arrays, images: int) -> Collected:
+        """Filled with what `arrays` gave, of so many images in all."""
+        found = cls.of(asked)
+        if found.exact:
+            found.exact.take(arrays)
+        if found.signed:
+            found.signed.take(arrays)
+        if found.sampled:
+            found.sampled.fill(arrays, images)
+        return found
+
+    def arrays(self) -> Arrays:
+        """All that was collected, by names that say how parts of the images are put together."""
+        found: Arrays = {}
+        for each in (self.exact, self.signed, self.sampled):
+            found |= each.arrays() if each else {}
+        return found

@@ -81,6 +81,11 @@ class Exact:
         self.bound.append(found["bound"])
         self.means.merge(Means.from_arrays(found))
 
+    def arrays(self) -> Arrays:
+        """All that was collected, as `take` takes it."""
+        gap, bound = (np.concatenate(parts) for parts in (self.gap, self.bound))
+        return {"gap": gap, "bound": bound, **self.means.arrays()}
+
     @staticmethod
     def _of_places(norms: Tensor, terms: Tensor, size: Tensor) -> Means:
         """`norms` `[places, 1 + lengths, n]`, the whole's first; `terms` `[places, 4, n]`."""

@@ -43,16 +43,16 @@ class Means(dict[str, Moments]):
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """As arrays that `from_arrays` reads back."""
         return {
-            f"{field} {name}": getattr(found, field)
+            f"{name}.{field}": getattr(found, field)
             for name, found in self.items()
             for field in FIELDS
         }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Means:
-        names = [key.removeprefix("count ") for key in arrays if key.startswith("count ")]
+        names = [key.removesuffix(".count") for key in arrays if key.endswith(".count")]
         return cls(
-            {name: Moments(*(arrays[f"{field} {name}"] for field in FIELDS)) for name in names}
+            {name: Moments(*(arrays[f"{name}.{field}"] for field in FIELDS)) for name in names}
         )
 
     def interval(self, name: str, *, positive: bool = False) -> Interval:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
@@ -25,7 +28,8 @@ class Batch:
 
     `gradient` `[n, *shape]` is the one at the last state, `size` `[n]` what it and all that follows
     from it is to be multiplied with; `chunk` bytes of gradients go through a branch at once.
-    `images` and `labels` are those it is frozen at, `linearizer` what froze it.
+    `images` and `labels` are those it is frozen at, `linearizer` what froze it.  `numbers` `[n]`
+    are those of the images among all that are asked about.
     """
 
     start: int
@@ -36,6 +40,7 @@ class Batch:
     images: Tensor
     labels: Tensor
     linearizer: ChainLinearizer
+    numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.gradient)
@@ -79,7 +84,7 @@ class Batch:
         return found
 
 
-Way = Callable[[Tensor], Tensor]
+Way = Callable[[Any], Any]
 
 
 def _pulled(way: Way, at: Tensor, gradient: Tensor) -> Tensor:
@@ -101,6 +106,7 @@ class Passes:
     labels: Tensor
     dtype: torch.dtype
     room: Room
+    numbers: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -112,13 +118,18 @@ class Passes:
         *,
         batch: int | None,
         memory: int,
+        numbers: NDArray[np.int64] | None = None,
     ) -> Passes:
-        """Raises `ProbeError` where not even one image fits `memory` bytes."""
+        """Raises `ProbeError` where not even one image fits `memory` bytes.
+
+        `numbers` are those of the images among all, where they are a part of them.
+        """
         chain = in_precision(chain, asked.dtype)
         linearizer = ChainLinearizer(chain, first=asked.first, stem=asked.stem)
         one = images[:1].to(chain.device, asked.dtype)
         room = room_for(linearizer, one, asked, memory=memory, asked=batch, images=len(images))
-        return cls(linearizer, images, labels, asked.dtype, room)
+        numbered = np.arange(len(images)) if numbers is None else numbers
+        return cls(linearizer, images, labels, asked.dtype, room, numbered)
 
     @property
     def count(self) -> int:
@@ -136,8 +147,9 @@ class Passes:
         frozen = self.linearizer(images)
         gradient, size = frozen.loss_gradient(labels)
         return Batch(
-            start, frozen, gradient, size, self.room.chunk, images, labels, self.linearizer
-        )
+            start, frozen, gradient, size, self.room.chunk, images, labels, self.linearizer,
+            self.numbers[start:stop],
+        )  # fmt: skip
 
     def over(self, first: int, last: int) -> Iterator[Batch]:
         """Images `first` to `last`, batch by batch."""

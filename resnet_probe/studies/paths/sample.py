@@ -38,6 +38,11 @@ class Group:
     place: int = 0
 
 
+def group_size(asked: int, images: int) -> int:
+    """How many images a group has; fewer than asked for, where `GROUPS` groups need it."""
+    return max(1, min(asked, images // GROUPS))
+
+
 @dataclass
 class SampledPaths:
     """Collects norms of sampled paths, each measured on a few images.
@@ -66,11 +71,8 @@ class SampledPaths:
         return torch.randperm(self.request.blocks, generator=generator).tolist()
 
     def groups(self, images: int) -> Iterator[Group]:
-        """The images in groups, and the draws dealt to them in turn.
-
-        Smaller groups than asked for, where there would be fewer than `GROUPS` of them.
-        """
-        size = max(1, min(self.request.images_per_path, images // GROUPS))
+        """The images in groups, and the draws dealt to them in turn."""
+        size = group_size(self.request.images_per_path, images)
         starts = list(range(0, images, size))
         mixed = torch.randperm(len(starts), generator=generator_for(self.request.seed, "groups"))
         for place, index in enumerate(mixed.tolist()):
@@ -105,6 +107,16 @@ class SampledPaths:
         for name in KEPT:
             getattr(self, name)[rows] = found[name]
         self.member[rows] = group.place % GROUPS
+
+    def arrays(self) -> Arrays:
+        """All that was collected: of a part of the images, zeros for the draws of others."""
+        return {f"sum.{name}": getattr(self, name) for name in KEPT}
+
+    def fill(self, arrays: Arrays, images: int) -> None:
+        """Take over what `arrays` gave, of so many images in all."""
+        for group in self.groups(images):
+            rows = list(group.draws)
+            self.take(group, {name: arrays[f"sum.{name}"][rows] for name in KEPT})
 
     @property
     def mean(self) -> GroupSums:

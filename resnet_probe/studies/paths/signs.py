@@ -6,11 +6,11 @@ of Σ ε_P g_P over the paths of one length only Σ ‖g_P‖² remains on avera
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.edits import generator_for
@@ -38,7 +38,6 @@ class SignedSums:
     request: Request
     roots: list[Floats] = field(default_factory=list)
     relative_roots: list[Floats] = field(default_factory=list)
-    members: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def enumerated(self) -> bool:
@@ -58,15 +57,19 @@ class SignedSums:
             rest = ((total - square).clamp(min=0).div(self.draws - 1).sqrt() for square in squares)
             root = self.draws * root - (self.draws - 1) * torch.stack(list(rest)).mean(0)
         return {
-            "roots": (root * batch.size).T.cpu().numpy(),
-            "relative roots": (root * batch.per_whole).T.cpu().numpy(),
+            "roots": (root * batch.size).cpu().numpy(),
+            "relative roots": (root * batch.per_whole).cpu().numpy(),
         }
 
-    def take(self, start: int, found: Arrays) -> None:
-        """What was measured on the images from `start` on."""
+    def take(self, found: Arrays) -> None:
+        """What was measured on the next images, `[lengths, n]` each."""
         self.roots.append(found["roots"])
         self.relative_roots.append(found["relative roots"])
-        self.members.append(np.arange(start, start + len(found["roots"])) % GROUPS)
+
+    def arrays(self) -> Arrays:
+        """All that was collected, as `take` takes it."""
+        roots, relative = (np.hstack(parts) for parts in (self.roots, self.relative_roots))
+        return {"roots": roots, "relative roots": relative}
 
     @property
     def rms(self) -> GroupSums:
@@ -78,20 +81,18 @@ class SignedSums:
         """The same in units of each image's whole gradient; without images that have none."""
         return self._grouped(self.relative_roots)
 
-    def signs(self, start: int, stop: int, draw: int) -> Tensor:
-        """±1 for images `start` to `stop`, `[n, blocks]`: the same whatever the batch."""
+    def signs(self, images: Sequence[int], draw: int) -> Tensor:
+        """±1 for the images of these numbers, `[n, blocks]`: the same whatever the batch."""
         blocks = self.request.blocks
         if self.enumerated:
             bits = torch.tensor([draw >> position & 1 for position in range(blocks)])
-            return (1 - 2 * bits).expand(stop - start, -1)
-        generators = (
-            generator_for(self.request.seed, "signs", draw, image) for image in range(start, stop)
-        )
+            return (1 - 2 * bits).expand(len(images), -1)
+        generators = (generator_for(self.request.seed, "signs", draw, image) for image in images)
         return torch.stack([torch.randint(2, (blocks,), generator=g) for g in generators]) * 2 - 1
 
     def _squares(self, batch: Batch, draw: int) -> Tensor:
         """Squared norms `[lengths, n]`, in float64."""
-        signs = self.signs(batch.start, batch.start + len(batch), draw)
+        signs = self.signs(batch.numbers.tolist(), draw)
         rows = gradients_by_length(
             batch.frozen,
             batch.gradient,
@@ -105,10 +106,10 @@ class SignedSums:
         return norms.square()
 
     def _grouped(self, parts: list[Floats]) -> GroupSums:
-        roots = np.concatenate(parts)
+        roots = np.hstack(parts).T
         known = ~np.isnan(roots).any(axis=1, keepdims=True)
         per_path = np.where(known, roots, 0.0) / self._paths(roots.shape[1])
-        return GroupSums.of(per_path, known.astype(float), np.concatenate(self.members))
+        return GroupSums.of(per_path, known.astype(float), np.arange(len(roots)) % GROUPS)
 
     def _paths(self, lengths: int) -> Floats:
         """√C(N, k)."""

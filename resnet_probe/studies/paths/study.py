@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -14,26 +14,43 @@ from resnet_probe.engine.sweep import Progress
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.passes import Batch, Passes
 from resnet_probe.studies.paths.request import Request, request
-from resnet_probe.studies.paths.sample import Group, SampledPaths
+from resnet_probe.studies.paths.sample import Group, SampledPaths, group_size
 from resnet_probe.studies.paths.table import tabulate
-from resnet_probe.studies.study import Arrays, Measured, Run, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Share, Subject
 
 if TYPE_CHECKING:
     from resnet_probe.studies.paths import PathSettings
 
 
-def measure_paths(subject: Subject, settings: PathSettings, run: Run) -> Measured:
-    """The table of `paths`, and how the lengths add up.
+def gather(subject: Subject, settings: PathSettings, run: Run) -> Arrays:
+    """What the methods collect.
 
     The run keeps what is finished: batch by batch (exact, all), group by group (sample).
     """
     chain, images, labels, _ = subject
     asked = request(chain, **settings.values)
+    share = run.share_of(len(images))
     with torch.no_grad(), full_precision(chain.device):
-        passes = Passes.of(chain, images, labels, asked, batch=run.batch, memory=run.memory)
-        found = _measure(passes, asked, run, _ticker(asked, len(images), run.progress))
-    facts = {"blocks": asked.blocks, "longest": asked.most, "batch": passes.room.images}
-    return Measured(tabulate(chain, found, images=len(images)), {**facts, **_rounding(found)})
+        passes = Passes.of(
+            chain, images, labels, asked, batch=run.batch, memory=run.memory, numbers=share.rows
+        )
+        tick = _ticker(asked, share, run.progress)
+        return _measure(passes, asked, run, share, tick).arrays()
+
+
+def of_collected(subject: Subject, settings: PathSettings, arrays: Arrays) -> Measured:
+    """The table of `paths`, and how the lengths add up."""
+    asked, images = request(subject.chain, **settings.values), len(subject.images)
+    found = Collected.from_arrays(asked, arrays, images)
+    facts = {"blocks": asked.blocks, "longest": asked.most}
+    return Measured(tabulate(subject.chain, found, images=images), {**facts, **_rounding(found)})
+
+
+def together(settings: PathSettings, images: int) -> int:
+    """Images that the same paths are sampled on."""
+    if settings.method not in ("sample", "every"):
+        return 1
+    return group_size(settings.images_per_path, images)
 
 
 def _rounding(found: Collected) -> dict[str, float]:
@@ -55,19 +72,29 @@ def _rounding(found: Collected) -> dict[str, float]:
     }
 
 
-def _measure(passes: Passes, asked: Request, run: Run, tick: Callable[[int], None]) -> Collected:
+def _measure(
+    passes: Passes, asked: Request, run: Run, share: Share, tick: Callable[[int], None]
+) -> Collected:
     """Exact and signed sums share their forward passes; sampled paths go group by group."""
     found = Collected.of(asked)
     if found.exact or found.signed:
         for start, stop in passes.ranges(0, passes.count):
             _add_sums(found, cache(partial(passes.at, start, stop)), start, stop, run, tick)
     if found.sampled:
-        for group in found.sampled.groups(passes.count):
+        for group, start in _groups(found.sampled, share):
             key = f"sample {group.start}-{group.stop}"
-            kept = run.kept(key, partial(_draw, found.sampled, passes, group))
+            kept = run.kept(key, partial(_draw, found.sampled, passes, group, start))
             found.sampled.take(group, kept)
             tick(len(group.draws) * (group.stop - group.start))
     return found
+
+
+def _groups(sampled: SampledPaths, share: Share) -> Iterator[tuple[Group, int]]:
+    """The groups of images that lie in this part, and where they begin in it."""
+    place = {int(row): index for index, row in enumerate(share.rows)}
+    for group in sampled.groups(share.whole):
+        if group.start in place:
+            yield group, place[group.start]
 
 
 def _add_sums(
@@ -83,23 +110,23 @@ def _add_sums(
         exact.take(run.kept(f"exact {start}-{stop}", lambda: exact.measure(batch())))
         tick(stop - start)
     if signed := found.signed:
-        signed.take(start, run.kept(f"all {start}-{stop}", lambda: signed.measure(batch())))
+        signed.take(run.kept(f"all {start}-{stop}", lambda: signed.measure(batch())))
         tick(signed.draws * (stop - start))
 
 
-def _draw(sampled: SampledPaths, passes: Passes, group: Group) -> Arrays:
-    for batch in passes.over(group.start, group.stop):
+def _draw(sampled: SampledPaths, passes: Passes, group: Group, start: int) -> Arrays:
+    for batch in passes.over(start, start + group.stop - group.start):
         for draw in group.draws:
             sampled.add(batch, draw)
     return sampled.found(group)
 
 
-def _ticker(asked: Request, images: int, progress: Progress | None) -> Callable[[int], None]:
+def _ticker(asked: Request, share: Share, progress: Progress | None) -> Callable[[int], None]:
     """Counts images through the recursion, once for each sum and each draw."""
-    none = Collected.of(asked)
+    none, images = Collected.of(asked), len(share.rows)
     total = images * ((none.exact is not None) + (none.signed.draws if none.signed else 0))
-    groups = none.sampled.groups(images) if none.sampled else ()
-    total += sum(len(group.draws) * (group.stop - group.start) for group in groups)
+    groups = _groups(none.sampled, share) if none.sampled else ()
+    total += sum(len(group.draws) * (group.stop - group.start) for group, _ in groups)
     done = 0
 
     def tick(count: int) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from resnet_probe.results import Result
 from resnet_probe.settings import Settings, option
 from resnet_probe.studies.responses.quantities import COLUMNS, QUANTITIES, Quantity
-from resnet_probe.studies.study import Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from resnet_probe.studies.responses.collect import Collector
@@ -42,30 +42,49 @@ def fit(subject: Subject, settings: ResponseSettings) -> ResponseSettings:
     return settings
 
 
-def measure(subject: Subject, settings: ResponseSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: ResponseSettings, run: Run) -> Arrays:
+    """What the collector knows of all images."""
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.recalibrate import has_batch_norm, recalibrated
     from resnet_probe.studies.responses.collect import Collector
     from resnet_probe.studies.responses.passes import Passes
-    from resnet_probe.studies.responses.table import tabulate
 
     chain, images, labels, _ = subject
+    share = run.share_of(len(images))
     if settings.init and has_batch_norm(chain):
         chain = recalibrated(chain, images, memory=run.memory)
     passes = Passes(chain)
     with full_precision(chain.device):
         size = passes.batch_for(images, labels, asked=run.batch, memory=run.memory)
-        found = Collector(chain, len(passes.layers), len(images))
+        found = Collector(chain, len(passes.layers), share.whole)
         first = kept = _go_on(found, run)
         for start in range(first, len(images), size):
             stop = min(start + size, len(images))
-            found.add(passes(images[start:stop], labels[start:stop], start))
+            found.add(passes(images[start:stop], labels[start:stop], share.rows[start:stop]))
             if run.journal is not None and stop >= kept + KEEP_EVERY:
                 run.journal.put("state", {**found.state(), "stop": np.array(stop)})
                 kept = stop
             if run.progress is not None:
                 run.progress(stop, len(images))
-    return Measured(tabulate(chain, passes.layers, found, images=len(images)), {})
+    return found.state()
+
+
+def of_state(subject: Subject, settings: ResponseSettings, state: Arrays) -> Measured:
+    from resnet_probe.engine.observe import weight_layers
+    from resnet_probe.studies.responses.collect import Collector
+    from resnet_probe.studies.responses.table import tabulate
+
+    chain, images = subject.chain, len(subject.images)
+    layers = weight_layers(chain)
+    found = Collector(chain, len(layers), images)
+    found.restore(state)
+    return Measured(tabulate(chain, layers, found, images=images), {})
+
+
+def hindered(settings: ResponseSettings) -> str:
+    if not settings.init:
+        return ""
+    return "init= takes batch-norm statistics of all images before it measures any"
 
 
 def _go_on(found: Collector, run: Run) -> int:
@@ -112,8 +131,8 @@ variance, its stable rank, the way to the end of the stage, dead and always-on u
     ),
     settings=ResponseSettings,
     fit=fit,
-    measure=measure,
-    several=True,
+    sums=Summed(gather, of_state, hindered=hindered),
+    several="apart",
     labels=("classes", "places", "numbers"),
 )
 responses = STUDY.function(

@@ -42,6 +42,7 @@ class Collector:
     """
 
     def __init__(self, chain: ResidualChain, layers: int, images: int) -> None:
+        """`images` is how many there are in all; those of a part know their numbers."""
         self.groups = min(GROUPS, images)
         width = sum(block_channels(block) ** 2 for block in chain)
         self.product_groups = self.groups if 8 * width * self.groups <= GRAMS else 1
@@ -52,8 +53,7 @@ class Collector:
 
     @torch.no_grad()
     def add(self, seen: Seen) -> None:
-        count = len(seen.blocks[0].branch)
-        groups = np.arange(seen.start, seen.start + count) % self.groups
+        groups = seen.numbers % self.groups
         waiting: dict[str, Tensor] = {}
         for place, response in enumerate(seen.layers):
             waiting |= _moments(f"layer.{place}", response, range(1, response.dim()))
@@ -103,7 +103,7 @@ class Collector:
                 values.products[group] += matrix @ matrix.T
 
     def state(self) -> Arrays:
-        """All that is known, for `restore`."""
+        """All that is known, for `restore`, by names that say how parts are put together."""
         found: Arrays = {}
         for place, moments in enumerate(self.layers):
             found |= _kept(f"layer.{place}", moments)
@@ -115,10 +115,10 @@ class Collector:
             for quantity, parts in values.per_image.items():
                 found[f"{name}.image.{quantity}"] = np.concatenate(parts)
             if values.products is not None:
-                found[f"{name}.products"] = values.products.cpu().numpy()
+                found[f"sum.{name}.products"] = values.products.cpu().numpy()
             for what in ("on", "off"):
                 for number, units in enumerate(getattr(values, what)):
-                    found[f"{name}.{what}.{number}"] = units.cpu().numpy()
+                    found[f"any.{name}.{what}.{number}"] = units.cpu().numpy()
         return found
 
     def restore(self, found: Arrays) -> None:
@@ -133,9 +133,9 @@ class Collector:
             for key, array in found.items():
                 if key.startswith(f"{name}.image."):
                     values.per_image[key.rpartition(".")[2]] = [array]
-            values.products = torch.from_numpy(found[f"{name}.products"]).to(self.device)
+            values.products = torch.from_numpy(found[f"sum.{name}.products"]).to(self.device)
             for what in ("on", "off"):
-                units = [key for key in found if key.startswith(f"{name}.{what}.")]
+                units = [key for key in found if key.startswith(f"any.{name}.{what}.")]
                 units.sort(key=lambda key: int(key.rpartition(".")[2]))
                 there = [torch.from_numpy(found[key]).to(self.device) for key in units]
                 setattr(values, what, there)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
@@ -38,9 +40,10 @@ class SeenBlock:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A batch of images from `start`: the weight layers' responses `[n, …]`, and the blocks."""
+    """A batch of images: their `numbers` `[n]` among all, the weight layers' responses `[n, …]`,
+    and the blocks."""
 
-    start: int
+    numbers: NDArray[np.int64]
     layers: tuple[Tensor, ...]
     blocks: tuple[SeenBlock, ...]
 
@@ -72,8 +75,11 @@ class Passes:
         ]  # fmt: skip
 
     @torch.enable_grad()
-    def __call__(self, images: Images, labels: Tensor, start: int = 0) -> Seen:
+    def __call__(
+        self, images: Images, labels: Tensor, numbers: NDArray[np.int64] | None = None
+    ) -> Seen:
         """Raises `ProbeError` for logits that are not finite."""
+        numbers = np.arange(len(images)) if numbers is None else numbers
         h, layers = self.stem(images.to(self.chain.device))
         h = h.detach().requires_grad_()
         states: list[tuple[Tensor, Tensor]] = []
@@ -88,9 +94,9 @@ class Passes:
             terms.append((short, response, out, (*inner[count:], *behind)))
             h = out
         logits = self.chain.head(h)
-        check_finite(logits, self.chain, start)
+        check_finite(logits, self.chain, int(numbers[0]))
         wanted = [tensor for pair in states for tensor in pair]
-        gradients = torch.autograd.grad(logits, wanted, _unit_gradient(logits, labels))
+        gradients = torch.autograd.grad(logits, wanted, unit_gradient(logits, labels))
         blocks = []
         for place, (block, *_) in enumerate(self.parts):
             short, response, out, active = terms[place]
@@ -105,7 +111,7 @@ class Passes:
                     relus=tuple(value.detach() for value in active),
                 )
             )
-        return Seen(start, tuple(value.detach() for value in layers), tuple(blocks))
+        return Seen(numbers, tuple(value.detach() for value in layers), tuple(blocks))
 
     def batch_for(self, images: Images, labels: Tensor, *, asked: int | None, memory: int) -> int:
         """How many images go through at once; `ProbeError` where the budget has no room for one."""
@@ -137,7 +143,7 @@ class Passes:
         return sum(storages.values()) + 1
 
 
-def _unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+def unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """The gradient of each image's loss at the logits, scaled to norm 1.
 
     Only its direction is asked for, and that of a confident image would be lost to underflow.

@@ -1,81 +1,15 @@
-"""Edits: what is done to a chain, as a program over its block numbers.
-
-An `Edit` is immutable and knows nothing of a network but its number of blocks.  The draws of
-random edits follow Veit et al. 2016, section 4, and take an explicit `torch.Generator`.
-"""
+"""Random draws of edits, after Veit et al. 2016, section 4, from an explicit `torch.Generator`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
-from resnet_probe.chain import Step
 from resnet_probe.errors import ProbeError
 
-
-@dataclass(frozen=True)
-class Edit:
-    """One edited network: `steps` in the place of `1 … N`, and how a table names it.
-
-    `kind` is baseline, delete, permute, duplicate or scale; `edits` says how many single edits it
-    holds; `blocks` lists them (`"3 17"`, swaps as `"4-9 20-31"`); `tau` is Kendall's τ between the
-    new order and the old one, for permutations.
-    """
-
-    kind: str
-    edits: int
-    blocks: str
-    steps: tuple[Step, ...]
-    draw: int = 0
-    tau: float | None = None
-
-
-def baseline(blocks: int) -> Edit:
-    """The network as it is."""
-    return Edit("baseline", 0, "", tuple((b, 1.0) for b in range(1, blocks + 1)))
-
-
-def delete(blocks: int, numbers: Iterable[int]) -> Edit:
-    """Leave out the branches of `numbers`; their shortcuts stay."""
-    gone = set(_inside(blocks, numbers))
-    steps = tuple((b, 0.0 if b in gone else 1.0) for b in range(1, blocks + 1))
-    return Edit("delete", len(gone), " ".join(map(str, sorted(gone))), steps)
-
-
-def duplicate(blocks: int, numbers: Iterable[int]) -> Edit:
-    """Run each of `numbers` twice in a row."""
-    twice = set(_inside(blocks, numbers))
-    steps = tuple((b, 1.0) for b in range(1, blocks + 1) for _ in range(1 + (b in twice)))
-    return Edit("duplicate", len(twice), " ".join(map(str, sorted(twice))), steps)
-
-
-def scale(gates: Sequence[float]) -> Edit:
-    """Multiply the branch of block b by `gates[b − 1]`."""
-    steps = tuple((b, float(gate)) for b, gate in enumerate(gates, start=1))
-    changed = [b for b, gate in steps if gate != 1]
-    return Edit("scale", len(changed), " ".join(map(str, changed)), steps)
-
-
-def swap(blocks: int, pairs: Sequence[tuple[int, int]]) -> Edit:
-    """Exchange the blocks at two positions, for each pair in turn."""
-    order = list(range(1, blocks + 1))
-    for pair in pairs:
-        i, j = _inside(blocks, pair)
-        order[i - 1], order[j - 1] = order[j - 1], order[i - 1]
-    label = " ".join(f"{i}-{j}" for i, j in pairs)
-    return replace(reorder(order), edits=len(pairs), blocks=label)
-
-
-def reorder(order: Sequence[int]) -> Edit:
-    """Run the blocks in this order, a permutation of 1 … N; `blocks` lists the order."""
-    if sorted(order) != list(range(1, len(order) + 1)):
-        raise ProbeError(f"an order of {len(order)} blocks has to hold each of 1–{len(order)} once")
-    moved = sum(b != position for position, b in enumerate(order, start=1))
-    steps = tuple((b, 1.0) for b in order)
-    return Edit("permute", moved, " ".join(map(str, order)), steps, tau=kendall_tau(order))
+if TYPE_CHECKING:
+    import torch
 
 
 def kendall_tau(order: Sequence[int]) -> float:
@@ -90,6 +24,8 @@ def generator_for(seed: int, *what: object) -> torch.Generator:
 
     So the same draw comes out whatever else is drawn beside it, and in whatever batches.
     """
+    import torch
+
     digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -98,6 +34,8 @@ def draw_numbers(among: Sequence[int], count: int, generator: torch.Generator) -
     """`count` different block numbers, uniform among `among`, in ascending order."""
     if not 0 <= count <= len(among):
         raise ProbeError(f"{count} blocks cannot be drawn: there are {len(among)} to choose from")
+    import torch
+
     picked = torch.randperm(len(among), generator=generator)[:count].tolist()
     return sorted(among[i] for i in picked)
 
@@ -109,6 +47,8 @@ def draw_swaps(
     pairs = [(i, j) for numbers in ranges for i in numbers for j in numbers if i < j]
     if not pairs:
         raise ProbeError("no two blocks can change places: every stage has fewer than two to swap")
+    import torch
+
     picked = torch.randint(len(pairs), (count,), generator=generator).tolist()
     return [pairs[i] for i in picked]
 
@@ -167,6 +107,8 @@ def _completions(bases: Sequence[int]) -> list[dict[int, int]]:
 
 def _weighted(weights: Sequence[int], generator: torch.Generator) -> int:
     """An index drawn in proportion to whole-number weights too large for floating point alone."""
+    import torch
+
     total = sum(weights)
     bits = torch.randint(2**31, (4,), generator=generator).tolist()
     point = sum(bit << (31 * i) for i, bit in enumerate(bits)) * total >> 124
@@ -175,13 +117,3 @@ def _weighted(weights: Sequence[int], generator: torch.Generator) -> int:
             return index
         point -= weight
     raise AssertionError("a point below the total lies below one of its partial sums")
-
-
-def _inside(blocks: int, numbers: Iterable[int]) -> list[int]:
-    found = list(numbers)
-    for number in found:
-        if not 1 <= number <= blocks:
-            raise ProbeError(
-                f"block {number} is out of range: there are {blocks} blocks (1–{blocks})"
-            )
-    return found
