@@ -148,8 +148,8 @@ def _numbers(
     wanted = labels.to(torch.float64 if labels.dtype == torch.float64 else torch.float32)
     if loss is None and wanted.dim() == 2 and bool(((wanted.sum(1) - 1).abs() < 1e-5).all()):
         raise ProbeError(
-            f"labels {_form(labels.shape[1:])} add up to 1 an image, as chances of classes do: give "
-            "labels.argmax(1), or say loss='mse' of numbers"
+            f"labels {_form(labels.shape[1:])} add up to 1 an image, as chances of classes do: "
+            "give labels.argmax(1), or say loss='mse' of numbers"
         )
     size = torch.Size(shape).numel()
     if wanted[0].numel() != size or (wanted.dim() > 1 and tuple(wanted.shape[1:]) != shape):

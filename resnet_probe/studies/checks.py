@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.state import Inputs
 
 
-def as_images(chain: ResidualChain, images: Any) -> Images | Inputs:
+def as_images(chain: ResidualChain, images: Any) -> Images:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
 
     Of a chain of other inputs also a tuple or a dictionary of tensors; token ids stay as they are.
@@ -27,7 +27,7 @@ def as_images(chain: ResidualChain, images: Any) -> Images | Inputs:
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
     if isinstance(images, Inputs | Mapping) or (chain.free and isinstance(images, tuple)):
-        return Inputs.of(images).to(dtype=wanted)
+        return cast(Images, Inputs.of(images).to(dtype=wanted))  # stands in for them
     given = _tensor(images, "images")
     if given.dtype == torch.int64 and _has_tokens(chain):
         return given
@@ -52,9 +52,7 @@ def _has_tokens(chain: ResidualChain) -> bool:
     return bool(chain.free) or any(isinstance(m, nn.Embedding) for m in chain.stem.modules())
 
 
-def fitted(
-    chain: ResidualChain, images: Any, labels: Any
-) -> tuple[ResidualChain, Images | Inputs, Tensor]:
+def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
     """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
 
     See `engine.task`.  Raises `ProbeError` for labels that fit no output.
@@ -67,17 +65,18 @@ def fitted(
     return found.chain, taken, found.labels
 
 
-def tokens_of(images: Images | Inputs) -> Tensor | None:
+def tokens_of(images: Images) -> Tensor | None:
     """The token ids `[n, t]` among the inputs: `input_ids`, or the first of whole numbers."""
     if isinstance(images, ImageStream):
         return None
-    values = images.values if isinstance(images, Inputs) else {"input_ids": images}
+    held: Tensor | Inputs = images
+    values = held.values if isinstance(held, Inputs) else {"input_ids": held}
     whole = {name: each for name, each in values.items() if each.dtype == torch.int64}
     return whole.get("input_ids", next(iter(whole.values()), None))
 
 
 @torch.inference_mode()
-def _at_size(chain: ResidualChain, images: Images | Inputs) -> ResidualChain:
+def _at_size(chain: ResidualChain, images: Images) -> ResidualChain:
     """The chain with the shapes that it has for inputs of this size, where sizes are free."""
     shape = tuple(images.shape[1:])
     if not chain.free or isinstance(images, ImageStream) or shape == chain.input_shape:
@@ -108,7 +107,7 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_data(chain: ResidualChain, images: Images | Inputs, labels: Tensor) -> None:
+def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
     """Raises `ProbeError` unless the images and labels fit each other and the chain."""
     if len(images) == 0 or len(images) != len(labels):
         raise ProbeError(
@@ -126,11 +125,11 @@ def check_data(chain: ResidualChain, images: Images | Inputs, labels: Tensor) ->
     outside = torch.nonzero((~known if kind == "classes" else known & (labels < 0))
                             | (labels >= chain.classes))  # fmt: skip
     if len(outside):
-        place = tuple(int(at) for at in outside[0])
+        place = [int(at) for at in outside[0]]
         of = f"image {place[0]}" + (f", position {place[1]}," if kind == "places" else "")
         ignored = f"; {IGNORED} leaves a position out" if kind == "places" else ""
         raise ProbeError(
-            f"label {int(labels[place])} of {of} is outside the head's classes: "
+            f"label {int(labels[tuple(place)])} of {of} is outside the head's classes: "
             f"{chain.name} has {chain.classes} (0–{chain.classes - 1}){ignored}"
         )
     empty = torch.nonzero(~known.flatten(1).any(1)).flatten() if kind == "places" else ()

@@ -369,6 +369,7 @@ A deleted block keeps its shortcut, with its projection.""",
     training=True,
     compared=("veit2016",),
     labels=("classes", "places", "numbers"),
+    tokens=True,
 )
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.

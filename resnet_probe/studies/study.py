@@ -203,7 +203,7 @@ class Study:
     training images beside the tested ones (`recalibrate=`); several networks can go into one
     table, measured one by one where `several` is `apart`, or all of them `Together` where it is
     `together`; `compared` names published results; `labels` are the kinds that it can do something
-    with (`engine.task.Kind`).
+    with (`engine.task.Kind`), and `tokens` says that its inputs may be token ids.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
     """
 
@@ -219,14 +219,20 @@ class Study:
     several: Literal["", "apart", "together"] = ""
     compared: tuple[str, ...] = ()
     labels: tuple[str, ...] = ("classes",)
+    tokens: bool = False
     edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
 
     def check(self, subject: Subject) -> None:
         """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
         from resnet_probe.engine.task import kind_of
-        from resnet_probe.studies.checks import check_data
+        from resnet_probe.studies.checks import check_data, tokens_of
 
+        if not self.tokens and tokens_of(subject.images) is not None:
+            raise ProbeError(
+                f"{self.name} needs images: {subject.chain.name} takes token ids, which lesion can "
+                "measure"
+            )
         check_data(subject.chain, subject.images, subject.labels)
         kind = kind_of(subject.labels)
         if kind not in self.labels:
