@@ -171,10 +171,9 @@ class ResidualChain:
     `uncut` has a sentence for each place where paths part and meet that is no block, with the
     reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
-    where nothing else is said; `output` names it among several that the network returns.
-    `values` has what stands in for branches that an edit replaces, by block number and name.
-    `free` names the sizes of the inputs that are free, where those are not images in batches of any
-    size.
+    where nothing else is said; `output` names it among several that the network returns.  `values`
+    has what stands in for branches that an edit replaces, by block number and name.  `free` names
+    the sizes of the inputs that are free, where those are not images in batches of any size.
     """
 
     name: str

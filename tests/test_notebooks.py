@@ -89,7 +89,7 @@ FEWER = {
                  "draws=8": "draws=4", "limit=400": "limit=200", "200]": "100]", "[200": "[100"},
     "3_paths": {"limit=16": "limit=8", "signs=8, samples=60": "signs=4, samples=30"},
     "4_responses_and_lens": {"limit=100": "limit=40", "limit=200": "limit=80",
-                             "100]": "40]", "[100": "[40"},
+                             "100]": "40]"},
     "5_your_own_network": {"[:300]": "[:150]", "range(6)": "range(3)", "6 * 20": "3 * 20"},
 }  # fmt: skip
 """What a notebook is run with here, in the place of what stands in it."""

@@ -103,6 +103,13 @@ def test_a_dry_run_measures_its_pace_and_writes_nothing(capsys, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("portion", [["--part", "1/2"], ["--processes", "2"]])
+def test_a_dry_run_is_of_one_process(portion, capsys, tmp_path):
+    assert main(["lesion", *SMALL, "--dry-run", *portion]) == 2
+    assert "a dry run tries all images in one process" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_pace_leaves_out_what_is_done_once(monkeypatch):
     clock = iter([10.0, 11.0, 12.0])
     monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: next(clock))

@@ -14,7 +14,6 @@ from toy_chains import TinyResNet, images, seeded
 import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of
 from resnet_probe.engine.task import IGNORED, asked, loss_gradient, losses, margins, right
-from resnet_probe.runs.compatible import answers
 from resnet_probe.studies import scores
 
 X = images(12, side=8)
@@ -254,38 +253,3 @@ def test_the_intervals_of_areas_hold_what_they_promise():
         low, high = scipy_stats.t.interval(0.95, 79, change.mean(), scipy_stats.sem(change))
         inside.append(low <= wanted <= high)
     assert 0.905 <= np.mean(inside) <= 0.985
-
-
-def test_tokens_of_a_language_model_are_predicted_from_those_before():
-    transformers = pytest.importorskip("transformers")
-    sizes = {"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 20, "n_positions": 16}
-    config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    texts = drawn((6, 9), 20)
-    labels = texts.clone()
-    labels[0, 5:] = IGNORED
-    chain = chain_of(model, {"input_ids": texts[:2, :7]})  # of another length
-    table = rp.lesion(chain, {"input_ids": texts}, labels).table
-    for row, logits in zip(table.itertuples(), outputs(chain, texts), strict=True):
-        each = F.cross_entropy(logits[:, :-1].mT, labels[:, 1:], reduction="none")
-        known = labels[:, 1:] != IGNORED
-        of_text = (each * known).sum(1) / known.sum(1)
-        whole = of_text if row.Index == 0 else whole
-        change = (of_text - whole).numpy()
-        assert row.loss == pytest.approx(float(of_text.mean()), rel=1e-5)
-        assert row.perplexity == pytest.approx(float(of_text.mean().exp()), rel=1e-5)
-        if row.Index:
-            error = change.std(ddof=1) / len(texts) ** 0.5
-            ends = scipy_stats.t.interval(0.95, len(texts) - 1, change.mean(), error)
-            assert (row.delta_loss_low, row.delta_loss_high) == pytest.approx(ends, abs=1e-6)
-    with pytest.raises(ProbeError, match="paths needs images: .* takes token ids"):
-        rp.paths(chain, texts, texts)
-
-
-def test_a_report_says_which_studies_can_measure_a_network():
-    reasons = dict(answers(chain_of(seeded(TinyResNet), X), X))
-    assert not any(reasons.values())
-    reasons = dict(answers(chain_of(seeded(Pixels), X), X))
-    assert [name for name in reasons if not reasons[name]] == ["lesion", "paths", "responses"]
-    assert "lens needs one class an image" in reasons["lens"]

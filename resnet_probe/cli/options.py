@@ -61,7 +61,7 @@ def _add_one(group: Any, each: Option, several: bool) -> None:
         given["action"] = BooleanOptionalAction if each.default is None else "store_true"
         group.add_argument(each.flag, **given)
         return
-    if several:
+    if several or each.several:
         given["nargs"] = "+"
     if each.choices:
         given["choices"] = each.choices

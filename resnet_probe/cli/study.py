@@ -87,6 +87,10 @@ class StudyCommand:
             raise ProbeError(
                 f"part={portion.part} is measured by one process: several share all images"
             )
+        if options.dry_run and (portion.part or portion.processes or started > 1):
+            raise ProbeError(
+                "a dry run tries all images in one process: leave out part= and processes="
+            )
         if portion.processes and started == 1 < portion.processes:
             words = [sys.executable, "-m", "resnet_probe", *options.given]
             return training.launched(words, portion.processes)

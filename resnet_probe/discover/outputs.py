@@ -43,10 +43,10 @@ class Pick:
         )
 
     def settled(self, value: Any) -> Pick:
-        """With the path that it takes out of such a value, if none was given and one is needed."""
-        if self.path is not None or _is_one(value):
-            return self
-        return replace(self, path=_usual(value))
+        """With the path that it takes out of such a value, where one is needed and none given."""
+        return (
+            self if self.path is not None or _is_one(value) else replace(self, path=_usual(value))
+        )
 
 
 def _is_one(value: Any) -> bool:

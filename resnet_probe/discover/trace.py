@@ -196,8 +196,8 @@ def _finished(
     forms: tuple[InputForm, ...] = (),
 ) -> Trace:
     end = next(node for node in graph.nodes if node.op == "output")
+    pick = pick.settled(end.args[0])
     if source is None:
-        pick = pick.settled(end.args[0])
         end.args = (pick(end.args[0]),)
     original = _original(graph, root, twin(model, pick.name))
     execution = Execution(root, graph, pick.name)

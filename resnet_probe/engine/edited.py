@@ -39,7 +39,8 @@ def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> fx.Gra
     It is proven on at most eight of the images: the module gives the chain's logits under the edit.
 
     Raises `ProbeError` for an edit that the chain cannot have, values that are not fitted, no
-    example, a network that carries values beside its state, and a module that gives other logits by more than rounding.
+    example, a network that carries values beside its state, and a module that gives other logits
+    by more than rounding.
     """
     chain, images = (ready.chain, ready.images) if hasattr(ready, "chain") else (ready, images)
     if images is None or len(images) == 0:

@@ -28,7 +28,15 @@ from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_ot
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
-from resnet_probe.studies.study import Arrays, Progress, Resources, Run, Subject, Together
+from resnet_probe.studies.study import (
+    Arrays,
+    Calibration,
+    Progress,
+    Resources,
+    Run,
+    Subject,
+    Together,
+)
 
 if TYPE_CHECKING:
     from resnet_probe.settings import Settings
@@ -76,8 +84,10 @@ class Job:
     part: Part | None = None
 
     def __post_init__(self) -> None:
-        if self.recalibration.recalibrate is not None and not self.row.study.training:
-            raise ProbeError(f"recalibrate= is not for {self.row.name}")
+        asked = self.recalibration
+        for name in ("recalibrate", "calibrate"):
+            if getattr(asked, name) is not None and not self.row.study.training:
+                raise ProbeError(f"{name}= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
         names = [network.network.arch.spec for network in self.networks]
@@ -120,8 +130,11 @@ class Job:
         """What is measured one by one: each network, or the first with the others beside it."""
         from resnet_probe.studies.checks import fitted
 
-        training = self.training.images
-        found = [Subject(*fitted(n.chain, n.images, n.labels), training) for n in self.networks]
+        training, given = self.training.images, self.training.calibration
+        values = None if given is None else Calibration(*given)
+        found = [
+            Subject(*fitted(n.chain, n.images, n.labels), training, values) for n in self.networks
+        ]
         if len(found) > 1 and self.row.study.several == "together":
             return [Together.of(found[0], found[1:])]
         return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images, ImageStream
@@ -16,21 +15,19 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.state import Inputs
 
 
-def as_images(chain: ResidualChain, images: Any) -> Images:
+def as_images(chain: ResidualChain, images: Any) -> Any:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
 
-    Of a chain of other inputs also a tuple or a dictionary of tensors; token ids stay as they are.
-
-    Raises `ProbeError` for pixels that nobody has normalized, and for images of several sizes.
+    Of a network that takes tokens, or inputs by name, those as they are: the stem says what they
+    have to be.  Raises `ProbeError` for pixels that nobody has normalized, and for images of
+    several sizes.
     """
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
-    if isinstance(images, Inputs | Mapping) or (chain.free and isinstance(images, tuple)):
-        return cast(Images, Inputs.of(images).to(dtype=wanted))  # stands in for them
+    if isinstance(images, Inputs | Mapping | tuple) or (chain.free and _is_tokens(images)):
+        return Inputs.of(images).to(dtype=wanted)
     given = _tensor(images, "images")
-    if given.dtype == torch.int64 and _has_tokens(chain):
-        return given
     if not given.is_floating_point():
         raise ProbeError(
             f"images of type {_type(given)} have not been normalized: give floating-point numbers, "
@@ -47,11 +44,6 @@ def as_labels(labels: Any) -> Tensor:
     return given.to(torch.int64) if given.dtype == torch.bool else given
 
 
-def _has_tokens(chain: ResidualChain) -> bool:
-    """Whether whole numbers are what the chain takes: an exported one checks it itself."""
-    return bool(chain.free) or any(isinstance(m, nn.Embedding) for m in chain.stem.modules())
-
-
 def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
     """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
 
@@ -61,28 +53,13 @@ def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChai
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
         raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
-    found = asked(_at_size(chain, taken), given, tokens_of(taken))
+    first = taken.first if isinstance(taken, Inputs) else taken
+    found = asked(chain, given, first if _is_tokens(first) else None)
     return found.chain, taken, found.labels
 
 
-def tokens_of(images: Images) -> Tensor | None:
-    """The token ids `[n, t]` among the inputs: `input_ids`, or the first of whole numbers."""
-    if isinstance(images, ImageStream):
-        return None
-    held: Tensor | Inputs = images
-    values = held.values if isinstance(held, Inputs) else {"input_ids": held}
-    whole = {name: each for name, each in values.items() if each.dtype == torch.int64}
-    return whole.get("input_ids", next(iter(whole.values()), None))
-
-
-@torch.inference_mode()
-def _at_size(chain: ResidualChain, images: Images) -> ResidualChain:
-    """The chain with the shapes that it has for inputs of this size, where sizes are free."""
-    shape = tuple(images.shape[1:])
-    if not chain.free or isinstance(images, ImageStream) or shape == chain.input_shape:
-        return chain
-    logits = chain(images[:1].to(chain.device))
-    return replace(chain, input_shape=shape, output_shape=tuple(logits.shape[1:]))
+def _is_tokens(given: Any) -> bool:
+    return isinstance(given, Tensor) and not (given.is_floating_point() or given.is_complex())
 
 
 def dtype_of(chain: ResidualChain) -> torch.dtype:
@@ -113,7 +90,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
         raise ProbeError(
             f"{len(images)} images and {len(labels)} labels: as many of each, and some"
         )
-    if tuple(images.shape[1:]) != chain.input_shape:
+    if not isinstance(images, Inputs) and tuple(images.shape[1:]) != chain.input_shape:
         raise ProbeError(
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"
@@ -125,16 +102,17 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
     outside = torch.nonzero((~known if kind == "classes" else known & (labels < 0))
                             | (labels >= chain.classes))  # fmt: skip
     if len(outside):
-        place = [int(at) for at in outside[0]]
+        place = tuple(int(at) for at in outside[0])
         of = f"image {place[0]}" + (f", position {place[1]}," if kind == "places" else "")
         ignored = f"; {IGNORED} leaves a position out" if kind == "places" else ""
         raise ProbeError(
-            f"label {int(labels[tuple(place)])} of {of} is outside the head's classes: "
+            f"label {int(labels[place])} of {of} is outside the head's classes: "
             f"{chain.name} has {chain.classes} (0–{chain.classes - 1}){ignored}"
         )
-    empty = torch.nonzero(~known.flatten(1).any(1)).flatten() if kind == "places" else ()
-    if len(empty):
-        raise ProbeError(f"all labels of image {int(empty[0])} are {IGNORED}: none of it counts")
+    counted = known.flatten(1).any(1) if kind == "places" else known
+    if not bool(counted.all()):
+        empty = int(torch.nonzero(~counted)[0])
+        raise ProbeError(f"all labels of image {empty} are {IGNORED}: none of it counts")
 
 
 def check_weights(chain: ResidualChain) -> None:

@@ -9,7 +9,7 @@ network are those of the same image's pseudo-values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ from resnet_probe.studies.study import Arrays, Measured, Subject
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from resnet_probe.edits import Edit
 
 NAMES = ("accuracy", "auc", "iou", "mse")
 See = Callable[["Tensor", "Tensor"], dict[str, "Tensor"]]
@@ -40,15 +39,13 @@ Given = str | Callable[..., Any] | None
 class Metric:
     """`see` makes, of logits and labels of some images, arrays whose last axis they are.
 
-    `known` is what has to be known of the labels of all images: of that, and of one edit's arrays,
-    `value` makes the share that is right, and the images' pseudo-values `[n]`.  It raises
-    `ProbeError` for labels that the metric says nothing of.
+    `value` makes of those of all images and one edit the share that is right, and the images'
+    pseudo-values `[n]`.
     """
 
     name: str
     see: See
-    value: Callable[[Any, Arrays], tuple[float, Floats]]
-    known: Callable[[Tensor], Any]
+    value: Callable[[Arrays], tuple[float, Floats]]
 
 
 def metric_for(subject: Subject, given: Given) -> Metric | None:
@@ -58,9 +55,9 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
     """
     from resnet_probe.engine.task import kind_of
 
-    kind = kind_of(subject.labels)
+    kind, labels = kind_of(subject.labels), subject.labels
     if callable(given):
-        return Metric(str(name_of(given)), partial(_own, given), _mean, _nothing)
+        return Metric(str(name_of(given)), partial(_own, given), _mean)
     if given is not None and given not in NAMES:
         raise ProbeError(
             f"there is no metric={given!r}: there are {', '.join(NAMES)}, and functions of logits "
@@ -74,19 +71,22 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
                 if given == "mse"
                 else f"metric={given!r} is of classes: numbers have metric='mse'"
             )
-        return Metric("mse", _losses, _explained, _variance)
+        return Metric("mse", _losses, partial(_explained, _variance(labels)))
     if given == "iou":
         if kind != "places":
             raise ProbeError("metric='iou' is of pixels: it needs a class for each of them")
-        return Metric("iou", _overlaps, _iou, _present)
+        present = np.unique(labels[labels >= 0].cpu().numpy())
+        return Metric("iou", _overlaps, partial(_iou, present))
     if given == "auc":
         if subject.chain.classes != 2:
             raise ProbeError(
                 "metric='auc' is of labels that are there or not: "
                 f"{subject.chain.name} tells {subject.chain.classes} classes apart"
             )
-        return Metric("auc", _leads, _auc, _truth)
-    return None if kind == "classes" else Metric("accuracy", _shares, _mean, _nothing)
+        truth = labels.cpu().numpy().T if kind == "places" else labels.cpu().numpy()[None]
+        _check_both(truth)
+        return Metric("auc", _leads, partial(_auc, truth))
+    return None if kind == "classes" else Metric("accuracy", _shares, _mean)
 
 
 def name_of(given: Given) -> str | None:
@@ -99,7 +99,7 @@ def name_of(given: Given) -> str | None:
 # ---- what is kept of each image
 
 
-def _seen(see: See, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def seen(see: See, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Of the logits `[1, n, …]` of one edit: its losses and what its metric is made of."""
     from resnet_probe.engine.task import losses
 
@@ -160,18 +160,14 @@ def _overlaps(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 # ---- from that to the share that is right, and its pseudo-values
 
 
-def _nothing(labels: Tensor) -> None:
-    return None
-
-
-def _mean(_: None, seen: Arrays) -> tuple[float, Floats]:
-    scores = seen["score"].astype(np.float64)
+def _mean(found: Arrays) -> tuple[float, Floats]:
+    scores = found["score"].astype(np.float64)
     return float(scores.mean()), scores
 
 
-def _explained(variance: float, seen: Arrays) -> tuple[float, Floats]:
+def _explained(variance: float, found: Arrays) -> tuple[float, Floats]:
     """One minus the mean square error in units of the labels' variance."""
-    share = 1 - seen["loss"].astype(np.float64) / variance
+    share = 1 - found["loss"].astype(np.float64) / variance
     return float(share.mean()), share
 
 
@@ -182,13 +178,9 @@ def _variance(labels: Tensor) -> float:
     return found
 
 
-def _present(labels: Tensor) -> np.ndarray:
-    return np.unique(labels[labels >= 0].cpu().numpy())
-
-
-def _iou(present: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
+def _iou(present: np.ndarray, found: Arrays) -> tuple[float, Floats]:
     """The mean over the classes that the labels have of intersection over union."""
-    both, either = (seen[name][present].astype(np.float64) for name in ("both", "either"))
+    both, either = (found[name][present].astype(np.float64) for name in ("both", "either"))
     whole, union = both.sum(1), either.sum(1)
     value = float((whole / union).mean())
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -197,19 +189,16 @@ def _iou(present: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     return value, n * value - (n - 1) * without
 
 
-def _truth(labels: Tensor) -> np.ndarray:
-    """Labels `[labels, n]`, each of them there in two images and not there in two."""
-    truth = np.atleast_2d(labels.cpu().numpy().T)
+def _check_both(truth: np.ndarray) -> None:
     for label, row in enumerate(truth):
         if min((row == 1).sum(), (row == 0).sum()) < 2:
             raise ProbeError(
                 f"metric='auc' needs two images with and two without each label: label {label} is "
                 f"there in {(row == 1).sum()} and not in {(row == 0).sum()}"
             )
-    return truth
 
 
-def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
+def _auc(truth: np.ndarray, found: Arrays) -> tuple[float, Floats]:
     """The mean over labels of the area under the ROC curve; ties count half.
 
     Leaving an image out changes it by the image's place among those of the other kind (DeLong et
@@ -217,7 +206,7 @@ def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     """
     n = truth.shape[1]
     values, pseudo = [], np.zeros((len(truth), n))
-    for row, lead in enumerate(seen["lead"].astype(np.float64)):
+    for row, lead in enumerate(found["lead"].astype(np.float64)):
         yes, no = truth[row] == 1, truth[row] == 0
         rank = stats.rankdata(lead[yes | no])
         ranks = np.zeros(n)
@@ -232,32 +221,20 @@ def _auc(truth: np.ndarray, seen: Arrays) -> tuple[float, Floats]:
     return float(np.mean(values)), pseudo.mean(0)
 
 
-# ---- the study
+# ---- the table
 
 
-def judge_of(metric: Metric) -> See:
-    """What is kept of the logits of one edit, `[1, n, …]`, and their labels."""
-    return partial(_seen, metric.see)
-
-
-def table_by(
-    metric: Metric,
-    found: Arrays,
-    edits: Sequence[Edit],
-    rows: pd.DataFrame,
-    subject: Subject,
-    settings: Any,
+def tabulate_by(
+    metric: Metric, rows: pd.DataFrame, subject: Subject, settings: Any, found: Arrays
 ) -> Measured:
     """The table of a lesion, `rows` that say its edits, in percent of what is not right."""
     from resnet_probe.engine.task import kind_of
 
-    known = metric.known(subject.labels)
-    seen = [{name: array[edit] for name, array in found.items()} for edit in range(len(edits))]
-    values, pseudo = map(np.array, zip(*(metric.value(known, each) for each in seen), strict=True))
+    each = [{name: array[edit] for name, array in found.items()} for edit in range(len(rows))]
+    values, pseudo = map(np.array, zip(*map(metric.value, each), strict=True))
     errors = 100 * (1 - pseudo)
     table = rows.assign(
         seed=settings.seed,
-        tau=[np.nan if edit.tau is None else edit.tau for edit in edits],
         images=errors.shape[1],
         error_pct=100 * (1 - values),
         delta_pct=100 * (values[0] - values),
@@ -266,18 +243,18 @@ def table_by(
         **_of_loss(found["loss"].astype(np.float64), tokens=takes_tokens(subject)),
     )
     facts = {"unit": settings.unit, "metric": metric.name, "labels": kind_of(subject.labels)}
-    if table["edits"].max() <= 1 < len(edits) > 2 and errors.shape[1] > 1:
+    if table["edits"].max() <= 1 < len(rows) > 2 and errors.shape[1] > 1:
         change = (errors - errors[:1])[1:]
         facts["median_delta_pct"] = list(median_of_edits(change, seed=settings.seed))
     return Measured(table, facts, {"loss": found["loss"].astype(np.float16)})
 
 
 def takes_tokens(subject: Subject) -> bool:
-    """Whether the labels are tokens of texts, whose loss is a perplexity."""
-    from resnet_probe.engine.task import kind_of
-    from resnet_probe.studies.checks import tokens_of
+    from resnet_probe.state import Inputs
 
-    return tokens_of(subject.images) is not None and kind_of(subject.labels) == "places"
+    images: Any = subject.images
+    first = images.first if isinstance(images, Inputs) else images
+    return not first.dtype.is_floating_point
 
 
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:
