@@ -282,6 +282,8 @@ def test_tokens_of_a_language_model_are_predicted_from_those_before(language_mod
     labels = texts.clone()
     labels[0, 5:] = IGNORED
     table = rp.lesion(language_model, {"input_ids": texts}, labels).table
+    for same in (texts, (texts,)):
+        assert rp.lesion(language_model, same, labels).table.equals(table)
     found = [of_texts(logits, labels) for logits in outputs(language_model, texts)]
     assert len(table) == len(found) == 5
     for row, losses_of_texts in zip(table.itertuples(), found, strict=True):
