@@ -180,9 +180,9 @@ def checked(
     Raises `ProbeError` where one is missing or more, of another type or of another shape.
     """
     values = Inputs.of(given).values
-    if isinstance(given, Tensor | tuple | list):
+    if list(values) == [str(place) for place in range(len(values))]:  # by their places
+        more = len(forms) != len(values)
         values = dict(zip((form[0] for form in forms), values.values(), strict=False))
-        more = len(forms) != (1 if isinstance(given, Tensor) else len(given))
     else:
         more = set(values) != {form[0] for form in forms}
     if more:

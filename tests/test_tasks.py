@@ -14,7 +14,10 @@ from toy_chains import TinyResNet, images, seeded
 import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of
 from resnet_probe.engine.task import IGNORED, asked, loss_gradient, losses, margins, right
+from resnet_probe.runs.compatible import answers
+from resnet_probe.state import Inputs
 from resnet_probe.studies import scores
+from resnet_probe.studies.checks import _tokens
 
 X = images(12, side=8)
 
@@ -253,3 +256,58 @@ def test_the_intervals_of_areas_hold_what_they_promise():
         low, high = scipy_stats.t.interval(0.95, 79, change.mean(), scipy_stats.sem(change))
         inside.append(low <= wanted <= high)
     assert 0.905 <= np.mean(inside) <= 0.985
+
+
+@pytest.fixture(scope="module")
+def language_model():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 20, "n_positions": 16}
+    config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config).eval()
+        return chain_of(model, {"input_ids": drawn((2, 7), 20)})
+
+
+def of_texts(logits, labels):
+    """Mean cross-entropy of the next tokens of each text, in plain torch."""
+    each = F.cross_entropy(logits[:, :-1].mT, labels[:, 1:], reduction="none")
+    known = labels[:, 1:] != IGNORED
+    return ((each * known).sum(1) / known.sum(1)).numpy()
+
+
+@pytest.mark.parametrize("length", [7, 9])
+def test_tokens_of_a_language_model_are_predicted_from_those_before(language_model, length):
+    texts = drawn((6, length), 20)
+    labels = texts.clone()
+    labels[0, 5:] = IGNORED
+    table = rp.lesion(language_model, {"input_ids": texts}, labels).table
+    for same in (texts, (texts,)):
+        assert rp.lesion(language_model, same, labels).table.equals(table)
+    found = [of_texts(logits, labels) for logits in outputs(language_model, texts)]
+    assert len(table) == len(found) == 5
+    for row, losses_of_texts in zip(table.itertuples(), found, strict=True):
+        assert row.loss == pytest.approx(losses_of_texts.mean(), rel=1e-5)
+        assert row.perplexity == pytest.approx(np.exp(losses_of_texts.mean()), rel=1e-5)
+        change = losses_of_texts - found[0]
+        error = change.std(ddof=1) / len(texts) ** 0.5
+        if row.Index:
+            ends = scipy_stats.t.interval(0.95, len(texts) - 1, change.mean(), error)
+            assert (row.delta_loss_low, row.delta_loss_high) == pytest.approx(ends, abs=1e-6)
+
+
+def test_the_tokens_are_found_wherever_they_stand_among_the_inputs():
+    texts = drawn((3, 5), 20)
+    given = Inputs.of({"attention_mask": torch.ones_like(texts), "input_ids": texts})
+    assert _tokens(given) is texts
+    assert _tokens(X) is None
+
+
+def test_a_report_says_which_studies_can_measure_a_network(language_model):
+    assert not any(dict(answers(chain_of(seeded(TinyResNet), X), X)).values())
+    reasons = dict(answers(chain_of(seeded(Pixels), X), X))
+    assert [name for name in reasons if not reasons[name]] == ["lesion", "paths", "responses"]
+    assert "lens needs one class an image" in reasons["lens"]
+    reasons = dict(answers(language_model, Inputs.of({"input_ids": drawn((2, 7), 20)})))
+    assert [name for name in reasons if not reasons[name]] == ["lesion"]
+    assert "takes tokens" in reasons["paths"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,9 +54,25 @@ def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChai
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
         raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
-    first = taken.first if isinstance(taken, Inputs) else taken
-    found = asked(chain, given, first if _is_tokens(first) else None)
+    found = asked(_at_size(chain, taken), given, _tokens(taken))
     return found.chain, taken, found.labels
+
+
+def _tokens(images: Any) -> Tensor | None:
+    """The token ids `[n, t]` among the inputs: those called so, else the first whole numbers."""
+    values = images.values if isinstance(images, Inputs) else {"images": images}
+    whole = {name: each for name, each in values.items() if _is_tokens(each)}
+    return whole.get("input_ids", next(iter(whole.values()), None))
+
+
+@torch.inference_mode()
+def _at_size(chain: ResidualChain, images: Any) -> ResidualChain:
+    """The chain with the shapes that it has for inputs of this size, where sizes are free."""
+    shape = tuple(images.shape[1:])
+    if not (chain.free and isinstance(images, Inputs)) or shape == chain.input_shape:
+        return chain
+    logits = chain(images[:1].to(chain.device))
+    return replace(chain, input_shape=shape, output_shape=tuple(logits.shape[1:]))
 
 
 def _is_tokens(given: Any) -> bool:
