@@ -62,14 +62,27 @@ class Option(NamedTuple):
         numbers = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind in (int, float) and not numbers:
             raise ProbeError(f"{self.name}={value!r} is no number")
-        if self.kind is int and (not float(value).is_integer() or abs(value) > MOST):
-            raise ProbeError(f"{self.name}={value!r} is no whole number up to {MOST:,}")
-        if numbers and not math.isfinite(value):
-            raise ProbeError(f"{self.name}={value} is no finite number")
+        if self.kind is int and (abs(value) > MOST or not float(value).is_integer()):
+            raise ProbeError(f"{self.name}={_short(value)} is no whole number up to {MOST:,}")
+        if numbers and not _finite(value):
+            raise ProbeError(f"{self.name}={_short(value)} is no finite number")
         if self.least is not None and numbers and value < self.least:
             raise ProbeError(f"{self.name}={value}: at least {self.least:g} is needed")
         if self.most is not None and numbers and value > self.most:
             raise ProbeError(f"{self.name}={value}: at most {self.most:g} is allowed")
+
+
+def _finite(value: float) -> bool:
+    """Whether a number is one that a float can hold, more or less."""
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
+
+
+def _short(value: float) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"
 
 
 def option(default: Any, help: str, **more: Any) -> Any:
@@ -140,14 +153,23 @@ def explained(*classes: type[Settings]) -> str:
     return "\n".join(f"- `{o.name}`: {o.help}" for cls in classes for o in cls.options())
 
 
+def whole_number(text: str, digits: int = 9) -> int | None:
+    """The number that `text` spells in at most so many digits, else None."""
+    # isdecimal() keeps out what int() would take besides: signs, blanks, underscores. The
+    # length is looked at before int(), which refuses thousands of digits by itself.
+    if not (text.isascii() and text.isdecimal() and len(text) <= digits):
+        return None
+    return int(text)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """`1-5,10` as (1, 2, 3, 4, 5, 10)."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        low, high = whole_number(first), whole_number(last if dash else first)
+        if low is None or high is None:
             raise ProbeError(f"counts={text!r} is no list of numbers: write 1-20 or 1,5,10")
-        low, high = int(first), int(last or first)
         if high < low or high > 100_000:
             raise ProbeError(f"counts={text!r} goes from {low} to {high}: write the smaller first")
         found.extend(range(low, high + 1))

@@ -164,6 +164,12 @@ def test_one_that_fails_ends_all_and_is_heard(
     assert capfd.readouterr().err == said
 
 
+@pytest.mark.parametrize("count", [10**4, 2**70])
+def test_more_processes_than_a_machine_carries_are_not_started(count: int) -> None:
+    with pytest.raises(ProbeError, match=rf"processes={count}: this machine has \d+ processors"):
+        training.launched(["false"], count)
+
+
 # ---- without other processes
 
 

@@ -187,6 +187,8 @@ def test_edits_from_a_file(tmp_path):
     path.write_text("# nothing\n")
     with pytest.raises(ProbeError, match="holds no edits"):
         read(str(path))
+    long = "delete " + " ".join(map(str, range(1, 120)))  # too long for the name of a file
+    assert read(long) == (Edit.parse(long),)
     with pytest.raises(ProbeError, match=r"none\.txt with edits cannot be read: No such file"):
         read(str(tmp_path / "none.txt"))
 

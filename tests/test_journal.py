@@ -55,6 +55,27 @@ def test_what_was_put_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert same(again.get("0"), 9)
 
 
+def test_what_a_killed_save_has_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    left = [f".run.{'0a' * 4}", f".run.{'b1' * 4}.old"]
+    others = [".run.notes", ".run2.0a0a0a0a", ".other.0a0a0a0a", "run.0a0a0a0a"]
+    for name in (*left, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.csv").write_text("half")
+    with Journal(tmp_path / "run", IDENTITY):
+        assert not [name for name in left if (tmp_path / name).exists()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_run_that_was_killed_when_it_was_saved_is_finished(tmp_path: Path) -> None:
+    journal = filled(tmp_path / "run")
+    (tmp_path / ".run.0a0a0a0a.old").mkdir()
+    with journal:  # somebody is at work
+        Journal(tmp_path / "run", IDENTITY).finish()
+        assert len(journal.steps) == 3
+    journal.finish()
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_lives_beside_the_run_until_it_is_discarded(tmp_path: Path) -> None:
     journal = filled(tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run.partial"]

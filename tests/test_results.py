@@ -102,6 +102,18 @@ def test_figures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert b"/CreationDate" not in pdf and b"/Type3" not in pdf
 
 
+@pytest.mark.parametrize("what", ["pipe", "deep"])
+def test_a_record_that_is_none_is_refused(tmp_path: Path, what: str) -> None:
+    folder = result().save(tmp_path / "run")
+    (folder / "provenance.json").unlink()
+    if what == "pipe":
+        os.mkfifo(folder / "provenance.json")
+    else:
+        (folder / "provenance.json").write_text("[" * 10**5)
+    with pytest.raises(ProbeError, match=r"provenance\.json cannot be read"):
+        Result.load(folder)
+
+
 def test_the_same_study_replaces_itself(tmp_path: Path) -> None:
     result().save(tmp_path / "run", figures={"figure": drawing()})
     folder = result(images=np.int64(846)).save(tmp_path / "run")

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.settings import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ def _shown(table: pd.DataFrame) -> str:
 
 def image_shape(text: str) -> tuple[int, ...]:
     """`3x224x224` as (3, 224, 224)."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+    sides = [whole_number(side) or 0 for side in text.lower().replace("×", "x").split("x")]
+    if len(sides) != 3 or not all(sides):
         raise ProbeError(f"--input {text!r} is no image shape: write CxHxW, such as 3x32x32")
-    return tuple(int(part) for part in parts)
+    return tuple(sides)

@@ -27,10 +27,21 @@ def given(values: Any) -> tuple[Edit, ...]:
     return tuple(found)
 
 
+def _is_file(path: Path) -> bool:
+    """Not so where nobody can say: a long list of edits is too long for a name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read(text: str) -> tuple[Edit, ...]:
     """The edit of a text, or those of a file that has this name, one a line; # begins a comment."""
     path = Path(text)
-    if not (text.endswith(".txt") or path.is_file()):
+    if not _is_file(path):
+        if text.endswith(".txt"):
+            reason = "it is no file" if path.exists() else "No such file"
+            raise ProbeError(f"{path} with edits cannot be read: {reason}")
         return (Edit.parse(text),)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.settings import Option, Settings, option
+from resnet_probe.settings import Option, Settings, option, whole_number
 
 if TYPE_CHECKING:
     from resnet_probe.loading.prepared import Prepared
@@ -18,7 +18,7 @@ NETWORK, IMAGES, FILES, RUN = "the network", "the images", "images in files", "r
 def image_size(text: str) -> str:
     """`3×224×224` as `3x224x224`; raises `ProbeError` for anything else."""
     sides = text.lower().replace("×", "x").split("x")
-    if len(sides) != 3 or not all(side.isdecimal() and 0 < int(side) < 2**20 for side in sides):
+    if len(sides) != 3 or not all(0 < (whole_number(side) or 0) < 2**20 for side in sides):
         raise ProbeError(f"input={text!r} is no image shape: write CxHxW, such as 3x32x32")
     return "x".join(sides)
 

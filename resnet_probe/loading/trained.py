@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import RUN
-from resnet_probe.settings import Settings, listed, option
+from resnet_probe.settings import Settings, listed, option, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +30,10 @@ ON_A_CPU = 2
 
 def heights(text: str) -> tuple[int, ...]:
     """`16,24,32` as numbers; raises `ProbeError` for anything else."""
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    found = [whole_number(part.strip()) for part in text.split(",")]
+    if None in found:
         raise ProbeError(f"resolution={text!r} is no list of heights in pixels, such as 16,24,32")
-    return tuple(int(part) for part in parts)
+    return tuple(number for number in found if number is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

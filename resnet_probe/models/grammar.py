@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.models.options import Option, Value, spelled, whole_number
+from resnet_probe.models.options import Option, Value, spelled
+from resnet_probe.settings import whole_number
 
 SHOWN = 3
 """Of how many options a message says what they take."""

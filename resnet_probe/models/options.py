@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from resnet_probe.settings import whole_number
+
 Value: TypeAlias = str | int | float | tuple[int, ...]
 
 ABOUT = {
@@ -139,15 +141,6 @@ def numbers(name: str) -> Option:
         return tuple(sorted({int(number) for number in text.split("+")}))
 
     return Option(name, (), "numbers from 1 joined by plus signs, such as 3+7", read)
-
-
-def whole_number(text: str, digits: int) -> int | None:
-    """The number that `text` spells in at most so many digits, else None."""
-    # isdecimal() keeps out what int() would take besides: signs, blanks, underscores. The
-    # length is looked at before int(), which refuses thousands of digits by itself.
-    if not (text.isascii() and text.isdecimal() and len(text) <= digits):
-        return None
-    return int(text)
 
 
 def spelled(value: Value) -> str:

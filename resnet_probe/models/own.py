@@ -24,7 +24,7 @@ from resnet_probe.models.architecture import Architecture
 
 SPEC = re.compile(
     r"(?P<module>[A-Za-z_][\w.]*|[^:@]+\.py):(?P<name>[A-Za-z_]\w*)"
-    r"(@(?P<shape>\d+x\d+x\d+))?(@(?P<output>[\w.]+))?"
+    r"(@(?P<shape>\d{1,7}x\d{1,7}x\d{1,7}))?(@(?P<output>[\w.]+))?"
 )
 
 

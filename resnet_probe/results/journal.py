@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +70,8 @@ class Journal:
         except OSError as error:
             raise ProbeError(f"{self.place} cannot be written: {_reason(error)}") from error
         self._held.append(lock)
+        for path in unfinished_saves(self.folder):
+            shutil.rmtree(path, ignore_errors=True)
         return self
 
     def __exit__(
@@ -122,6 +126,15 @@ class Journal:
                 "there, and the same call goes on from it once there is room"
             ) from error
 
+    def finish(self) -> None:
+        """Remove what a process that was killed while it saved has left, where nobody is at work.
+
+        For a folder that holds its run.
+        """
+        if self.place.is_dir() or unfinished_saves(self.folder):
+            with suppress(ProbeError), self:
+                self.discard()
+
     def discard(self) -> None:
         """Remove the journal; files that it did not write stay."""
         for path in [*self.steps, self.place / IDENTITY, *self.place.glob("*.tmp")]:
@@ -159,6 +172,13 @@ class Journal:
             )
         if differs:
             (self.place / IDENTITY).unlink(missing_ok=True)
+
+
+def unfinished_saves(folder: Path) -> list[Path]:
+    """The folders beside a run's in which it was being saved."""
+    form = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}(\.old)?")
+    there = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    return [path for path in there if form.fullmatch(path.name)]
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -43,10 +43,12 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The record at ``path``; ProbeError where there is none or it is not whole."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ProbeError(f"{path} cannot be read: it is no file")
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ProbeError(f"{path.parent} holds no run: there is no {path.name} in it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProbeError(f"{path} cannot be read: it was cut short or is not JSON") from error
     if not isinstance(record, dict):
         raise ProbeError(f"{path} cannot be read: it is not a JSON object")

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -216,6 +217,8 @@ class Job:
         if there is not None:
             if look is not None and any(look) and self.part is None:
                 look.save(there.result, folder)
+            with suppress(ProbeError):  # what another study has begun there is its own
+                Journal(folder, self.identity).finish()
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)

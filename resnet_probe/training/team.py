@@ -101,6 +101,10 @@ AT_ONCE = 1.0
 """Seconds within which a second signal is the first one again, from another sender."""
 
 
+MOST_EACH = 8
+"""Processes a processor: they would only wait for each other."""
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
     """The team that ``torchrun`` or `launched` started this process in, and its device; else alone.
@@ -156,7 +160,13 @@ def launched(command: Sequence[str], processes: int) -> int:
 
     They share this machine's processors. Signals go on to all of them; where one fails, the
     others are ended. What only the later ones have to say is told where the first did not fail.
+    Raises ProbeError for more than `MOST_EACH` processes a processor.
     """
+    if processes > MOST_EACH * processors():
+        raise ProbeError(
+            f"processes={processes}: this machine has {processors()} processors, and at most "
+            f"{MOST_EACH} processes on each are started"
+        )
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, processors() // processes)))
     children: list[subprocess.Popen[bytes]] = []

@@ -62,6 +62,8 @@ def weights(card: Card, *, folder: Path = SHIPPED) -> dict[str, Tensor]:
     """
     path = folder / f"{card.stem}.safetensors"
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(path)
         content = path.read_bytes()
     except OSError as error:
         raise ProbeError(f"the weights of {card.arch} cannot be read from {path}") from error

@@ -8,6 +8,7 @@ import torch
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.errors import ProbeError
+from resnet_probe.settings import whole_number
 
 METHODS = ("exact", "all", "sample")
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -94,9 +95,10 @@ def _place(chain: ResidualChain, at: str | int) -> tuple[int, bool]:
     """(block at whose input, whether at the network's own input)."""
     if at in ("input", "stem"):
         return 1, at == "input"
-    if not str(at).isdecimal():
+    number = whole_number(str(at))
+    if number is None:
         raise ProbeError(f"unknown place {at!r}: write input, stem, or the number of a block")
-    return chain.block(int(at)).number, False
+    return chain.block(number).number, False
 
 
 def _longest(chain: ResidualChain, asked: int | None, blocks: int, first: int) -> int:
