@@ -16,8 +16,8 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import size, times_batch
 from resnet_probe.discover.segments import Cut, Ways
-from resnet_probe.discover.trace import Trace, ancestors, inputs
-from resnet_probe.state import carried, carry, residual
+from resnet_probe.discover.trace import CONTEXT, Trace, ancestors, inputs
+from resnet_probe.state import carried, carry, checked, residual
 
 
 def subgraph(graph: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
@@ -106,6 +106,7 @@ class Parts:
         self.needs = _needs(graph)
         self.place = self._places()
         self._move_what_sizes_decide()
+        self._move_what_one_part_reads()
         self.carries = self._carries()
 
     def stem(self) -> nn.Module:
@@ -205,6 +206,22 @@ class Parts:
             at = {self.place[node]} if node in self.place else readers.get(node, {self.last})
             for read in node.all_input_nodes:
                 readers.setdefault(read, set()).update(at)
+
+    def _move_what_one_part_reads(self) -> None:
+        """What one part alone makes of a value that several read is made there: the keys of an
+        encoder's output for one block."""
+        alone: dict[fx.Node, int] = {}
+        for node in reversed(self.graph.nodes):
+            readers = {alone.get(u, self.place.get(u, 0)) for u in node.users}
+            if CONTEXT in node.meta and self.place.get(node) == 0 and len(readers) == 1:
+                alone[node] = min(readers)
+        moved: set[fx.Node] = set()
+        for node in self.graph.nodes:
+            given = [a for a in node.all_input_nodes if self.needs[a] == "values"]
+            from_several = all(a in moved or a not in alone for a in given)
+            if alone.get(node) and given and from_several and given[0].target is not checked:
+                moved.add(node)
+                self.place[node] = alone[node]
 
     def _carries(self) -> list[Ways]:
         """For each junction (before block 1, …, before the head) what the state carries there.
