@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import size, times_batch
+from resnet_probe.discover.nested import interior
 from resnet_probe.discover.segments import Cut, Ways
-from resnet_probe.discover.trace import CONTEXT, Trace, ancestors, inputs
+from resnet_probe.discover.trace import CONTEXT, Trace, ancestors
 from resnet_probe.state import carried, carry, checked, residual
 
 
@@ -139,6 +140,12 @@ class Parts:
         before, behind = (set(self.carries[i]) for i in (number - 1, number))
         return tuple(sorted(node.name for node in before ^ behind))
 
+    def hands_on(self, number: int) -> bool:
+        """Whether a block's `after` makes a value of a later block's state, to be carried."""
+        new = {self.cuts[number - 1].after, *self.carries[number]} - set(self.carries[number - 1])
+        starts = new & {cut.start for cut in self.cuts}
+        return any(new & _readers(start) for start in starts)
+
     def start_of(self, part: int) -> fx.Node:
         """The node whose value is the residual tensor where a part begins."""
         if part == 0:
@@ -180,7 +187,7 @@ class Parts:
         """The part of each operation that needs the values of an input, or is a tensor."""
         place: dict[fx.Node, int] = {}
         for number, cut in enumerate(self.cuts, start=1):
-            place |= dict.fromkeys(_between(self.graph, cut), 2 * number - 1)
+            place |= dict.fromkeys(interior(self.graph, cut.start, cut.end), 2 * number - 1)
         before_head = ancestors(self.cuts[-1].after, self.graph.nodes[0])
         for node in self.graph.nodes:
             if node in place or self._is_anywhere(node):
@@ -232,6 +239,9 @@ class Parts:
         for node, part in self.place.items():
             for read in self._reads(node, part):
                 last[read] = max(part, last.get(read, 0))
+        for number, cut in enumerate(self.cuts, start=1):  # a start that was made long before
+            if cut.after is not cut.end and self.place[cut.after] != 2 * number:
+                last[cut.after] = max(2 * number, last.get(cut.after, 0))
         nodes = [node for node in self.graph.nodes if node in last]
         return [
             tuple(
@@ -257,6 +267,16 @@ class Parts:
         return found
 
 
+def _readers(node: fx.Node) -> set[fx.Node]:
+    """All that is computed from a node."""
+    found, waiting = set[fx.Node](), [node]
+    while waiting:
+        new = set(waiting.pop().users) - found
+        found |= new
+        waiting += new
+    return found
+
+
 def _needs(graph: Trace) -> dict[fx.Node, str]:
     """What each node is computed from: values of an input, only sizes of one, or nothing."""
     found: dict[fx.Node, str] = {}
@@ -271,12 +291,3 @@ def _needs(graph: Trace) -> dict[fx.Node, str]:
         else:
             found[node] = "sizes" if "sizes" in needs else "nothing"
     return found
-
-
-def _between(graph: Trace, cut: Cut) -> set[fx.Node]:
-    """What a block computes from its start for its sum, both ways."""
-    reached = {cut.start}
-    for node in graph.between(cut.start, cut.end):
-        if any(argument in reached for argument in inputs(node)):
-            reached.add(node)
-    return reached - {cut.start}
