@@ -140,11 +140,12 @@ class Parts:
         before, behind = (set(self.carries[i]) for i in (number - 1, number))
         return tuple(sorted(node.name for node in before ^ behind))
 
-    def hands_on(self, number: int) -> bool:
-        """Whether a block's `after` makes a value of a later block's state, to be carried."""
+    def hands_on(self, number: int) -> set[int]:
+        """The later blocks of whose state a block's `after` makes something, to be carried."""
         new = {self.cuts[number - 1].after, *self.carries[number]} - set(self.carries[number - 1])
-        starts = new & {cut.start for cut in self.cuts}
-        return any(new & _readers(start) for start in starts)
+        starts = {cut.start for cut in self.cuts} & new
+        read = {start for start in starts if new & _readers(start)}
+        return {i for i, cut in enumerate(self.cuts, start=1) if cut.start in read}
 
     def start_of(self, part: int) -> fx.Node:
         """The node whose value is the residual tensor where a part begins."""

@@ -167,13 +167,11 @@ def _outputs(
     """Of each block the state given to it, with what that carries in such a run of the network,
     and what the network makes of it, with its branch or with zeros in place.
 
-    One run does for all blocks, unless one hands on what is made of the next one's state.
+    One run does for all blocks, but for those that hand on what is made of another's state.
     """
-    numbers = list(range(1, len(parts.cuts) + 1))
-    runs = [[i] for i in numbers] if any(map(parts.hands_on, numbers)) else [numbers]
-    befores: list[AnyState] = []
-    afters: list[AnyState] = []
-    for some in runs:
+    befores: dict[int, AnyState] = {}
+    afters: dict[int, AnyState] = {}
+    for some in _runs(parts):
         given = {parts.cuts[i - 1].start: states[i - 1] for i in some}
         zeros = {way for i in some for way in parts.cuts[i - 1].branch} if zeroed else set()
         run = _changed(graph, parts, example, given, zeros)
@@ -181,9 +179,22 @@ def _outputs(
             before, behind = parts.carries[i - 1], parts.carries[i]
             after = parts.cuts[i - 1].after
             found = {n: (run.found if n in before else run.made)[n] for n in (*behind, after)}
-            befores.append(_state(states[i - 1], {n: run.found[n] for n in before}))
-            afters.append(_state(found[after], {n: found[n] for n in behind}))
-    return befores, afters
+            befores[i] = _state(states[i - 1], {n: run.found[n] for n in before})
+            afters[i] = _state(found[after], {n: found[n] for n in behind})
+    return [befores[i] for i in sorted(befores)], [afters[i] for i in sorted(afters)]
+
+
+def _runs(parts: Parts) -> list[list[int]]:
+    """The numbers of the blocks in groups, none with one that it hands something on of."""
+    runs: list[list[int]] = []
+    handed = {i: parts.hands_on(i) for i in range(1, len(parts.cuts) + 1)}
+    for number in handed:
+        free = (run for run in runs if not any(number in handed[i] for i in run))
+        group = next(free, None)
+        if group is None:
+            runs.append(group := [])
+        group.append(number)
+    return runs
 
 
 def _state(h: Tensor, values: Mapping[fx.Node, Any]) -> AnyState:
