@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import size, times_batch
+from resnet_probe.discover.nested import interior
 from resnet_probe.discover.segments import Cut, Ways
-from resnet_probe.discover.trace import Trace, ancestors, inputs
-from resnet_probe.state import carried, carry, residual
+from resnet_probe.discover.trace import CONTEXT, Trace, ancestors
+from resnet_probe.state import carried, carry, checked, residual
 
 
 def subgraph(graph: Trace, start: fx.Node, end: fx.Node) -> nn.Module:
@@ -106,6 +107,7 @@ class Parts:
         self.needs = _needs(graph)
         self.place = self._places()
         self._move_what_sizes_decide()
+        self._move_what_one_part_reads()
         self.carries = self._carries()
 
     def stem(self) -> nn.Module:
@@ -137,6 +139,13 @@ class Parts:
         """The carried values that a block adds or takes out."""
         before, behind = (set(self.carries[i]) for i in (number - 1, number))
         return tuple(sorted(node.name for node in before ^ behind))
+
+    def hands_on(self, number: int) -> set[int]:
+        """The later blocks of whose state a block's `after` makes something, to be carried."""
+        new = {self.cuts[number - 1].after, *self.carries[number]} - set(self.carries[number - 1])
+        starts = {cut.start for cut in self.cuts} & new
+        read = {start for start in starts if new & _readers(start)}
+        return {i for i, cut in enumerate(self.cuts, start=1) if cut.start in read}
 
     def start_of(self, part: int) -> fx.Node:
         """The node whose value is the residual tensor where a part begins."""
@@ -179,7 +188,7 @@ class Parts:
         """The part of each operation that needs the values of an input, or is a tensor."""
         place: dict[fx.Node, int] = {}
         for number, cut in enumerate(self.cuts, start=1):
-            place |= dict.fromkeys(_between(self.graph, cut), 2 * number - 1)
+            place |= dict.fromkeys(interior(self.graph, cut.start, cut.end), 2 * number - 1)
         before_head = ancestors(self.cuts[-1].after, self.graph.nodes[0])
         for node in self.graph.nodes:
             if node in place or self._is_anywhere(node):
@@ -206,6 +215,22 @@ class Parts:
             for read in node.all_input_nodes:
                 readers.setdefault(read, set()).update(at)
 
+    def _move_what_one_part_reads(self) -> None:
+        """What one part alone makes of a value that several read is made there: the keys of an
+        encoder's output for one block."""
+        alone: dict[fx.Node, int] = {}
+        for node in reversed(self.graph.nodes):
+            readers = {alone.get(u, self.place.get(u, 0)) for u in node.users}
+            if CONTEXT in node.meta and self.place.get(node) == 0 and len(readers) == 1:
+                alone[node] = min(readers)
+        moved: set[fx.Node] = set()
+        for node in self.graph.nodes:
+            given = [a for a in node.all_input_nodes if self.needs[a] == "values"]
+            from_several = all(a in moved or a not in alone for a in given)
+            if alone.get(node) and given and from_several and given[0].target is not checked:
+                moved.add(node)
+                self.place[node] = alone[node]
+
     def _carries(self) -> list[Ways]:
         """For each junction (before block 1, …, before the head) what the state carries there.
 
@@ -215,6 +240,9 @@ class Parts:
         for node, part in self.place.items():
             for read in self._reads(node, part):
                 last[read] = max(part, last.get(read, 0))
+        for number, cut in enumerate(self.cuts, start=1):  # a start that was made long before
+            if cut.after is not cut.end and self.place[cut.after] != 2 * number:
+                last[cut.after] = max(2 * number, last.get(cut.after, 0))
         nodes = [node for node in self.graph.nodes if node in last]
         return [
             tuple(
@@ -240,6 +268,16 @@ class Parts:
         return found
 
 
+def _readers(node: fx.Node) -> set[fx.Node]:
+    """All that is computed from a node."""
+    found, waiting = set[fx.Node](), [node]
+    while waiting:
+        new = set(waiting.pop().users) - found
+        found |= new
+        waiting += new
+    return found
+
+
 def _needs(graph: Trace) -> dict[fx.Node, str]:
     """What each node is computed from: values of an input, only sizes of one, or nothing."""
     found: dict[fx.Node, str] = {}
@@ -254,12 +292,3 @@ def _needs(graph: Trace) -> dict[fx.Node, str]:
         else:
             found[node] = "sizes" if "sizes" in needs else "nothing"
     return found
-
-
-def _between(graph: Trace, cut: Cut) -> set[fx.Node]:
-    """What a block computes from its start for its sum, both ways."""
-    reached = {cut.start}
-    for node in graph.between(cut.start, cut.end):
-        if any(argument in reached for argument in inputs(node)):
-            reached.add(node)
-    return reached - {cut.start}

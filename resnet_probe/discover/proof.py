@@ -165,24 +165,58 @@ def _outputs(
     graph: Trace, parts: Parts, example: Any, states: list[Tensor], *, zeroed: bool
 ) -> tuple[list[AnyState], list[AnyState]]:
     """Of each block the state given to it, with what that carries in such a run of the network,
-    and what the network makes of it, with its branch or with zeros in place."""
-    own, cuts = graph.original.nodes, parts.cuts
-    given = {own[cut.start]: h for cut, h in zip(cuts, states, strict=True)}
-    zeros = {own[way] for cut in cuts for way in cut.branch} if zeroed else set()
-    carried = {own[node] for nodes in parts.carries for node in nodes}
-    run = _Changed(graph.original.module, given, zeros, carried | {own[c.after] for c in cuts})
+    and what the network makes of it, with its branch or with zeros in place.
+
+    One run does for all blocks, but for those that hand on what is made of another's state.
+    """
+    befores: dict[int, AnyState] = {}
+    afters: dict[int, AnyState] = {}
+    for some in _runs(parts):
+        given = {parts.cuts[i - 1].start: states[i - 1] for i in some}
+        zeros = {way for i in some for way in parts.cuts[i - 1].branch} if zeroed else set()
+        run = _changed(graph, parts, example, given, zeros)
+        for i in some:
+            before, behind = parts.carries[i - 1], parts.carries[i]
+            after = parts.cuts[i - 1].after
+            found = {n: (run.found if n in before else run.made)[n] for n in (*behind, after)}
+            befores[i] = _state(states[i - 1], {n: run.found[n] for n in before})
+            afters[i] = _state(found[after], {n: found[n] for n in behind})
+    return [befores[i] for i in sorted(befores)], [afters[i] for i in sorted(afters)]
+
+
+def _runs(parts: Parts) -> list[list[int]]:
+    """The numbers of the blocks in groups, none with one that it hands something on of."""
+    runs: list[list[int]] = []
+    handed = {i: parts.hands_on(i) for i in range(1, len(parts.cuts) + 1)}
+    for number in handed:
+        free = (run for run in runs if not any(number in handed[i] for i in run))
+        group = next(free, None)
+        if group is None:
+            runs.append(group := [])
+        group.append(number)
+    return runs
+
+
+def _state(h: Tensor, values: Mapping[fx.Node, Any]) -> AnyState:
+    return State(h, {node.name: value for node, value in values.items()}) if values else h
+
+
+def _changed(
+    graph: Trace, parts: Parts, example: Any, given: Mapping[fx.Node, Tensor], zeros: set[fx.Node]
+) -> _Changed:
+    """A run of the network with these values at some nodes, by the nodes of `graph`."""
+    own = graph.original.nodes
+    wanted = {node for nodes in parts.carries for node in nodes} | {c.after for c in parts.cuts}
+    run = _Changed(
+        graph.original.module,
+        {own[node]: value for node, value in given.items()},
+        {own[node] for node in zeros},
+        {own[node] for node in wanted},
+    )
     run(example)
-
-    def state(h: Tensor, junction: int, new: fx.Node | None = None) -> AnyState:
-        values = {
-            node.name: run.made[own[node]] if node is new else run.found[own[node]]
-            for node in parts.carries[junction]
-        }
-        return State(h, values) if values else h
-
-    befores = [state(h, i) for i, h in enumerate(states)]
-    afters = [state(run.made[own[c.after]], i, c.after) for i, c in enumerate(cuts, start=1)]
-    return befores, afters
+    run.made = {node: run.made[own[node]] for node in wanted}
+    run.found = {node: run.found[own[node]] for node in wanted}
+    return run
 
 
 class _Changed(InOrder):

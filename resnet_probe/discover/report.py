@@ -8,6 +8,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from resnet_probe.discover.naming import common_path
+from resnet_probe.discover.nested import Choice
 from resnet_probe.discover.segments import (
     ADDITIONS,
     Segment,
@@ -19,16 +20,31 @@ from resnet_probe.discover.segments import (
 from resnet_probe.discover.trace import Trace, ancestors
 
 SHOWN = 3
+CARRIED = "; the residual blocks inside are cut, and the other paths are carried beside the state"
 MATRIX_PRODUCTS = {"matmul", "bmm", "einsum"}
 
 
-def why_not_cut(graph: Trace, found: list[Segment]) -> list[str]:
+def why_not_cut(graph: Trace, found: list[Segment], choice: Choice | None = None) -> list[str]:
     """One sentence for each place where paths part and meet without being a residual block."""
+    cut = {block.end for block in choice.blocks} if choice is not None else set()
     return [
-        f"{_place(segment)}: {_reason(segment)}{_beside(graph, [segment])}"
+        f"{_place(segment)}: {_reason(segment)}"
+        + (CARRIED if cut & set(graph.between(segment.start, segment.end)) else _beside(graph, [segment]))
         for segment in found
         if not segment.is_series and roles(graph, segment) is None
     ]
+
+
+def skips(graph: Trace, choice: Choice) -> list[str]:
+    """One sentence for each block around a series of blocks, which is none of the chain."""
+    found = []
+    for block, inner in choice.around:
+        place = common_path(behind(block.shortcut + block.branch, block.start)) or block.end.name
+        found.append(
+            f"{place}: a skip around {len(inner)} blocks, carried beside them and added behind the "
+            'last (a block itself with level="outer")'
+        )
+    return found
 
 
 def why_none(graph: Trace, found: list[Segment]) -> str:

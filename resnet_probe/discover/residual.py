@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch import Tensor, fx, nn
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.copies import plain, undisturbed
 from resnet_probe.discover.naming import layers, names, stages
+from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
 from resnet_probe.discover.proof import prove
-from resnet_probe.discover.report import inner_blocks, role, why_none, why_not_cut
+from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
 from resnet_probe.discover.segments import (
     Cut,
     Segment,
@@ -24,7 +25,6 @@ from resnet_probe.discover.segments import (
     holds_parameters,
     is_activation,
     is_weighted,
-    roles,
     segments,
 )
 from resnet_probe.discover.trace import Trace, Untraceable, export_trace, trace
@@ -42,6 +42,7 @@ def chain_of(
     output: str | int | None = None,
     along: str | None = None,
     fixed: Mapping[str, Any] | None = None,
+    level: str = "inner",
 ) -> ResidualChain:
     """Cut a residual network into its chain, and prove on `example` that the chain is the network.
 
@@ -50,6 +51,9 @@ def chain_of(
     same.  It shares the model's parameters and buffers, runs in eval mode, and gives its output bit
     for bit; each block with its branch left out equals the graph with that operand of the addition
     set to zero.
+
+    Blocks inside blocks: the innermost that make a series are the chain, and the skips around them
+    are carried beside the state (`level="outer"`: the outermost are).  So are a U-Net's.
 
     Paths that part and meet in another way stay whole; the chain's `uncut` says which, and why.
     Of a model that returns several tensors, `output` names the logits: a place or a name, `"0"`,
@@ -65,10 +69,12 @@ def chain_of(
 
     Raises `ProbeError` if the model cannot be traced, has no residual block, or fails the proof.
     """
+    if level not in LEVELS:
+        raise ProbeError(f"level={level!r} is not a level of blocks: {', '.join(LEVELS)}")
     name = name or type(model).__name__
     model = plain(model, name)
     with undisturbed(model):
-        return _chain(model, example, name, output, along, fixed)
+        return _chain(model, example, name, output, along, fixed, level)
 
 
 def _chain(
@@ -78,19 +84,20 @@ def _chain(
     output: str | int | None,
     along: str | None,
     fixed: Mapping[str, Any] | None,
+    level: str,
 ) -> ResidualChain:
     if isinstance(example, Tensor) and along is None and not fixed:
         try:
-            return _proven(model, trace(model, example, name, output), example)
+            return _proven(model, trace(model, example, name, output), example, level)
         except Untraceable as error:
             try:
-                chain = _exported(model, example, name, output)
+                chain = _exported(model, example, name, output, None, None, level)
             except ProbeError:
                 raise error from None
             if f"{next(iter(Inputs.of(example)))}[0]" in chain.free:
                 return chain
             raise
-    return _exported(model, example, name, output, along, fixed)
+    return _exported(model, example, name, output, along, fixed, level)
 
 
 def _exported(
@@ -98,8 +105,9 @@ def _exported(
     example: Any,
     name: str,
     output: str | int | None,
-    along: str | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    along: str | None,
+    fixed: Mapping[str, Any] | None,
+    level: str,
 ) -> ResidualChain:
     constants = dict(fixed or {})
     if isinstance(example, Mapping) and not isinstance(example, Inputs):
@@ -110,17 +118,22 @@ def _exported(
         model, in_two_rows(inputs), Pick(name, None if output is None else str(output)),
         positional=isinstance(example, Tensor | tuple | list), along=along, fixed=constants,
     )  # fmt: skip
-    return _proven(model, graph, in_two_rows(inputs))
+    return _proven(model, graph, in_two_rows(inputs), level)
 
 
-def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs) -> ResidualChain:
-    parts, chain = _cut(graph, tuple(example.shape[1:]))
+def _proven(
+    model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
+) -> ResidualChain:
+    parts, chain = _cut(graph, tuple(example.shape[1:]), level)
     return replace(chain, residue=prove(chain, model, graph, parts, example))
 
 
-def _cut(graph: Trace, input_shape: tuple[int, ...]) -> tuple[Parts, ResidualChain]:
+def _cut(
+    graph: Trace, input_shape: tuple[int, ...], level: str
+) -> tuple[Parts, ResidualChain]:
     name, found = graph.pick.name, segments(graph)
-    cuts = _cuts(graph, found)
+    choice = choose(graph, found, level)
+    cuts = _cuts(graph, found, choice.blocks)
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
     parts = Parts(graph, cuts)
@@ -132,25 +145,31 @@ def _cut(graph: Trace, input_shape: tuple[int, ...]) -> tuple[Parts, ResidualCha
         head=parts.head(),
         input_shape=input_shape,
         classes=outputs[-1] if outputs else 1,
-        uncut=tuple(why_not_cut(graph, found)),
+        uncut=(*skips(graph, choice), *why_not_cut(graph, found, choice)),
         output_shape=outputs,
         output=graph.pick.path,
         free=graph.free,
     )
 
 
-def _cuts(graph: Trace, found: list[Segment]) -> list[Cut]:
-    """One cut a residual segment; what follows up to the next one is its `after`."""
-    operands = [(i, roles(graph, segment)) for i, segment in enumerate(found)]
-    at = [(i, pair) for i, pair in operands if pair]
+def _cuts(graph: Trace, found: list[Segment], blocks: Sequence[Found]) -> list[Cut]:
+    """One cut a block; what follows up to the start of the next one is its `after`."""
     cuts = []
-    for place, (i, (shortcut, branch)) in enumerate(at):
-        last = place + 1 == len(at)
-        stop = i + 1 if last else at[place + 1][0]
-        while last and stop < len(found) and is_activation(found[stop].end, graph.module):
-            stop += 1
-        cuts.append(Cut(found[i].start, shortcut, branch, found[i].end, found[stop - 1].end))
+    for place, block in enumerate(blocks):
+        if place + 1 < len(blocks):
+            after = blocks[place + 1].start
+        else:
+            after = _with_activations(graph, found, block.end)
+        cuts.append(Cut(block.start, block.shortcut, block.branch, block.end, after))
     return cuts
+
+
+def _with_activations(graph: Trace, found: list[Segment], end: fx.Node) -> fx.Node:
+    """The last of the activations that directly follow a sum."""
+    for segment in found:
+        if segment.start is end and is_activation(segment.end, graph.module):
+            end = segment.end
+    return end
 
 
 def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:

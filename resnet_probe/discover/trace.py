@@ -22,6 +22,10 @@ Call: TypeAlias = Callable[[nn.Module, Any], Any]
 """Runs a model on what a graph takes as its input."""
 
 
+CONTEXT = "context"
+"""The mark of a node that is computed from the inputs, and not from the source of the state."""
+
+
 class Untraceable(ProbeError):
     """torch.fx cannot follow a forward pass that runs."""
 
@@ -208,7 +212,20 @@ def _finished(
     graph.eliminate_dead_code()
     module.recompile()
     source = source or next(iter(graph.nodes))
+    _mark_context(graph, source)
     return Trace(module, execution.shapes, pick, original, source, call, forms)
+
+
+def _mark_context(graph: fx.Graph, source: fx.Node) -> None:
+    """Mark what is computed from the inputs and not from the source of the state."""
+    depends, data = set[fx.Node](), {source}
+    for node in graph.nodes:
+        if node.op == "placeholder" or any(a in depends for a in node.all_input_nodes):
+            depends.add(node)
+        if node.target not in KNOWN and any(a in data for a in node.all_input_nodes):
+            data.add(node)
+    for node in depends - data - {graph.output_node()}:
+        node.meta[CONTEXT] = True
 
 
 def _original(graph: fx.Graph, traced: nn.Module, root: nn.Module) -> Original:
@@ -248,8 +265,14 @@ def ancestors(end: fx.Node, start: fx.Node) -> set[fx.Node]:
 
 
 def inputs(node: fx.Node) -> list[fx.Node]:
-    """The tensors that a node computes with; sizes are known everywhere, and are none."""
-    return [] if node.target in KNOWN else node.all_input_nodes
+    """The tensors that a node computes with.
+
+    Sizes and what the inputs tell beside the state (masks, positions) are known everywhere, and are
+    none.
+    """
+    if node.target in KNOWN:
+        return []
+    return [argument for argument in node.all_input_nodes if CONTEXT not in argument.meta]
 
 
 def _must_run(forward: Callable[[Any], Any], example: Tensor | Inputs, name: str) -> None:
