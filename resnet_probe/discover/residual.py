@@ -115,6 +115,8 @@ def _exported(
 
 def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs) -> ResidualChain:
     parts, chain = _cut(graph, tuple(example.shape[1:]))
+    if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
+        chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     return replace(chain, residue=prove(chain, model, graph, parts, example))
 
 
@@ -136,6 +138,7 @@ def _cut(graph: Trace, input_shape: tuple[int, ...]) -> tuple[Parts, ResidualCha
         output_shape=outputs,
         output=graph.pick.path,
         free=graph.free,
+        takes=graph.forms,
     )
 
 

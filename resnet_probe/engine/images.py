@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 Read = Callable[[int, int], Tensor]
 """`read(start, stop)`: images `start` to `stop − 1`, `[stop − start, …]`, on the CPU."""
@@ -103,11 +104,20 @@ class ImageStream:
         return tuple(self[start : start + size] for start in range(0, len(self), size))
 
 
-Images: TypeAlias = Tensor | ImageStream
+Images: TypeAlias = Tensor | ImageStream | Inputs
+
+
+def on_device(images: Images, device: torch.device, dtype: torch.dtype) -> Tensor | Inputs:
+    """The images there, in that type: what is no floating-point number (a token) keeps its own."""
+    if isinstance(images, Tensor) and not images.is_floating_point():
+        return images.to(device)
+    return images.to(device, dtype)
 
 
 def picked(images: Images, rows: Sequence[int]) -> Images:
     """The images of these numbers, in this order; of a stream none is read."""
+    if isinstance(images, Inputs):
+        return images.map(lambda value: value[torch.as_tensor(rows, device=value.device)])
     if isinstance(images, Tensor):
         found = images[torch.as_tensor(rows, device=images.device)]
         last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs, State, bytes_of, tensors_of, with_residual
 
 DEFAULT_MEMORY = 2 * 2**30
 CACHE = 4 * 2**20
@@ -59,13 +60,14 @@ def footprint(
     `steps` are those of a chain whose blocks are not to be run in their order.
     """
     h, work = _run(chain.stem, image)
-    state = max(image.nbytes, h.nbytes)
+    state = max(image.nbytes, bytes_of(h))
     blocks = chain.blocks if steps is None else [chain.block(number) for number, _ in steps]
     for block in blocks:
         short, first = _run(block.shortcut, h)
         branch, second = _run(block.branch, h)
-        h, third = _run(block.after, block.add(short, branch) if block.residual else branch)
-        state = max(state, branch.nbytes, h.nbytes)
+        total = block.add(short, branch) if block.residual else branch
+        h, third = _run(block.after, with_residual(h, total))
+        state = max(state, branch.nbytes, bytes_of(h))
         work = max(work, first, short.nbytes + second, short.nbytes + branch.nbytes + third)
     _, last = _run(chain.head, h)
     tensors = {
@@ -109,26 +111,34 @@ def batch_size(
 class _Account(fx.Interpreter):
     """Runs a graph and notes the most bytes alive at once, its input not counted."""
 
-    def __init__(self, module: fx.GraphModule, given: Tensor) -> None:
+    def __init__(self, module: fx.GraphModule, given: Any) -> None:
         super().__init__(module, garbage_collect_values=True)
-        self.given = given.untyped_storage().data_ptr()
+        self.given = {t.untyped_storage().data_ptr() for t in _tensors(given)}
         self.most = 0
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         alive = {
             tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-            for tensor in (value, *self.env.values())
-            if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter)
+            for each in (value, *self.env.values())
+            for tensor in _tensors(each)
+            if not isinstance(tensor, nn.Parameter)
         }
-        alive.pop(self.given, None)
-        self.most = max(self.most, sum(alive.values()))
+        more = (size for place, size in alive.items() if place not in self.given)
+        self.most = max(self.most, sum(more))
         return value
 
 
-def _run(module: nn.Module, given: Tensor) -> tuple[Tensor, int]:
+def _tensors(value: Any) -> tuple[Tensor, ...]:
+    """The tensors of a state or of inputs; none of what is neither."""
+    if isinstance(value, Inputs):
+        return tuple(value.values.values())
+    return tensors_of(value) if isinstance(value, Tensor | State) else ()
+
+
+def _run(module: nn.Module, given: Any) -> tuple[Any, int]:
     if not isinstance(module, fx.GraphModule):
-        output = module(given.clone())
-        return output, output.nbytes
+        output = module(given.map(Tensor.clone) if isinstance(given, State) else given.clone())
+        return output, bytes_of(output)
     account = _Account(module, given)
     return account.run(given), account.most

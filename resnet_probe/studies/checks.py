@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.images import Images, ImageStream
 from resnet_probe.engine.task import IGNORED, asked, kind_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 
 def as_images(chain: ResidualChain, images: Any) -> Images:
@@ -21,13 +23,26 @@ def as_images(chain: ResidualChain, images: Any) -> Images:
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
-    given = _tensor(images, "images")
+    if isinstance(images, Mapping | Inputs) or (isinstance(images, tuple) and len(chain.takes) > 1):
+        return inputs_of(images).to(dtype=wanted)
+    given = _tensor(images, "tokens" if chain.of_tokens else "images")
+    if chain.of_tokens:
+        if given.is_floating_point():
+            raise ProbeError(f"{chain.name} takes tokens, whole numbers, and got fractions")
+        return given.to(chain.takes[0][1])
     if not given.is_floating_point():
         raise ProbeError(
             f"images of type {_type(given)} have not been normalized: give floating-point numbers, "
             "scaled as in the network's training, or let prepare(model, data=…) do it"
         )
     return given.to(wanted)
+
+
+def inputs_of(given: Any) -> Inputs:
+    """Several inputs by name or place; labels among them are none."""
+    if isinstance(given, Mapping) and not isinstance(given, Inputs):
+        given = {key: _tensor(value, key) for key, value in given.items() if key != "labels"}
+    return Inputs.of(given)
 
 
 def as_labels(labels: Any) -> Tensor:
@@ -43,11 +58,14 @@ def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChai
 
     See `engine.task`.  Raises `ProbeError` for labels that fit no output.
     """
+    if labels is None and isinstance(images, Mapping):
+        labels = images.get("labels")
     taken, given = as_images(chain, images), as_labels(labels)
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
         raise ProbeError(f"{len(taken)} images and {many} labels: as many of each, and some")
-    tokens = taken if isinstance(taken, Tensor) and not taken.is_floating_point() else None
+    first = taken.first if isinstance(taken, Inputs) else taken
+    tokens = first if isinstance(first, Tensor) and not first.is_floating_point() else None
     found = asked(chain, given, tokens)
     return found.chain, taken, found.labels
 
@@ -80,7 +98,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
         raise ProbeError(
             f"{len(images)} images and {len(labels)} labels: as many of each, and some"
         )
-    if tuple(images.shape[1:]) != chain.input_shape:
+    if not chain.free and tuple(images.shape[1:]) != chain.input_shape:
         raise ProbeError(
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"

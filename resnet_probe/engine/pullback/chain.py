@@ -14,7 +14,7 @@ from resnet_probe.engine.pullback.linearizer import Linearizer
 from resnet_probe.engine.pullback.tape import Pullback
 from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import residual
+from resnet_probe.state import Inputs, residual, with_residual
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ChainLinearizer:
         self.head = Linearizer(chain.head)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> FrozenChain:
+    def __call__(self, images: Tensor | Inputs) -> FrozenChain:
         """The chain at `images` `[n, …]`, on the chain's device and of its type."""
         h, stem = (self.chain.stem(images), None) if self.stem is None else self.stem(images)
         for block in self.chain.blocks[: self.first - 1]:
@@ -99,12 +99,12 @@ class ChainLinearizer:
             shortcut, branch, after = parts
             short, back_short = shortcut(h)
             long, back_long = branch(h)
-            h, back_after = after(block.add(short, long))
+            h, back_after = after(with_residual(h, block.add(short, long)))
             if len(h) != len(images):
                 raise ProbeError(
                     f"the output of block {block.number} ({block.name}) has the shape "
-                    f"{tuple(h.shape)} for {len(images)} images: gradients of single images need "
-                    "the images along the first axis"
+                    f"{tuple(residual(h).shape)} for {len(images)} images: gradients of single "
+                    "images need the images along the first axis"
                 )
             frozen.append(BlockPullback(block, back_short, back_long, back_after))
         logits, head = self.head(h)
@@ -118,18 +118,20 @@ class ChainLinearizer:
         parts: list[Linearizer] = [self.head, *(part for parts in self.blocks for part in parts)]
         return sum(part.held_bytes for part in parts + ([self.stem] if self.stem else []))
 
-    def _blame(self, images: Tensor) -> None:
+    def _blame(self, images: Tensor | Inputs) -> None:
         """Say where the first value that is not finite comes from."""
+        kind = str(self.chain.dtype).removeprefix("torch.")
         place = next(place for place, h in self._states(images) if not torch.isfinite(h).all())
         raise ProbeError(
             f"{place} is not finite: the weights of {self.chain.name} or the images hold NaN or "
-            f"Inf, or {str(images.dtype).removeprefix('torch.')} is too small for them"
+            f"Inf, or {kind} is too small for them"
         )
 
-    def _states(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        yield "the input", images
+    def _states(self, images: Tensor | Inputs) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(images, Tensor):
+            yield "the input", images
         h = self.chain.stem(images)
-        yield "the output of the stem", h
+        yield "the output of the stem", residual(h)
         for block in self.chain.blocks:
             h = block.run(h)
             yield f"the output of block {block.number} ({block.name})", residual(h)

@@ -32,6 +32,7 @@ def path_gradients(
     up to the gradient that autograd gives.  Options and refusals as in `paths`; `memory` bounds the
     work, not the result.
     """
+    at = "stem" if at == "input" and chain.of_tokens else at
     asked = request(
         chain, method="exact", max_length=max_length, at=at, precision=precision
     )  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor
 from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, format_bytes
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 from resnet_probe.studies.paths.request import Request
 
 STACK = 16 * CACHE
@@ -46,7 +47,7 @@ class Needs:
 
 def room_for(
     linearizer: ChainLinearizer,
-    image: Tensor,
+    image: Tensor | Inputs,
     request: Request,
     *,
     memory: int,
@@ -81,9 +82,9 @@ def room_for(
     return Room(max(1, min(asked, images)), chunk)
 
 
-def _needs(linearizer: ChainLinearizer, image: Tensor, request: Request) -> Needs:
+def _needs(linearizer: ChainLinearizer, image: Tensor | Inputs, request: Request) -> Needs:
     frozen = linearizer(image)
-    states = [prod(shape) * image.element_size() for shape in _shapes(frozen)]
+    states = [prod(shape) * frozen.logits.element_size() for shape in _shapes(frozen)]
     # Where a shortcut changes the shape, the gradients before and behind it are both there.
     pairs = [a + b * (a != b) for a, b in pairwise(states)]
     slots = request.most + 2  # all lengths, and the whole gradient
