@@ -186,9 +186,10 @@ class ResidualChain:
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
         shape = "×".join(map(str, self.input_shape))
+        what = "tokens" if self.of_tokens else "images"
         return (
             f"{type(self).__name__}({self.name}: {len(self)} {self.unit}s in {len(self.stages)} "
-            f"stages, {'tokens' if self.of_tokens else 'images'} of {shape}, {self.classes} classes)"
+            f"stages, {what} of {shape}, {self.classes} classes)"
         )
 
     def __len__(self) -> int:

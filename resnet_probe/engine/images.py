@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -104,17 +104,18 @@ class ImageStream:
         return tuple(self[start : start + size] for start in range(0, len(self), size))
 
 
-Images: TypeAlias = Tensor | ImageStream | Inputs
+Images: TypeAlias = Tensor | ImageStream
+"""What a study takes; `state.Inputs` of several tensors, by name, stand in for one tensor."""
 
 
-def on_device(images: Images, device: torch.device, dtype: torch.dtype) -> Tensor | Inputs:
+def on_device(images: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The images there, in that type: what is no floating-point number (a token) keeps its own."""
     if isinstance(images, Tensor) and not images.is_floating_point():
         return images.to(device)
     return images.to(device, dtype)
 
 
-def picked(images: Images, rows: Sequence[int]) -> Images:
+def picked(images: Any, rows: Sequence[int]) -> Any:
     """The images of these numbers, in this order; of a stream none is read."""
     if isinstance(images, Inputs):
         return images.map(lambda value: value[torch.as_tensor(rows, device=value.device)])

@@ -52,9 +52,7 @@ def format_bytes(size: float) -> str:
 
 
 @torch.inference_mode()
-def footprint(
-    chain: ResidualChain, image: Tensor, steps: Sequence[Step] | None = None
-) -> Footprint:
+def footprint(chain: ResidualChain, image: Any, steps: Sequence[Step] | None = None) -> Footprint:
     """Runs one image `[1, …]` through the chain and keeps account of what is alive when.
 
     `steps` are those of a chain whose blocks are not to be run in their order.

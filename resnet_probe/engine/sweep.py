@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -154,7 +155,7 @@ class Sweep:
             device=self.chain.device,
         )
 
-    def _take(self, images: Images) -> Tensor | Inputs:
+    def _take(self, images: Images) -> Any:
         """The images on the chain's device, in the type of its weights and its layout."""
         taken = on_device(images, self.chain.device, self.chain.dtype)
         if isinstance(taken, Inputs):

@@ -15,7 +15,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.state import Inputs
 
 
-def as_images(chain: ResidualChain, images: Any) -> Images:
+def as_images(chain: ResidualChain, images: Any) -> Any:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
 
     Raises `ProbeError` for pixels that nobody has normalized, and for images of several sizes.
@@ -53,7 +53,7 @@ def as_labels(labels: Any) -> Tensor:
     return given.to(torch.int64) if given.dtype == torch.bool else given
 
 
-def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
+def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Any, Tensor]:
     """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
 
     See `engine.task`.  Raises `ProbeError` for labels that fit no output.

@@ -266,8 +266,8 @@ def carriers(blocks: Sequence[ResidualBlock]) -> str:
 
 def _share(yes: np.ndarray) -> tuple[float, float, float]:
     if yes.dtype != bool:
-        value, low, high = (100 * end for end in _mean(yes))
-        return value, low, high
+        mean = _mean(yes)
+        return 100 * mean[0], 100 * mean[1], 100 * mean[2]
     low, high = wilson(yes.sum(), len(yes))
     return 100 * float(yes.mean()), 100 * float(low), 100 * float(high)
 

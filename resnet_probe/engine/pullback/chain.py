@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.engine.pullback.linearizer import Linearizer
@@ -89,7 +90,7 @@ class ChainLinearizer:
         self.head = Linearizer(chain.head)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor | Inputs) -> FrozenChain:
+    def __call__(self, images: Any) -> FrozenChain:
         """The chain at `images` `[n, …]`, on the chain's device and of its type."""
         h, stem = (self.chain.stem(images), None) if self.stem is None else self.stem(images)
         for block in self.chain.blocks[: self.first - 1]:
@@ -145,6 +146,27 @@ def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
         return chain
 
     def cast(module: nn.Module) -> nn.Module:
-        return copy.deepcopy(module).to(dtype)
+        found = copy.deepcopy(module).to(dtype)
+        for each in found.modules():
+            if isinstance(each, fx.GraphModule):
+                _compute_in(each, dtype)
+        return found
 
     return chain.map(cast)
+
+
+def _compute_in(module: fx.GraphModule, dtype: torch.dtype) -> None:
+    """Let the steps of a graph that name a floating type, such as those of a norm, name this."""
+
+    def instead(value: Any) -> Any:
+        return dtype if isinstance(value, torch.dtype) and value.is_floating_point else value
+
+    for node in module.graph.nodes:
+        node.args = fx.node.map_aggregate(node.args, instead)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, instead)
+        if node.op == "get_attr":
+            tensor = fx.graph_module._get_attr(module, str(node.target))
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != dtype:
+                owner, _, name = str(node.target).rpartition(".")
+                setattr(module.get_submodule(owner), name, tensor.to(dtype))
+    module.recompile()

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from resnet_probe.engine.observe import without_gradients
 from resnet_probe.engine.pullback import pulls, rules, stack
 from resnet_probe.engine.pullback.folding import Folding
 from resnet_probe.engine.pullback.operations import Operation, nodes_of, operations
 from resnet_probe.engine.pullback.tape import Entry, Pull, Pullback
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import AnyState, carried, carry, residual, with_residual
+from resnet_probe.state import AnyState, State, carried, carry, residual, with_residual
 
 WHOLE = "module"
 
@@ -32,13 +33,15 @@ class Linearizer:
         self.operations = operations(self.module)
         self.start, output = nodes_of(self.module)
         self.end = output.args[0]
+        exported = [isinstance(o.node.target, torch._ops.OpOverload) for o in self.operations]
+        self.constant = without_gradients(self.module) if any(exported) else None
 
     @torch.no_grad()
     def __call__(self, x: AnyState) -> tuple[Any, Pullback]:
         """The output for a state, and the way back to its `h`, what it carries being held."""
         h = residual(x)
         try:
-            value, entries = self._record(x)
+            value, entries = self._graph(x) if self.constant is not None else self._record(x)
         except _SeveralTensors:
             value = self.module(x)
 
@@ -52,6 +55,31 @@ class Linearizer:
     def held_bytes(self) -> int:
         """Memory of the prepared weights."""
         return self.folding.held_bytes
+
+    def _graph(self, x: AnyState) -> tuple[Any, list[Entry]]:
+        """Of a graph of torch's own operations (`torch.export`), for which there are no rules."""
+        module = self.constant
+        assert module is not None
+        states: list[Any] = []
+
+        def whole(h: Tensor) -> Tensor:
+            states.append(module(with_residual(x, h)))
+            return residual(states[0])
+
+        pull = pulls.PullGraph(whole, residual(x))
+        made = self._detached(x, states[0])
+        return made, [Entry(self.end, (self.start,), pull)]
+
+    @staticmethod
+    def _detached(before: AnyState, made: AnyState) -> AnyState:
+        """A state for the blocks that follow; raises `ProbeError` as `_followed` does."""
+        if not isinstance(made, State):
+            return made.detach()
+        known = before.carried if isinstance(before, State) else {}
+        for name, value in made.carried.items():
+            if isinstance(value, Tensor) and value.requires_grad and value is not known.get(name):
+                raise _beside(name)
+        return made.map(Tensor.detach)
 
     def _record(self, x: AnyState) -> tuple[Any, list[Entry]]:
         """Run the operations, and keep the transposes of those that depend on the input."""
@@ -111,11 +139,15 @@ def _followed(node: fx.Node, sources: tuple[fx.Node, ...], values: dict[fx.Node,
     assert isinstance(h, fx.Node) and isinstance(made, dict)
     for name, each in made.items():
         if each in sources and _is_smooth(values[each]):
-            raise ProbeError(
-                f"the value {name} is made of the state and carried beside it to later blocks: "
-                "gradients by path length along such values are not taken"
-            )
+            raise _beside(name)
     return h
+
+
+def _beside(name: str) -> ProbeError:
+    return ProbeError(
+        f"the value {name} is made of the state and carried beside it to later blocks: gradients "
+        "by path length along such values are not taken"
+    )
 
 
 class _SeveralTensors(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class GatedChain:
 
         return cls(chain.map(constant))
 
-    def __call__(self, gates: Tensor, images: Tensor | Inputs, labels: Tensor) -> Tensor:
+    def __call__(self, gates: Tensor, images: Any, labels: Tensor) -> Tensor:
         """`SMOOTH` of each image, `[n, 2]`, with gates `[n, blocks]`."""
         h = self.chain.stem(images)
         for place, block in enumerate(self.chain):
@@ -58,7 +58,7 @@ class GatedChain:
             h = block.close(h, block.shortcut(h) + gate * branch)
         return torch.stack(smooth_metrics(self.chain.head(h), labels), dim=1)
 
-    def bytes_for(self, image: Tensor | Inputs, label: Tensor) -> int:
+    def bytes_for(self, image: Any, label: Tensor) -> int:
         """What one image keeps alive for its way back."""
         storages: dict[int, int] = {}
 
@@ -77,7 +77,7 @@ class GatedChain:
 
 def integrated_gradients(
     network: GatedChain,
-    images: Tensor | Inputs,
+    images: Any,
     labels: Tensor,
     difference: Tensor,
     *,
@@ -112,7 +112,7 @@ def integrated_gradients(
 
 def _integrals(
     network: GatedChain,
-    images: Tensor | Inputs,
+    images: Any,
     labels: Tensor,
     steps: int,
     rows: int,

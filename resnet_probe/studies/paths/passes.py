@@ -18,7 +18,7 @@ from resnet_probe.engine.images import Images, on_device
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_precision
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.engine.task import loss_gradient
-from resnet_probe.state import Inputs, residual, with_residual
+from resnet_probe.state import residual, with_residual
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 
@@ -38,7 +38,7 @@ class Batch:
     gradient: Tensor
     size: Tensor
     chunk: int
-    images: Tensor | Inputs
+    images: Any
     labels: Tensor
     linearizer: ChainLinearizer
     numbers: NDArray[np.int64]
@@ -70,7 +70,7 @@ class Batch:
         parts = zip(self.images.split(step), self.labels.split(step), strict=True)
         return torch.cat([self._by_autograd(*part) for part in parts])
 
-    def _by_autograd(self, images: Tensor | Inputs, labels: Tensor) -> Tensor:
+    def _by_autograd(self, images: Any, labels: Tensor) -> Tensor:
         chain, first = self.linearizer.chain, self.linearizer.first
         ways: list[Way] = [chain.stem, *(block.run for block in chain), chain.head]
         states: list[Any] = [images]

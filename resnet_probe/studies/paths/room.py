@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-
-from torch import Tensor
+from typing import Any
 
 from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, format_bytes
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import Inputs
 from resnet_probe.studies.paths.request import Request
 
 STACK = 16 * CACHE
@@ -47,7 +45,7 @@ class Needs:
 
 def room_for(
     linearizer: ChainLinearizer,
-    image: Tensor | Inputs,
+    image: Any,
     request: Request,
     *,
     memory: int,
@@ -82,7 +80,7 @@ def room_for(
     return Room(max(1, min(asked, images)), chunk)
 
 
-def _needs(linearizer: ChainLinearizer, image: Tensor | Inputs, request: Request) -> Needs:
+def _needs(linearizer: ChainLinearizer, image: Any, request: Request) -> Needs:
     frozen = linearizer(image)
     states = [prod(shape) * frozen.logits.element_size() for shape in _shapes(frozen)]
     # Where a shortcut changes the shape, the gradients before and behind it are both there.
