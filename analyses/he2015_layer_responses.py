@@ -12,6 +12,10 @@ Run      python analyses/he2015_layer_responses.py          (--tiny: two network
 RESULT   898 images, standard deviations resnet20 0.870, resnet56 0.737, resnet110 0.728, plain20
          0.887: residual below plain holds for all three; 20 > 56 > 110 holds, but 56 and 110 do not
          differ beyond their intervals. Under a minute on 2 CPU cores
+         photographs, the first 1,000 of CIFAR-10's test images stored as JPEG: resnet20 0.430 (95 %
+         CI 0.428–0.433), resnet56 0.273 (0.272–0.275), plain20 0.479 (0.476–0.482), plain56 0.198
+         (0.197–0.199). 20 > 56 holds, and residual below plain with 20 layers; not with 56, where
+         the plain network hardly learned (59.6 % error). Two minutes beside other work
 """
 
 from __future__ import annotations

@@ -9,6 +9,12 @@ Here     the same procedure (sampled paths), the root mean square over all 2^N p
          it in 4–14; over all single paths at 9, 95 % in 5–15, falling by 0.191 with every block;
          of the exact gradient most, 20.1 % (95 % CI 19.6–20.6 %), comes from paths of 6 blocks and
          84.2 % from the published window. The claim holds. Three minutes on 2 CPU cores
+         photographs, the first 256 of CIFAR-10's test images stored as JPEG, preresnet110: number x
+         norm of sampled paths peaks at 8 blocks, 95 % of it in 4–13 (0.009 % of all paths); over
+         all single paths at 9, 95 % in 4–14, falling by 0.153 with every block; of the exact
+         gradient most, 24.8 % (95 % CI 24.5–25.1 %), comes from paths of 5 blocks, and 68.1 % from
+         the published window of 5–17: the paths that carry gradient are short there too, and
+         shorter than published. 48 minutes on a third of a core
 Run      python analyses/veit2016_path_lengths.py        (--tiny: a small network, few images;
          --zoo, --weights, --normalize and --data as on the command line, for networks of your own)
 """

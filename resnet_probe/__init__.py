@@ -3,6 +3,7 @@
 The public names are loaded when they are first used, so that `import resnet_probe` costs nothing.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.claims import judge
     from resnet_probe.discover import chain_of, layers_of
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.edited import edited
     from resnet_probe.engine.recalibrate import recalibrated
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.errors import ProbeError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from resnet_probe.loading import prepare
     from resnet_probe.loading.trained import trained
     from resnet_probe.loading.untrained import untrained
-    from resnet_probe.results import Result
+    from resnet_probe.results import Result, load
     from resnet_probe.studies.agreement import agreement
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
@@ -45,6 +47,7 @@ _HOME = {
     "chain_of": "discover",
     "control": "studies.control",
     "draw": "figures",
+    "edited": "engine.edited",
     "explore": "explorer",
     "flow": "studies.flow",
     "influence": "studies.influence",
@@ -52,6 +55,7 @@ _HOME = {
     "layers_of": "discover",
     "lens": "studies.lens",
     "lesion": "studies.lesion",
+    "load": "results",
     "path_gradients": "studies.paths",
     "paths": "studies.paths",
     "prepare": "loading",
@@ -74,6 +78,7 @@ __all__ = [
     "chain_of",
     "control",
     "draw",
+    "edited",
     "explore",
     "flow",
     "influence",
@@ -81,6 +86,7 @@ __all__ = [
     "layers_of",
     "lens",
     "lesion",
+    "load",
     "path_gradients",
     "paths",
     "prepare",
@@ -93,8 +99,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        near = get_close_matches(name, _HOME, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found  # from now on an attribute like any other
+    return found
 
 
 def __dir__() -> list[str]:

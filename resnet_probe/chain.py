@@ -38,7 +38,7 @@ Step = tuple[Any, float]
 0 leaves its branch out."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResidualBlock:
     """One residual block; `number` counts from 1, `name` is the module's own.
 
@@ -73,6 +73,14 @@ class ResidualBlock:
     changes: tuple[str, ...] = ()
 
     residual = gated = True
+
+    def __repr__(self) -> str:
+        """`ResidualBlock(4, layer2.0: option A shortcut, 16×16×16 to 32×8×8)`."""
+        before, after = ("×".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return (
+            f"{type(self).__name__}({self.number}, {self.name}: {self.shortcut_kind} shortcut, "
+            f"{before} to {after})"
+        )
 
     def run(self, h: AnyState, gate: float = 1.0) -> AnyState:
         """The block's output for the state `h`; a gate of 0 deletes the branch exactly."""
@@ -137,7 +145,7 @@ class OptionA(nn.Module):
         return f"stride={self.stride}, padding=({self.before}, {self.behind})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlainLayer(ResidualBlock):
     """A layer of a network without shortcuts: no sum, and deletion leaves a stand-in.
 

@@ -24,7 +24,10 @@ MOST = 2**53
 
 
 class Option(NamedTuple):
-    """One field of a `Settings` class; `read` makes its value of the text on a command line."""
+    """One field of a `Settings` class; `read` makes its value of the text on a command line.
+
+    `several` takes more than one word, each read by itself.
+    """
 
     name: str
     default: Any
@@ -37,6 +40,7 @@ class Option(NamedTuple):
     read: Callable[[str], Any] | None = None
     write: Callable[[Any], str] = str
     group: str = ""
+    several: bool = False
 
     @property
     def flag(self) -> str:
@@ -46,7 +50,8 @@ class Option(NamedTuple):
         """How a command line asks for this value."""
         if self.kind is bool:
             return [self.flag] if value else [f"--no-{self.flag[2:]}"]
-        return [self.flag, self.write(value)]
+        values = value if self.several else [value]
+        return [self.flag, *map(self.write, values)]
 
     def check(self, value: Any) -> None:
         """Raises `ProbeError` for a value that is none of the choices, or out of bounds."""

@@ -52,5 +52,13 @@ def kernel():
         yield km
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Neighbouring tests share what they prepare, so a worker takes a long row of them."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 def pytest_addoption(parser):
     parser.addoption("--campaign-size", type=int, help="how many random networks a campaign draws")

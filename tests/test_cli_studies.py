@@ -60,9 +60,9 @@ def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, fig
     folder = tmp_path / "runs" / name
     assert re.search(words, said.out) and str(folder) in said.out and said.err == ""
     drawn = {f"{stem}.{kind}" for stem in figures for kind in ("png", "svg")}
-    if arguments[0] == "lesion":
-        drawn.add("outcomes.npz")
-    assert {path.name for path in folder.iterdir()} == {"table.csv", "provenance.json", *drawn}
+    kept = {"outcomes.npz"} if arguments[0] == "lesion" else set()
+    files = {"table.csv", "provenance.json", *kept, *drawn}
+    assert {path.name for path in folder.iterdir()} == files
     assert min((folder / name).stat().st_size for name in drawn) > 5000
     result = Result.load(folder)
     assert result.study == arguments[0] == result.identity["study"]
@@ -105,7 +105,10 @@ def test_freshly_initialised_networks(tmp_path):
         (["agreement", "--arch", "resnet20", "--limit", "1"], "agreement needs at least 2"),
         (["responses", "--arch", "resnet20", "resnet21"], 'unknown architecture "resnet21"'),
         (["responses", "--arch", "resnet20", "resnet20"], "each network once"),
-        (["responses", "--arch", "resnet20", "--weights", "a", "b"], "1 architectures and 2 weig"),
+        (
+            ["responses", "--arch", "resnet20", "resnet56", "--weights", "a", "b", "c"],
+            "2 architectures and 3 weights",
+        ),
         (
             ["responses", "--arch", "resnet20", "--init", "--weights", "a"],
             "--init is of networks without weights",
@@ -116,11 +119,11 @@ def test_freshly_initialised_networks(tmp_path):
         (["attribute", "--arch", "plain20", "--methods", "gradients"], "open gradually"),
         (["agreement", *SMALL, "--draws", "1"], "1 draws have nothing to agree with"),
         (["agreement", *SMALL, "--counts", "10"], "delete 10 is out of range"),
-        (["lesion", *SMALL, "--recalibrate", "1"], "variances need at least 2 images"),
+        (["lesion", *SMALL, "--recalibrate", "1"], "at least 2 training images are needed"),
         (["lesion", *SMALL, "--recalibrate", "5000"], "digits has 899 images"),
         (
             ["lesion", *SMALL, "--recalibrate-data", "digits"],
-            "goes with --recalibrate: say how many",
+            "goes with --recalibrate or --calibrate: say how many",
         ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
         (["bench", "attribute", *SMALL, "--permutations", "0"], "at least one order is needed"),
@@ -152,9 +155,10 @@ def parquet(path, seed: int, n: int = 12) -> str:
 
 @pytest.mark.parametrize("command", ["lens"])
 def test_statistics_come_from_training_images_never_from_those_tested_on(tmp_path, capsys, command):
-    torch.save(models.architecture("resnet20").build(seed=0).state_dict(), tmp_path / "w.pt")
+    arch = "preresnet20" if command == "lens" else "resnet20"
+    torch.save(models.architecture(arch).build(seed=0).state_dict(), tmp_path / "w.pt")
     test, train = parquet(tmp_path / "test.parquet", 0), parquet(tmp_path / "train.parquet", 1)
-    given = [command, "--arch", "resnet20", "--weights", "w.pt", "--normalize", "none",
+    given = [command, "--arch", arch, "--weights", "w.pt", "--normalize", "none",
              "--data", test, "--recalibrate", "8"]  # fmt: skip
     assert "give --recalibrate-data, the training images" in refused(capsys, given)
     same = refused(capsys, [*given, "--recalibrate-data", test])

@@ -48,8 +48,15 @@ def test_describe_says_what_deletion_means(capsys: pytest.CaptureFixture[str]) -
     assert "note: a block adds (1 − g(x))·x and g(x)·F(x): deleting it drops g(x)·F(x)" in said
 
 
-def test_list_has_every_name_and_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_has_every_name_on_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert set(models.names()) <= {word for line in lines for word in line.split()}
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_list_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "--list", "--options"]) == 0
     said = capsys.readouterr().out
     words = said.split()
     assert set(models.names()) <= set(words)

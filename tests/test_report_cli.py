@@ -62,7 +62,8 @@ def copied(made, tmp_path):
 
 
 def run_of(copied, study):
-    return copied.with_name(f"{study}-resnet20-digits")
+    named = "lesion-recalibrated" if study == "lesion" else study
+    return copied.with_name(f"{named}-resnet20-digits")
 
 
 def test_a_page_tables_and_a_run_folder_a_study(copied):
@@ -83,7 +84,7 @@ def test_a_page_tables_and_a_run_folder_a_study(copied):
 def test_a_run_that_is_there_is_used_again(copied, capsys):
     assert main(SMALL) == 0
     said = capsys.readouterr()
-    assert said.out.count("there already") == 5 and "measured in" not in said.out
+    assert said.out.count("there already") == 6 and "measured in" not in said.out
     assert re.search(r"– \[(holds|fails|undecided)\] ", said.out) and str(copied) in said.out
     assert said.err == ""
 
@@ -101,7 +102,7 @@ def test_a_broken_run_is_said_and_made_again(copied, capsys, how):
     assert main(SMALL) == 0
     said = capsys.readouterr().out
     assert re.search(r"lens: .*(missing|is not what)", said) and "lens: measured in" in said
-    assert said.count("there already") == 4
+    assert said.count("there already") == 5
     assert broken.read_text() == before
 
 
@@ -121,7 +122,7 @@ def test_a_run_of_the_study_alone_is_taken(copied, capsys):
     assert main(["lens", "--arch", "resnet20", "--limit", "6"]) == 0
     capsys.readouterr()
     assert main(SMALL) == 0
-    assert capsys.readouterr().out.count("there already") == 5
+    assert capsys.readouterr().out.count("there already") == 6
 
 
 @pytest.mark.parametrize("name", ["tables/lens.csv", "report.json"])
@@ -161,19 +162,19 @@ def test_another_report_is_not_overwritten(copied, capsys):
 def test_an_interrupted_report_goes_on(copied, capsys, monkeypatch):
     for part in ("lens", "attribute"):
         shutil.rmtree(run_of(copied, part))
-    whole = lens_study.measure
+    whole = lens_study.STUDY
 
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    study = replace(lens_study.STUDY, measure=interrupted)
-    monkeypatch.setattr(lens_study, "STUDY", study)
+    monkeypatch.setattr(lens_study, "STUDY", replace(whole, measure=interrupted))
     assert main(SMALL) == 130
-    assert "finished: lesion, paths, responses; the same command" in capsys.readouterr().err
-    monkeypatch.setattr(lens_study, "STUDY", replace(study, measure=whole))
+    said = capsys.readouterr().err
+    assert "finished: lesion, control, paths, responses; the same command" in said
+    monkeypatch.setattr(lens_study, "STUDY", whole)
     assert main(SMALL) == 0
     said = capsys.readouterr().out
-    assert said.count("there already") == 3 and said.count("measured in") == 2
+    assert said.count("there already") == 4 and said.count("measured in") == 2
 
 
 def test_full_adds_random_deletions_and_orders(copied, capsys, tmp_path):
@@ -185,7 +186,7 @@ def test_full_adds_random_deletions_and_orders(copied, capsys, tmp_path):
     record = Result.load(run_of(folder, "lesion-permute-tau"))
     assert record.provenance["command"].endswith("--limit 6 --edit permute --draws 2 --tau 0.9")
     assert len(record.table) == 1 + 2  # a τ of 0.01 is out of reach of three short stages
-    assert capsys.readouterr().out.count("there already") == 5
+    assert capsys.readouterr().out.count("there already") == 6
 
 
 def test_a_plain_network_has_no_paths_and_says_so(capsys, tmp_path):
@@ -197,7 +198,7 @@ def test_a_plain_network_has_no_paths_and_says_so(capsys, tmp_path):
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert "there is one path only" in " ".join(page.text)
     runs = {path.name for path in folder.parent.iterdir()}
-    assert "lesion-plain20-digits" in runs and "paths-plain20-digits" not in runs
+    assert "lesion-recalibrated-plain20-digits" in runs and "paths-plain20-digits" not in runs
 
 
 @pytest.mark.parametrize(

@@ -75,18 +75,21 @@ COLUMNS: dict[str, str] = {
 def judge(
     results: Iterable[Result],
     *,
-    claims: Sequence[Claim] = CLAIMS,
-    beyond: Sequence[Beyond] = BEYOND,
+    claims: Sequence[Claim] | None = None,
+    beyond: Sequence[Beyond] | None = None,
 ) -> pd.DataFrame:
     """The matrix of claims and networks in long form, in the columns of `COLUMNS`.
 
     One row a claim and network, or set of networks where the claim compares several; one row for a
     claim that none can test.  `by_claim` reduces it to one row a claim.  Every verdict of a sampled
     quantity stands twice: at 95 %, and at the level that all such verdicts on one network need to
-    hold together.  A `number` is only judged on the data (and network, where the claim names one)
-    that it was published for.  Raises `ProbeError` for a result without provenance.
+    hold together.  `claims` are those that are judged, by default all that are published here;
+    `beyond` those that no result can test.  A `number` is only judged on the data (and network,
+    where the claim names one) that it was published for.  Raises `ProbeError` for a result without
+    provenance.
     """
     evidence = Evidence.of(results)
+    claims, beyond = CLAIMS if claims is None else claims, BEYOND if beyond is None else beyond
     found = [(claim, chosen, why) for claim in claims for chosen, why in _chosen(claim, evidence)]
     rows = [
         _row(claim, chosen, why, CONFIDENCE) | _twin(claim, chosen, evidence)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from resnet_probe import __version__
@@ -22,27 +24,48 @@ OTHERS = {
     "claims": "judge published claims on the networks that are here",
     "report": "run every study and write one page of what they found",
     "blocks": "find the residual blocks of any network, with a proof",
+    "edit": "save an edited network, proven, with its size and speed",
     "describe": "print the blocks of an architecture, or the architectures there are",
     "train": "train an architecture",
     "bench": "measure speed against the naive way",
     "zoo": "bundled weights: list them, check them, add to them",
+    "docs": "build the documentation and open it",
+    "completion": "print a script that completes commands in a shell",
 }
 HELP = {**{row.name: row.help for row in ROWS}, **OTHERS}
 """What each command does; only the one that is asked for is imported."""
-EPILOG = "python -m resnet_probe COMMAND --help says more of each; the README shows what they find."
+EPILOG = "COMMAND --help says more of each; `docs` builds pages on what they answer."
+SCRIPT = "resnet-probe"
 
 
 class Parser(ArgumentParser):
     """Says what is wrong in one sentence, and the nearest word to an unknown one."""
 
     def error(self, message: str) -> NoReturn:
-        raise ProbeError(f"{message} (see {self.prog} --help)")
+        raise ProbeError(f"{message}{self._nearest(message)} (see {self.prog} --help)")
+
+    def _nearest(self, message: str) -> str:
+        """Of an option or a choice that there is not, the one that is spelled most alike."""
+        if message.startswith("unrecognized arguments: --"):
+            word = message.split()[2].partition("=")[0]
+            known = [f"--{name.replace('_', '-')}" for name in _options(self)]
+        elif found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            word, known = found[1], [each.strip(" '") for each in found[2].split(",")]
+        else:
+            return ""
+        near = difflib.get_close_matches(word, known, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
 
-def parser(name: str | None = None) -> ArgumentParser:
-    """The parser of all commands, with the options of one of them."""
+def called() -> str:
+    """How this was started: by its script or as a module."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m resnet_probe"
+
+
+def parser(name: str | None = None, *, every: bool = False) -> ArgumentParser:
+    """The parser of all commands, with the options of one of them, or of `every` one."""
     top = Parser(
-        prog="python -m resnet_probe",
+        prog=called(),
         description="Measure how a trained residual network works: delete its blocks, follow its "
         "gradient path by path, look at its responses.",
         epilog=EPILOG,
@@ -50,7 +73,7 @@ def parser(name: str | None = None) -> ArgumentParser:
     top.add_argument("--version", action="version", version=f"resnet_probe {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for each, help in HELP.items():
-        if each == name:
+        if every or each == name:
             _command(each).add_parser(commands)
         else:
             commands.add_parser(each, help=help)

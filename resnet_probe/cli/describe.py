@@ -22,7 +22,7 @@ examples:
   python -m resnet_probe describe --arch resnet110:order=bn_after
   python -m resnet_probe describe --arch resnet110:shortcut=gated,gate_bias=-6
   python -m resnet_probe describe --arch resnet50:stride=v1 --input 3x224x224
-  python -m resnet_probe describe --list       names, and the options that they take
+  python -m resnet_probe describe --list       names; with --options what each of them takes
   python -m resnet_probe describe --paper      the sizes in He et al. 2015, counted here"""
 COUNTS = ("parameters", "multiply_adds", "torchvision_parameters", "torchvision_multiply_adds")
 
@@ -42,7 +42,10 @@ def add_parser(commands: Any) -> None:
         help="a network of your own instead, such as mypkg.nets:build, with --input",
     )
     parser.add_argument("--input", metavar="CxHxW", help="image shape (default: the usual one)")
-    parser.add_argument("--list", action="store_true", help="list names and options instead")
+    parser.add_argument("--list", action="store_true", help="list the names instead")
+    parser.add_argument(
+        "--options", action="store_true", help="with --list: and the options that each name takes"
+    )
     parser.add_argument(
         "--paper",
         action="store_true",
@@ -53,8 +56,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
-    if options.list:
-        return _print_names()
+    if options.list or options.options:
+        return _print_options() if options.options else _print_names()
     if options.paper:
         return _print_paper()
     if options.model is not None:
@@ -91,6 +94,18 @@ def _print_blocks(name: str, shape: str | None) -> int:
 
 
 def _print_names() -> int:
+    """On one screen: a line or two a family."""
+    from resnet_probe import models
+
+    for group in models.groups():
+        more = f"   (any {group.form})" if group.form else ""
+        print(_wrapped(" ".join(group.names) + more, ""))
+    print("\nEvery name of torchvision's, timm:NAME, and a network of your own (--model) too.\n"
+          "Options, as in resnet110:shortcut=gated: describe --list --options")  # fmt: skip
+    return 0
+
+
+def _print_options() -> int:
     from resnet_probe import models
 
     about: dict[str, Any] = {}

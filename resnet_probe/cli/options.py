@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from resnet_probe.loading import Prepared
 
 S = TypeVar("S", bound=Settings)
+OF_A_NETWORK = "%(prog)s (--arch NAME | --model MODULE:CALLABLE) [options]"
+"""How a command on a network is used; its options are listed below that, in their groups."""
 TITLES = {"run": "the run", "": "what is measured", "networks": NETWORK}
 
 
-def command(commands: Any, name: str, help: str, description: str, examples: str) -> Any:
+def command(
+    commands: Any, name: str, help: str, description: str, examples: str, usage: str | None = None
+) -> Any:
     """A subcommand's parser, with its examples behind the options."""
     parser: ArgumentParser = commands.add_parser(
         name,
+        usage=usage,
         help=help,
         description=description,
         epilog=examples,
@@ -56,7 +61,7 @@ def _add_one(group: Any, each: Option, several: bool) -> None:
         given["action"] = BooleanOptionalAction if each.default is None else "store_true"
         group.add_argument(each.flag, **given)
         return
-    if several:
+    if several or each.several:
         given["nargs"] = "+"
     if each.choices:
         given["choices"] = each.choices

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
+from resnet_probe.cli.output import Output, add_output
+from resnet_probe.cli.study import rehearse
 from resnet_probe.loading.request import Request
 from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.study import Resources
@@ -30,7 +31,7 @@ examples:
 
 
 def add_parser(commands: Any) -> None:
-    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES)
+    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES, usage=shared.OF_A_NETWORK)
     shared.add_network(parser)
     shared.add_data(parser)
     size = parser.add_argument_group("how much").add_mutually_exclusive_group()
@@ -43,6 +44,7 @@ def add_parser(commands: Any) -> None:
         help="all images, random deletions and other orders too",
     )  # fmt: skip
     shared.add_run(parser)
+    add_output(parser, figures=False)
     parser.set_defaults(run=run)
 
 
@@ -54,25 +56,30 @@ def run(options: Namespace) -> int:
     resources = shared.read(Resources, options)  # refuses what cannot be before anything is loaded
     report = Report.of(shared.read(Request, options), full=options.full, seed=options.seed)
     folder = (options.out or report.folder).resolve()
-    print(announcement(report.ready), end="\n\n")
+    out = Output.of(options)
+    with out.aside():
+        print(announcement(report.ready), end="\n\n")
+    if options.dry_run:
+        jobs = [(job, job.folder()) for job in report.jobs.values()]
+        return rehearse(jobs, resources, out)
     parts = (f"{ask.study} ({len(job.networks[0].images):,} images)" for ask, job in
              report.jobs.items())  # fmt: skip
-    print(f"{', '.join(parts)}\n", flush=True)
-    with progress_bar(NAME) as progress:
+    with out.aside(), progress_bar(NAME, quiet=out.quiet) as progress:
+        print(f"{', '.join(parts)}\n", flush=True)
         found = report.write(folder, resources=resources, progress=progress, judge=judge)
-    _tell(found, folder)
+    out.tell(_said(found), folder, study=NAME, command=report.command)
     return 0
 
 
-def _tell(found: Sequence[Section], folder: Path) -> None:
-    """The answers, as they open the page, and where it is."""
+def _said(found: Sequence[Section]) -> str:
+    """The answers, as they open the page."""
     from resnet_probe.report import answers
 
-    print()
+    lines = [""]
     for section in answers(list(found)):
         if section.finding is None:
-            print(f"– {section.absent}")
+            lines.append(f"– {section.absent}")
         else:
             verdict = f"[{section.finding.verdict}] " if section.finding.verdict else ""
-            print(f"– {verdict}{section.finding.answer or section.finding.sentence}")
-    print(f"\n{folder}: report.html, figures/, tables/")
+            lines.append(f"– {verdict}{section.finding.answer or section.finding.sentence}")
+    return "\n".join(lines)

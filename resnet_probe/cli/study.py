@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
+from resnet_probe.cli.output import Output, add_output
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
@@ -41,7 +44,10 @@ class StudyCommand:
         study = self.row.study
         lines = (f"  python -m resnet_probe {self.row.name} {one}" for one in study.examples)
         examples = "\n".join(["examples:", *lines])
-        parser = shared.command(commands, self.row.name, self.row.help, study.description, examples)
+        parser = shared.command(
+            commands, self.row.name, self.row.help, study.description, examples,
+            usage=shared.OF_A_NETWORK,
+        )  # fmt: skip
         shared.add_network(parser, several=("arch", "weights"))
         shared.add_data(parser)
         shared.add(parser, study.settings)
@@ -50,6 +56,7 @@ class StudyCommand:
         seeded = any(each.name == "seed" for each in study.settings.options())
         shared.add(parser, Portion)
         shared.add_run(parser, seed=not seeded)
+        add_output(parser)
         if study.compared:
             parser.add_argument(
                 "--compare", choices=study.compared, help="draw the published curve beside ours"
@@ -80,6 +87,10 @@ class StudyCommand:
             raise ProbeError(
                 f"part={portion.part} is measured by one process: several share all images"
             )
+        if options.dry_run and (portion.part or portion.processes or started > 1):
+            raise ProbeError(
+                "a dry run tries all images in one process: leave out part= and processes="
+            )
         if portion.processes and started == 1 < portion.processes:
             words = [sys.executable, "-m", "resnet_probe", *options.given]
             return training.launched(words, portion.processes)
@@ -93,26 +104,33 @@ class StudyCommand:
         return 0
 
     def _run(self, options: Namespace, team: Team) -> None:
-        from resnet_probe.runs.job import announcement
+        from resnet_probe.runs.job import Look
 
+        out = Output.of(options)
         resources = shared.read(Resources, options)
         jobs = self.jobs(options)
-        for job in jobs:
-            folder = options.out or job.folder()
-            folder = folder / job.stem if options.out and len(jobs) > 1 else folder
-            there = job.found(folder) if team.size == 1 else None
-            for network in job.networks if team.leads else ():
-                print(announcement(network), end="\n\n", flush=True)
-            given: dict[str, Any] = {"resources": resources}
-            given["compare"] = getattr(options, "compare", None)
-            with progress_bar(job.study) if team.leads else nullcontext() as given["progress"]:
-                obtained = there or (
-                    job.obtain(folder, **given)
-                    if team.size == 1
-                    else job.obtain_with(team, folder, **given)
-                )
+        several = options.out and len(jobs) > 1
+        places = [options.out or job.folder() for job in jobs]
+        places = [at / job.stem if several else at for job, at in zip(jobs, places, strict=True)]
+        if options.dry_run:
+            with out.aside():
+                _announce(jobs)
+            rehearse(list(zip(jobs, places, strict=True)), resources, out)
+            return
+        look = Look(getattr(options, "compare", None), options.columns, options.format)
+        for job, folder in zip(jobs, places, strict=True):
+            with out.aside():
+                _announce([job] if team.leads else [])
+                given: dict[str, Any] = {"resources": resources, "look": look}
+                bar = progress_bar(job.study, quiet=out.quiet) if team.leads else nullcontext()
+                with bar as given["progress"]:
+                    obtained = (
+                        job.obtain(folder, **given)
+                        if team.size == 1
+                        else job.obtain_with(team, folder, **given)
+                    )
             if obtained is not None:
-                tell(job, obtained)
+                tell(job, obtained, out)
 
 
 def requests_of(options: Namespace) -> list[Request]:
@@ -147,18 +165,44 @@ def _weights(options: Namespace, names: Sequence[str | None]) -> list[str | None
     return given
 
 
-def tell(job: Job, obtained: Obtained) -> None:
+def _announce(jobs: Sequence[Job]) -> None:
+    from resnet_probe.runs.job import announcement
+
+    for job in jobs:
+        for network in job.networks:
+            print(announcement(network), end="\n\n", flush=True)
+
+
+def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
+    """Say what each job would take, and of several all together."""
+    from resnet_probe.runs.progress import duration
+    from resnet_probe.runs.rehearsal import rehearse
+
+    found = []
+    for job, folder in jobs:
+        found.append(rehearse(job, folder, resources))
+        if not out.json:
+            print(found[-1].sentence, flush=True)
+    if out.json:
+        rows = [{**each._asdict(), "folder": str(each.folder)} for each in found]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    elif len(found) > 1:
+        print(f"all together: about {duration(sum(each.seconds for each in found))}")
+    return 0
+
+
+def tell(job: Job, obtained: Obtained, out: Output | None = None) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
     if job.part is not None:
-        print(
+        said = (
             f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
             f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
         )
     else:
-        print(job.row.summarize(result))
-    files = sorted(path.name for path in folder.iterdir())
-    first = [name for name in ("table.csv", "provenance.json") if name in files]
-    listed = ", ".join([*first, *(name for name in files if name not in first)])
-    again = " (measured before; remove the folder to measure again)" if found else ""
-    print(f"\n{folder.resolve()}: {listed}{again}")
+        said = job.row.summarize(result)
+    note = " (measured before; remove the folder to measure again)" if found else ""
+    (out or Output()).tell(
+        said, folder.resolve(), note=note,
+        study=result.study, command=job.command, measured_before=found,
+    )  # fmt: skip

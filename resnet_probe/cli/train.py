@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.trained import TrainingRequest
+from resnet_probe.runs.progress import A_LINE_EVERY, duration, progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +121,10 @@ class OneTraining:
 
     def trained(self, ready: Trainable, checkpoint: Path, *, resume: bool) -> TrainingRun:
         from resnet_probe import training
-        from resnet_probe.runs.progress import progress_bar
 
+        quiet = not sys.stderr.isatty()  # then `TrainProgress` has a line of its own
         try:
-            with progress_bar("training") as bar, training.asked_to_stop() as stop:
+            with progress_bar("training", quiet=quiet) as bar, training.asked_to_stop() as stop:
                 progress = TrainProgress(work_of(ready.recipe), bar, self.called)
                 return ready.train(
                     checkpoint=checkpoint, resume=resume, compiled=self.compiled, team=self.team,
@@ -220,8 +221,6 @@ def machine(device: torch.device, processes: int) -> str:
 
 RECENT = 5
 """The time left is reckoned from that many epochs: machines get busy and idle again."""
-A_LINE_EVERY = 60.0
-"""Seconds, where nobody watches a bar."""
 
 
 def work_of(recipe: Recipe) -> list[int]:
@@ -285,11 +284,3 @@ class TrainProgress:
         tqdm.write(line)
         sys.stdout.flush()
         self.said = time.monotonic()
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 05 min``."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

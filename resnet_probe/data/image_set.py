@@ -20,7 +20,7 @@ PIECE = 256
 """How many images are looked at together where all are gone through."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Labelled images: one tensor, or an `ImageStream` that reads them when they are needed.
 
@@ -48,6 +48,15 @@ class ImageSet:
     files: tuple[bytes, ...] = ()
     treatment: str = ""
     floats: bool = False
+
+    def __repr__(self) -> str:
+        """`ImageSet(digits, test: 898 images of 3×16×16, 10 classes)`."""
+        split = f", {self.split}" if self.split else ""
+        shape = "×".join(map(str, self.images.shape[1:]))
+        return (
+            f"ImageSet({self.name}{split}: {len(self.images):,} images of {shape}, "
+            f"{len(self.class_names)} classes)"
+        )
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels

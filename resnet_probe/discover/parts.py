@@ -207,14 +207,21 @@ class Parts:
                 readers.setdefault(read, set()).update(at)
 
     def _carries(self) -> list[Ways]:
-        """For each junction (before block 1, …, before the head) what the state carries there."""
+        """For each junction (before block 1, …, before the head) what the state carries there.
+
+        What the stem makes is carried to the end, so that blocks that read it can change places.
+        """
         last: dict[fx.Node, int] = {}
         for node, part in self.place.items():
             for read in self._reads(node, part):
                 last[read] = max(part, last.get(read, 0))
         nodes = [node for node in self.graph.nodes if node in last]
         return [
-            tuple(n for n in nodes if self.place.get(n, 0) <= 2 * j < last[n])
+            tuple(
+                n
+                for n in nodes
+                if self.place.get(n, 0) <= 2 * j and (2 * j < last[n] or not self.place.get(n, 0))
+            )
             for j in range(len(self.cuts) + 1)
         ]
 

@@ -10,8 +10,6 @@ from resnet_probe.errors import ProbeError
 
 VALUES = ("zero", "mean", "channel mean", "resample", "constant", "linear")
 """What can stand in the place of a branch's output."""
-FITTED = VALUES[1:]
-"""Those that are fitted on calibration images."""
 FORMS = {
     "delete": "delete BLOCKS",
     "cut": "cut BLOCKS",

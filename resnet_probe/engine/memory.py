@@ -118,20 +118,19 @@ class _Account(fx.Interpreter):
         value = super().run_node(n)
         alive = {
             tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-            for each in (value, *self.env.values())
-            for tensor in _tensors(each)
+            for held in (value, *self.env.values())
+            for tensor in _tensors(held)
             if not isinstance(tensor, nn.Parameter)
         }
-        more = (size for place, size in alive.items() if place not in self.given)
-        self.most = max(self.most, sum(more))
+        self.most = max(self.most, sum(n for at, n in alive.items() if at not in self.given))
         return value
 
 
-def _tensors(value: Any) -> tuple[Tensor, ...]:
-    """The tensors of a state or of inputs; none of what is neither."""
-    if isinstance(value, Inputs):
-        return tuple(value.values.values())
-    return tensors_of(value) if isinstance(value, Tensor | State) else ()
+def _tensors(held: Any) -> tuple[Tensor, ...]:
+    """The tensors of what a graph holds: one, those of a state, those of the inputs."""
+    if isinstance(held, Tensor | State):
+        return tensors_of(held)
+    return tuple(held.values.values()) if isinstance(held, Inputs) else ()
 
 
 def _run(module: nn.Module, given: Any) -> tuple[Any, int]:

@@ -21,7 +21,7 @@ from resnet_probe.edits.program import Blocks
 from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
 from resnet_probe.engine.images import Images, on_device
-from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint
+from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import Inputs, residual
@@ -119,12 +119,23 @@ class Sweep:
         self.memory = memory
         self.exact = self.proven = exact
 
+    def __repr__(self) -> str:
+        """`Sweep(resnet110: 54 blocks, folded, 2.0 GiB of memory)`."""
+        chain, how = self.original, "exact" if self.exact else "folded"
+        batch = "" if self.batch is None else f", {self.batch} images at once"
+        return (
+            f"Sweep({chain.name}: {len(chain)} {chain.unit}s, {how}{batch}, "
+            f"{format_bytes(self.memory)} of memory)"
+        )
+
     def run(
         self, edits: Sequence[Edit], images: Images, *, progress: Progress | None = None
     ) -> Iterator[Piece]:
         """The logits of each edited network for `images` `[n, …]`, batch by batch."""
+        if not edits:
+            return
         tree = PrefixTree.of(edits, self.chain)
-        first = edits[0].steps(self.chain) if edits else ()
+        first = edits[0].steps(self.chain)
         batch = self.batch_for(tree, images, first)
         starts = range(0, len(images), batch)
         if not self.proven:

@@ -12,10 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from resnet_probe.chain import ResidualChain
-from resnet_probe.engine.images import Images
 from resnet_probe.explorer.engine import MEMORY, Explorer
 from resnet_probe.explorer.outcome import Outcome
 from resnet_probe.explorer.switches import Switches
@@ -32,9 +29,9 @@ ADVICE = (
 
 
 def explore(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
+    chain: ResidualChain | Any,
+    images: Any = None,
+    labels: Any = None,
     *,
     off: Iterable[int] = (),
     twice: Iterable[int] = (),
@@ -47,8 +44,9 @@ def explore(
     """One switch a block, in a notebook; the last expression of a cell shows it.
 
     `images` `[n, …]` and `labels` `[n]` as for every study: some two hundred answer within a
-    blink. `off`, `twice` and `scaled` (block to factor) say how the blocks are switched at first;
-    the other options are those of `Explorer`, which is the returned object's `explorer`.
+    blink; in the place of the three may stand what `prepare` gives. `off`, `twice` and `scaled`
+    (block to factor) say how the blocks are switched at first; the other options are those of
+    `Explorer`, which is the returned object's `explorer`.
 
     Without ipywidgets (`pip install 'resnet-probe[notebook]'`) the figure of that state is shown.
     Raises `ProbeError` as `Explorer` and `Explorer.set` do.

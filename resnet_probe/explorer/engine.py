@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.fold import folded
-from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import Progress, Sweep
@@ -26,17 +25,21 @@ from resnet_probe.explorer.outcome import Outcome, judge
 from resnet_probe.explorer.switches import RANKED, Setting, Switches, blocks_off, check_preset
 from resnet_probe.state import residual
 from resnet_probe.studies.checks import check_data
+from resnet_probe.studies.study import subject_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MEMORY = 512 * 2**20
 """Bytes that the kept states take at most, by default."""
-GIVEN = ("chain", "images", "labels")
+GIVEN = {1: ("ready",), 3: ("chain", "images", "labels")}
+"""What the code calls what an explorer is made of, by how many they are."""
 
 
 class Explorer:
     """One network, some images, and a switch for each block; `now` is the present `Outcome`.
+
+    It takes a chain, images `[n, …]` and labels `[n]`, or what `prepare` gives.
 
     The states inside the network are kept within `memory` (bytes), so that a change at block b
     costs the blocks from about b on. The logits are those of `Sweep` for the same steps, bit for
@@ -49,17 +52,18 @@ class Explorer:
 
     def __init__(
         self,
-        chain: ResidualChain,
-        images: Images,
-        labels: Tensor,
+        chain: ResidualChain | Any,
+        images: Any = None,
+        labels: Any = None,
         *,
         class_names: Sequence[str] | None = None,
         batch: int | None = None,
         memory: int = MEMORY,
         exact: bool = False,
     ) -> None:
+        self.given = (chain,) if images is None else (chain, images, labels)
+        chain, images, labels, _ = subject_of(chain, images, labels)
         check_data(chain, images, labels)
-        self.given = (chain, images, labels)
         self.chain, self.labels = chain, labels.cpu()
         self.images = images = images[:].to(chain.device)
         self.class_names = _names(chain, class_names)
@@ -68,6 +72,14 @@ class Explorer:
         self.baseline, _ = self.prefixes.run(Switches.of(chain))
         self._singles: pd.DataFrame | None = None
         self.now = self.turn(Switches.of(chain))
+
+    def __repr__(self) -> str:
+        """`Explorer(resnet20: 9 blocks, 200 images; all on: 198 of 200 images right …)`."""
+        chain = self.chain
+        return (
+            f"Explorer({chain.name}: {len(chain)} {chain.unit}s, {len(self.labels):,} images; "
+            f"{self.now!r})"
+        )
 
     @property
     def switches(self) -> Switches:
@@ -78,7 +90,7 @@ class Explorer:
         """Python that brings about the present state and leaves it in `now`.
 
         In a notebook it uses the names that the notebook has for what this explorer was made of;
-        elsewhere `chain`, `images` and `labels`.
+        elsewhere `chain`, `images` and `labels`, or `ready`.
         """
         return self.code_in(_notebook())
 
@@ -90,7 +102,8 @@ class Explorer:
         if None in there and shown:
             lines = [f"explorer = {shown}"]
         else:
-            given = ", ".join(name or usual for name, usual in zip(there, GIVEN, strict=True))
+            usual_names = GIVEN[len(there)]
+            given = ", ".join(name or usual for name, usual in zip(there, usual_names, strict=True))
             exact = ", exact=True" if self.exact else ""
             lines.append(f"explorer = rp.Explorer({given}{exact})")
         arguments = {"off": list(self.switches.off), "twice": list(self.switches.twice),
@@ -182,7 +195,7 @@ def _name_of(thing: Any, names: Mapping[str, Any]) -> str | None:
     held = [
         f"{name}.{part}"
         for name, value in known
-        for part in ("explorer", *GIVEN)  # a widget's, or those of what `prepare` returned
+        for part in ("explorer", *GIVEN[3])  # a widget's, or those of what `prepare` returned
         if getattr(value, "__dict__", {}).get(part) is thing
     ]
     return next(iter([*own, *held]), None)

@@ -24,8 +24,9 @@ from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
 from resnet_probe.figures.lesion import deletions_by_network, recalibrated_errors, single_deletion
-from resnet_probe.figures.paths import path_depth, path_lengths, path_terms
+from resnet_probe.figures.paths import path_coherence, path_depth, path_lengths, path_terms
 from resnet_probe.figures.responses import block_responses, layer_responses
+from resnet_probe.figures.sweeps import by_block, growing_middles, listed_edits, range_map
 from resnet_probe.published import comparison
 from resnet_probe.results import Result, save_figure
 from resnet_probe.stats.path_lengths import by_length
@@ -47,6 +48,7 @@ __all__ = [
     "single_deletion",
 ]
 
+MIDDLES = ("skip", "reverse", "shuffle", "repeat", "parallel", "looped", "middles")
 A = TypeVar("A", bound=Axes | Sequence[Axes])
 Draws = Callable[..., Figure]
 
@@ -56,9 +58,18 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lesion-permute": {"figure": multi_edit, "recalibrated": recalibrated_errors},
     "lesion-permute-tau": {"figure": permutation_tau, "recalibrated": recalibrated_errors},
     "lesion-duplicate": {"figure": multi_edit, "recalibrated": recalibrated_errors},
+    "lesion-edits": {"figure": listed_edits},
+    "lesion-ranges": {"figure": range_map},
+    **{f"lesion-{name}": {"figure": by_block} for name in ("neighbours", "cut", "replace")},
+    **{f"lesion-{name}": {"figure": growing_middles} for name in MIDDLES},
     "control": {"figure": disturbances},
     "influence": {"figure": influence_matrix},
-    "paths": {"figure": path_lengths, "depth": path_depth, "terms": path_terms},
+    "paths": {
+        "figure": path_lengths,
+        "depth": path_depth,
+        "terms": path_terms,
+        "coherence": path_coherence,
+    },
     "responses": {"figure": layer_responses, "blocks": block_responses},
     "flow": {"figure": gradient_flow, "shares": shares},
     "lens": {"figure": depth_of_answer},
@@ -77,6 +88,7 @@ THERE: Mapping[Draws, Callable[[pd.DataFrame], bool]] = {
     recalibrated_errors: lambda table: "recalibrated_error_pct" in table,
     shares: lambda table: bool((table["quantity"] == "state_share").any()),
     path_depth: _exact,
+    path_coherence: lambda table: bool((table["quantity"] == "coherence").any()),
     path_terms: _exact,
     block_responses: lambda table: bool((table["place"] == "block").any()),
     class_shares: lambda table: bool(table["class"].notna().any()),

@@ -152,6 +152,34 @@ def _draw_curve(ax: Axes, key: tuple[str, str], rows: pd.DataFrame, values: np.n
         )  # fmt: skip
 
 
+def path_coherence(
+    table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given = None
+) -> Figure:
+    """‖Σ g_P‖² / Σ ‖g_P‖² over the paths of each length, between independent and equal ones.
+
+    Raises ProbeError for a table without it.
+    """
+    rows = lengths.by_length(table, "all", "coherence")
+    if rows.empty:
+        raise ProbeError("the table has no coherence: run paths with method='every'")
+    x = rows["length"]
+    with style.theme():
+        figure, (axes,) = style.axes(columns=columns, height=2.6, given=ax)
+        bound = 10.0 ** rows["paths_log10"]
+        axes.plot(x, bound, color=style.PUBLISHED, lw=0.9, ls=DASHES, label="all paths the same")
+        marks.line(axes, x, rows, marks.Look(*marks.LOOKS[0]), label="here (95 % CI)")
+        axes.axhline(1, color=style.INK, lw=0.7, ls=":", label="independent paths")
+        axes.set_yscale("log")
+        top = float(np.nanmax(rows["ci_high"].fillna(rows["value"])))
+        low = float(np.nanmin(rows["ci_low"].fillna(rows["value"])))
+        axes.set_ylim(min(0.5, low / 2), 30 * top)
+        axes.set_xlabel("path length (blocks)")
+        axes.set_ylabel("coherence, ‖Σ g‖² / Σ ‖g‖²")
+        style.title(axes, title, columns=columns)
+        style.legend(figure, axes, columns=columns)
+    return figure
+
+
 def path_depth(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
     """Which path lengths feed which block: ‖G[k]‖ in units of the whole gradient at its input.
 

@@ -16,7 +16,7 @@ from resnet_probe.findings.lesion import (
     single_deletions,
     summarize_lesion,
 )
-from resnet_probe.findings.paths import short_paths, summarize_paths
+from resnet_probe.findings.paths import path_coherence, short_paths, summarize_paths
 from resnet_probe.findings.responses import small_residuals, summarize_responses
 from resnet_probe.findings.sentence import Finding, Sentence
 
@@ -27,6 +27,7 @@ __all__ = [
     "block_shares",
     "effective_depth",
     "other_orders",
+    "path_coherence",
     "same_size",
     "several_deletions",
     "short_paths",

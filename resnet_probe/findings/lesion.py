@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe import published
+from resnet_probe.findings import sweeps
 from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
 from resnet_probe.findings.verdict import (
     BARELY,
@@ -259,7 +260,9 @@ def summarize_lesion(result: Result) -> str:
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
     lines = [_whole_network(result, base)]
-    if result.study == "lesion":
+    if "edit" in table:
+        lines += sweeps.summarize(result)
+    elif result.study == "lesion":
         lines += _single(result, edited)
     elif result.study == "lesion-permute-tau":
         lines += _grouped(edited.assign(tau=edited["tau"].round(2)), "tau", "Kendall's τ")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.sentence import Finding, Sentence, inside, interval
-from resnet_probe.findings.verdict import at_least, one_of
+from resnet_probe.findings.verdict import at_least, at_most, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, path_lengths
 
@@ -36,6 +36,8 @@ def summarize_paths(result: Result) -> str:
         found = path_lengths.by_length(table, method, quantity)
         if not found.empty:
             lines += _single_lines(title, found, blocks)
+    if (coherent := path_coherence(result)) is not None:
+        lines += ["", str(coherent.sentence)]
     return "\n".join(lines)
 
 
@@ -263,4 +265,54 @@ def _exact(table: pd.DataFrame) -> Sentence:
         f"({{top_share:.1f}} %, {inside('top', values, '.1f')}) "
         "and {identity:.2f} % from the identity term.",
         values,
+    )
+
+
+INDEPENDENT = 2.0
+"""Coherence up to which the paths of a length count as independent; orthogonal ones have 1."""
+
+
+def path_coherence(result: Result) -> Finding | None:
+    """Are the paths of a length an ensemble of independent voices?  None without the quantity.
+
+    Judged at the length that holds most of number × norm of all single paths.
+    """
+    rows = path_lengths.by_length(result.table, "all", "coherence")
+    if rows.empty:
+        return None
+    single = path_lengths.by_length(result.table, "all", "rms_norm")
+    carried = path_lengths.carried(single["relative"], int(result.provenance["blocks"]))
+    row = rows.iloc[int(carried.argmax())]
+    found = Estimate(*row[["value", "ci_low", "ci_high"]].astype(float))
+    verdict = at_most(found, INDEPENDENT)
+    values = {
+        "length": int(row["length"]), "coherence": found.value, "coherence_low": found.low,
+        "coherence_high": found.high, "bound": INDEPENDENT, "one": 1,
+        "voices": 10 ** (row["paths_log10"] - np.log10(found.value)),
+        "paths": 10 ** row["paths_log10"],
+    }  # fmt: skip
+    opening = one_of(
+        verdict,
+        "The paths of a length are independent voices: ",
+        "The paths of a length are no independent voices: ",
+        "Whether the paths of a length are independent voices is not decided: ",
+    )
+    return Finding(
+        Sentence(
+            f"{opening}at {{length}} blocks, where most of number × norm lies, the square of their "
+            "sum is {coherence:,.3g} times the sum of their squares"
+            f"{interval('coherence', values, ',.3g', '')}, where independent ones would have "
+            "{one}; that is as if the {paths:.2g} paths were {voices:.2g} groups that each speak "
+            "with one voice.",
+            values,
+        ),
+        claim="the paths of a length are independent voices",
+        rule=Sentence(
+            "Independent means that the coherence at the length that holds most of number × norm "
+            "is at most {bound:g}, the whole interval included; the claim fails where the whole "
+            "interval lies above.",
+            values,
+        ),
+        verdict=verdict,
+        estimate=found,
     )

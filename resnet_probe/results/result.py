@@ -12,9 +12,10 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -30,6 +31,8 @@ TABLE = "table.csv"
 OUTCOMES = "outcomes.npz"
 FORMATS = ("png", "svg")
 DPI = 200
+ROWS, COLUMNS = 5, 8
+"""How much of a table is printed where a result is."""
 
 
 class Drawn(Protocol):
@@ -64,6 +67,20 @@ class Result:
         rows, columns = self.table.shape
         return f"Result({self.study}{of}: {rows} rows × {columns} columns)"
 
+    def __str__(self) -> str:
+        """The same, and below it the first rows of the table in its first columns."""
+        few = self.table.iloc[:ROWS, :COLUMNS]
+        more = "" if len(self.table) <= ROWS else f"\n… {len(self.table) - ROWS:,} rows more"
+        return f"{self!r}\n{few.to_string(index=False)}{more}"
+
+    def _repr_html_(self) -> str:
+        """The figure and the first rows, where a notebook shows the result.
+
+        The one look upwards: what draws is found by its name, once somebody wants to see it.
+        """
+        html: str = import_module("resnet_probe.figures.notebook").html_of(self)
+        return html
+
     @property
     def identity(self) -> dict[str, Any]:
         """What determines the table; ProbeError where the provenance does not say."""
@@ -72,19 +89,25 @@ class Result:
             raise ProbeError(f"the provenance of this {self.study} result has no 'identity'")
         return identity
 
-    def save(self, folder: str | Path, *, figures: Mapping[str, Drawn] | None = None) -> Path:
-        """Write the run folder and return its absolute path.
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        figures: Mapping[str, Drawn] | None = None,
+        formats: Sequence[str] = FORMATS,
+    ) -> Path:
+        """Write the run folder and return its absolute path; `load` reads it back.
 
         ``figures`` maps a file stem to a figure: ``{"figure": f}`` gives ``figure.png`` and
-        ``figure.svg``. Raises ProbeError where `refuse_other` does, or where the disk refuses;
-        then the folder is as it was before.
+        ``figure.svg``, or those of the ``formats``. Raises ProbeError where `refuse_other` does, or
+        where the disk refuses; then the folder is as it was before.
         """
         folder = Path(folder).resolve()
         refuse_other(folder, self.identity)
         beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
         try:
             beside.mkdir()
-            self._write(beside, figures or {})
+            self._write(beside, figures or {}, formats)
             _move_into_place(beside, folder)
         except OSError as error:
             raise ProbeError(f"{folder} cannot be written: {error.strerror or error}") from error
@@ -110,13 +133,13 @@ class Result:
         kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
         return cls(str(study), table, record, kept)
 
-    def _write(self, folder: Path, figures: Mapping[str, Drawn]) -> None:
+    def _write(self, folder: Path, figures: Mapping[str, Drawn], formats: Sequence[str]) -> None:
         csv.write(folder / TABLE, self.table)
         if self.outcomes:
             kept: dict[str, Any] = dict(self.outcomes)
             np.savez_compressed(folder / OUTCOMES, **kept)
         for stem, figure in figures.items():
-            save_figure(figure, *(folder / f"{stem}.{suffix}" for suffix in FORMATS))
+            save_figure(figure, *(folder / f"{stem}.{suffix}" for suffix in formats))
         columns = csv.kinds(self.table)
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         own = {"study": self.study, **self.provenance, "columns": columns, "files": files}

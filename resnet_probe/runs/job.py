@@ -24,11 +24,19 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
-from resnet_probe.studies.study import Arrays, Progress, Resources, Run, Subject, Together
+from resnet_probe.studies.study import (
+    Arrays,
+    Calibration,
+    Progress,
+    Resources,
+    Run,
+    Subject,
+    Together,
+)
 
 if TYPE_CHECKING:
     from resnet_probe.settings import Settings
@@ -45,6 +53,18 @@ class Obtained(NamedTuple):
     result: Result
     folder: Path
     found: bool
+
+
+class Look(NamedTuple):
+    """How figures are drawn: published results beside, columns of a paper, formats of the files."""
+
+    compare: str | None = None
+    columns: int | None = None
+    formats: Sequence[str] | None = None
+
+    def save(self, result: Result, folder: Path) -> None:
+        """The result with its figures; raises `ProbeError` as `Result.save` does."""
+        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
 
 
 @dataclass(frozen=True)
@@ -64,8 +84,10 @@ class Job:
     part: Part | None = None
 
     def __post_init__(self) -> None:
-        if self.recalibration.recalibrate is not None and not self.row.study.training:
-            raise ProbeError(f"recalibrate= is not for {self.row.name}")
+        asked = self.recalibration
+        for name in ("recalibrate", "calibrate"):
+            if getattr(asked, name) is not None and not self.row.study.training:
+                raise ProbeError(f"{name}= is not for {self.row.name}")
         if len(self.networks) > 1 and not self.row.study.several:
             raise ProbeError(f"{self.row.name} measures one network at a time")
         names = [network.network.arch.spec for network in self.networks]
@@ -108,8 +130,11 @@ class Job:
         """What is measured one by one: each network, or the first with the others beside it."""
         from resnet_probe.studies.checks import fitted
 
-        training = self.training.images
-        found = [Subject(*fitted(n.chain, n.images, n.labels), training) for n in self.networks]
+        training, given = self.training.images, self.training.calibration
+        values = None if given is None else Calibration(*given)
+        found = [
+            Subject(*fitted(n.chain, n.images, n.labels), training, values) for n in self.networks
+        ]
         if len(found) > 1 and self.row.study.several == "together":
             return [Together.of(found[0], found[1:])]
         return found
@@ -176,26 +201,31 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
+        look: Look | None = None,
         say: Callable[[str], None] = print,
         parts: Parts | None = None,
     ) -> Obtained:
         """The result in `folder`: as it is there, else measured, or of `parts`, and saved.
 
+        A `look` is of the figures, which are drawn again for it.
         What is there and cannot be used is said, and made again; an interrupted measurement goes on
         where it was.  Raises `ProbeError` for a folder that
         holds something else or cannot be written, and what the study raises while it runs.
         """
         there = self.found(folder, say=say)
         if there is not None:
+            if look is not None and any(look) and self.part is None:
+                look.save(there.result, folder)
             return there
         refuse_other(folder, self.identity)
         journal = Journal(folder, self.identity)
         with journal:
             try:
                 result = self.measure(Run(resources or Resources(), journal, progress), parts)
-                drawn = {} if self.part is not None else _drawn(result, compare)
-                result.save(folder, figures=drawn)
+                if self.part is not None:
+                    result.save(folder)
+                else:
+                    (look or Look()).save(result, folder)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_how_on(folder, journal)) from None
             journal.discard()
@@ -208,7 +238,7 @@ class Job:
         *,
         resources: Resources | None = None,
         progress: Progress | None = None,
-        compare: str | None = None,
+        look: Look | None = None,
     ) -> Obtained | None:
         """What `obtain` gives, each process of a team measuring its part; None but to the first.
 
@@ -225,7 +255,7 @@ class Job:
         team.agreed(0)  # until every part is there
         if not team.leads:
             return None
-        obtained = self.obtain(folder, parts=Parts.of(places), compare=compare)
+        obtained = self.obtain(folder, parts=Parts.of(places), look=look)
         for place in places:
             shutil.rmtree(place)
         return obtained
@@ -291,7 +321,13 @@ def obtained(
     chosen = row(name)
     asked = chosen.study.settings(**settings)
     job = Job.of(chosen, asked, requests, recalibration=recalibration)
-    return job.obtain(folder or job.folder(root), compare=compare)
+    return job.obtain(folder or job.folder(root), look=Look(compare))
+
+
+def _drawn(result: Result, look: Look) -> dict[str, Any]:
+    from resnet_probe import figures
+
+    return figures.draw_all(result, compare=look.compare, columns=look.columns or 2)
 
 
 def announcement(prepared: Prepared) -> str:
@@ -325,12 +361,6 @@ def device_name(device: Any) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _drawn(result: Result, compare: str | None) -> dict[str, Any]:
-    from resnet_probe import figures
-
-    return figures.draw_all(result, compare=compare)
 
 
 def _put_together(results: Sequence[Result]) -> Result:

@@ -45,7 +45,7 @@ def _of(subject: Subject, share: Share) -> Subject:
 
     rows = share.rows.tolist()
     labels = subject.labels[rows]
-    return subject._replace(images=picked(subject.images, rows), labels=labels)
+    return replace(subject, images=picked(subject.images, rows), labels=labels)
 
 
 @dataclass(frozen=True)

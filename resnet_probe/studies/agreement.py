@@ -293,6 +293,7 @@ measured of these, a true ensemble, beside as many sub-networks of the first of 
     ),
     settings=AgreementSettings,
     fit=fit,
+    edits=edits_of,
     sums=Summed(gather, of_answers),
     measure=measure,
     several="together",

@@ -18,7 +18,9 @@ from resnet_probe.state import Inputs
 def as_images(chain: ResidualChain, images: Any) -> Any:
     """Images `[n, …]` of the chain's own floating type, from a tensor, an array or a list.
 
-    Raises `ProbeError` for pixels that nobody has normalized, and for images of several sizes.
+    Of a network that takes tokens, or inputs by name, those as they are: the stem says what they
+    have to be.  Raises `ProbeError` for pixels that nobody has normalized, and for images of
+    several sizes.
     """
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):

@@ -19,7 +19,7 @@ from resnet_probe.settings import Settings
 from resnet_probe.stats import Floats, t_interval
 from resnet_probe.stats.bootstrap import joint
 from resnet_probe.stats.moments import FIELDS, Moments
-from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,8 @@ def fit(subject: Subject, settings: InfluenceSettings) -> InfluenceSettings:
     return settings
 
 
-def measure(subject: Subject, settings: InfluenceSettings, run: Run) -> Measured:
+def gather(subject: Subject, settings: InfluenceSettings, run: Run) -> Arrays:
+    """Moments over the images of what each deletion changes."""
     from resnet_probe.engine.fold import folded
     from resnet_probe.engine.memory import batch_size, footprint
 
@@ -76,19 +77,30 @@ def measure(subject: Subject, settings: InfluenceSettings, run: Run) -> Measured
     for start in range(0, len(images), size):
         stop = min(start + size, len(images))
         found = run.kept(f"{start}-{stop}", partial(_moments, chain, images[start:stop], start))
-        parts.append(Moments(*(found[field] for field in FIELDS)))
+        parts.append(_back(found))
         if run.progress is not None:
             run.progress(stop, len(images))
-    whole = Moments.stack(parts).pooled()
+    return _kept(Moments.stack(parts).pooled())
+
+
+def tabulate(subject: Subject, settings: InfluenceSettings, found: Arrays) -> Measured:
+    whole, images = _back(found), len(subject.images)
     rows = [*_pairs(subject.chain, whole), *_depths(whole)]
-    table = pd.DataFrame(rows).assign(images=len(images)).reindex(columns=list(COLUMNS))
+    table = pd.DataFrame(rows).assign(images=images).reindex(columns=list(COLUMNS))
     return Measured(table.astype(dict.fromkeys(("block", "on"), "Int64")), {})
 
 
 def _moments(chain: ResidualChain, images: Images, start: int) -> Arrays:
     changes = influences(chain, images, start).double().cpu().numpy()
-    found = Moments.over(changes, axis=-1)
-    return {field: getattr(found, field) for field in FIELDS}
+    return _kept(Moments.over(changes, axis=-1))
+
+
+def _kept(found: Moments) -> Arrays:
+    return {f"influence.{field}": getattr(found, field) for field in FIELDS}
+
+
+def _back(found: Arrays) -> Moments:
+    return Moments(*(found[f"influence.{field}"] for field in FIELDS))
 
 
 def influences(chain: ResidualChain, images: Images, start: int = 0) -> Tensor:
@@ -111,7 +123,7 @@ def influences(chain: ResidualChain, images: Images, start: int = 0) -> Tensor:
             for source, h in enumerate(states):
                 branch = block.branch(h)
                 total = block.add(block.shortcut(h), branch) if block.residual else branch
-                states[source] = block.after(total)
+                states[source] = block.close(h, total)
                 if own is None:
                     own = branch
                 else:
@@ -179,7 +191,7 @@ before.""",
     examples=("--arch resnet110", "--arch resnet56 --limit 128"),
     settings=InfluenceSettings,
     fit=fit,
-    measure=measure,
+    sums=Summed(gather, tabulate),
     limit=512,
 )
 influence = STUDY.function(

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from resnet_probe.edits import GRAMMAR, Edit, given, read
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option, taus
 from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interval, wilson
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
+from resnet_probe.studies import calibration
 from resnet_probe.studies.scores import Given, metric_for, name_of, seen, tabulate_by
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
+from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
 
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualBlock, ResidualChain
-    from resnet_probe.edits import Edit
     from resnet_probe.engine.sweep import Sweep
 
 
@@ -31,8 +33,21 @@ class LesionSettings(Settings):
 
     edit: str = option(
         "delete",
-        "what is done to blocks (default: delete)",
-        choices=("delete", "permute", "duplicate"),
+        "what is done to blocks (default: delete); delete, permute and duplicate are random draws "
+        "(delete without counts: every block once), the others lists that papers make: ranges, "
+        "neighbours (swapped), cut (the shortcut left out), replace (the branch by each value), "
+        "and to the middle blocks of every stage, ever more of them, skip, reverse, shuffle, "
+        "repeat, parallel, looped, or all of these: middles",
+        choices=("delete", "permute", "duplicate", *SWEEPS),
+        metavar="EDIT",
+    )
+    edits: tuple[Edit, ...] | None = option(
+        None,
+        f"a list instead, or files that hold one edit a line: {GRAMMAR}",
+        read=read,
+        write=str,
+        several=True,
+        metavar="EDIT",
     )
     counts: tuple[int, ...] | None = option(
         None,
@@ -81,12 +96,34 @@ class LesionSettings(Settings):
     )
 
     def __post_init__(self) -> None:
+        if self.edits is not None:
+            object.__setattr__(self, "edits", given(self.edits))
         super().__post_init__()
+        self._check_list()
         if not 0 < self.margin <= 100:
             raise ProbeError(
                 f"margin={self.margin:g} is no margin of equivalence: give points of error above 0 "
                 "and at most 100"
             )
+
+    @property
+    def listed(self) -> bool:
+        """Whether the edits are a list, given or named, and no random draws."""
+        return self.edits is not None or self.edit in SWEEPS
+
+    def _check_list(self) -> None:
+        if self.edits == ():
+            raise ProbeError("edits= is empty: give some, such as 'delete 3 7'")
+        if self.edits is not None and self.edit != "delete":
+            raise ProbeError(f"edits= is a list of its own: leave out edit={self.edit}")
+        if not self.listed:
+            return
+        what = "edits= is a list" if self.edits else f"edit={self.edit} is a list"
+        for name, usual in (("counts", None), ("tau", None), ("unit", "block")):
+            if getattr(self, name) != usual:
+                raise ProbeError(f"{what} of edits of blocks: leave out {name}=")
+        if self.draws < 1:
+            raise ProbeError(f"{self.draws} draws are none: ask for at least 1")
 
     @property
     def values(self) -> dict[str, Any]:
@@ -95,7 +132,10 @@ class LesionSettings(Settings):
 
 
 def title_of(settings: LesionSettings) -> str:
-    """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; of layers with -layers."""
+    """lesion, lesion-counts, lesion-permute(-tau), lesion-duplicate; lesion-edits; of a list that
+    has a name lesion-NAME, such as lesion-ranges."""
+    if settings.edits is not None:
+        return "lesion-edits"
     kind = "lesion" if settings.edit == "delete" else f"lesion-{settings.edit}"
     if settings.edit == "delete" and settings.counts is not None:
         kind += "-counts"
@@ -106,12 +146,15 @@ def edits_of(chain: ResidualChain, settings: LesionSettings) -> list[Edit]:
     """The baseline, then the edits; raises `ProbeError` for those that cannot be made."""
     from resnet_probe.studies.plan import plan
 
+    if settings.listed:
+        return [edit for _, edit in made(chain, settings)]
     names = ("edit", "counts", "draws", "tau", "seed", "unit")
     return plan(chain, **{name: getattr(settings, name) for name in names})
 
 
 def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
-    edits_of(subject.chain, settings)
+    edits = edits_of(subject.chain, settings)
+    calibration.check(subject, edits)
     if (metric := metric_for(subject, settings.metric)) is not None:
         _check_alone(metric.name, subject, settings)
     images, asked = len(subject.images), settings.precision
@@ -128,8 +171,8 @@ def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
 
 
 def _check_alone(metric: str, subject: Subject, settings: LesionSettings) -> None:
-    for name, given in (("precision", settings.precision), ("recalibrate", subject.training)):
-        if given is not None:
+    for name, asked in (("precision", settings.precision), ("recalibrate", subject.training)):
+        if asked is not None:
             raise ProbeError(
                 f"{name}= counts images that are right or wrong, and {metric} is a share of each: "
                 "leave it out"
@@ -145,6 +188,7 @@ def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
     chain, images, labels, training = subject
     edits = edits_of(chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    calibration.in_whole_groups(sweep, edits, subject)
     if (metric := metric_for(subject, settings.metric)) is not None:
         judge = partial(seen, metric.see)
         return outcomes(sweep, edits, images, labels, judge, run, apart=True)
@@ -176,13 +220,25 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
         kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+    if settings.listed:
+        table = _named(table, chain, settings)
+        facts |= by_kind(list(table["kind"]), correct, found["loss"])
     return Measured(table, facts, kept)
 
 
+def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:
+    """Edits of a list by what they are called, and by their texts."""
+    names, edits = zip(*made(chain, settings), strict=True)
+    return table.assign(kind=list(names), edit=list(map(str, edits)))
+
+
 def hindered(settings: LesionSettings) -> str:
-    if settings.precision is None:
-        return ""
-    return "precision= stops an edit by what all images have said so far"
+    if settings.precision is not None:
+        return "precision= stops an edit by what all images have said so far"
+    some = settings.edits or ()
+    if settings.edit == "replace" or any(edit.values for edit in some):
+        return "what replaces a branch is fitted once, for all images"
+    return ""
 
 
 SUMS = Summed(gather, of_answers, hindered=hindered)
@@ -191,11 +247,17 @@ SUMS = Summed(gather, of_answers, hindered=hindered)
 def measure(subject: Subject, settings: LesionSettings, run: Run) -> Measured:
     from resnet_probe.engine.sweep import Sweep
 
-    if settings.precision is None:
-        return SUMS(subject, settings, run)
     edits = edits_of(subject.chain, settings)
-    sweep = Sweep(subject.chain, batch=run.batch, memory=run.memory, exact=settings.exact)
-    return _until_decided(sweep, edits, subject, settings, run)
+    chain, values = calibration.with_values(subject, edits, settings.seed, run)
+    ready = replace(subject, chain=chain)
+    if settings.precision is None:
+        return calibration.kept(SUMS(ready, settings, run), values)
+    sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
+    calibration.in_whole_groups(sweep, edits, ready)
+    found = _until_decided(sweep, edits, ready, settings, run)
+    if settings.listed:
+        found = found._replace(table=_named(found.table, chain, settings))
+    return calibration.kept(found, values)
 
 
 def _until_decided(
@@ -363,11 +425,13 @@ A deleted block keeps its shortcut, with its projection.""",
     settings=LesionSettings,
     fit=fit,
     measure=measure,
+    edits=edits_of,
     sums=SUMS,
     title=title_of,
     training=True,
     compared=("veit2016",),
     labels=("classes", "places", "numbers"),
+    inputs=True,
 )
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.

@@ -7,7 +7,7 @@ Nothing here imports torch before a study is run, so that a command can say what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.chain import ResidualChain
+    from resnet_probe.edits import Edit
     from resnet_probe.engine.images import Images
 
 Arrays = dict[str, "np.ndarray"]
@@ -51,16 +52,30 @@ class Measured(NamedTuple):
     outcomes: Arrays = {}  # noqa: RUF012
 
 
-class Subject(NamedTuple):
-    """What is studied: a chain, images `[n, …]`, labels; `training` images are others.
+class Calibration(NamedTuple):
+    """Images `[m, …]`, none of them tested, and where they are known their labels `[m]`."""
+
+    images: Images
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is studied: a chain, images `[n, …]`, labels; it unpacks as the first four.
 
     Labels are in a form of `engine.task`: classes `[n]`, or `[n, positions]`, or numbers.
+    `training` images, to re-estimate statistics on, and those of `calibration`, to fit values on,
+    are others than the tested ones.
     """
 
     chain: ResidualChain
     images: Images
     labels: Tensor
     training: Images | None = None
+    calibration: Calibration | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.chain, self.images, self.labels, self.training))
 
 
 LABELS = {
@@ -70,16 +85,16 @@ LABELS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
 class Together(Subject):
     """A subject with `others` beside it: further networks, each with the same images as its own."""
 
-    others: tuple[Subject, ...]
+    others: tuple[Subject, ...] = ()
 
     @classmethod
     def of(cls, first: Subject, others: Iterable[Subject]) -> Together:
-        made = cls(*first)
-        made.others = tuple(others)
-        return made
+        own = (first.chain, first.images, first.labels, first.training, first.calibration)
+        return cls(*own, tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +213,13 @@ class Study:
     `fit` refuses what cannot be measured, before anything is run or written, and gives the
     settings as they are for this chain; they determine the table.  `measure` answers.  `title` is
     what a result is called; `limit` is how many images a command takes unless it is told;
-    `training` says that it takes training images beside the tested ones (`recalibrate=`); several
-    networks can go into one table, measured one by one where `several` is `apart`, or all of
-    them `Together` where it is `together`; `compared` names published results.
+    `edits` gives the edited networks of a study that is about such; `training` says that it takes
+    training images beside the tested ones (`recalibrate=`); several networks can go into one
+    table, measured one by one where `several` is `apart`, or all of them `Together` where it is
+    `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
-    `labels` are the kinds that it can do something with (`engine.task.Kind`).
+    `labels` are the kinds that it can do something with (`engine.task.Kind`); `inputs` says that it
+    takes a network of tokens, or of inputs by name.
     """
 
     name: str
@@ -216,15 +233,24 @@ class Study:
     training: bool = False
     several: Literal["", "apart", "together"] = ""
     compared: tuple[str, ...] = ()
+    edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
     labels: tuple[str, ...] = ("classes",)
+    inputs: bool = False
 
     def check(self, subject: Subject) -> None:
         """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
         from resnet_probe.engine.task import kind_of
+        from resnet_probe.state import Inputs
         from resnet_probe.studies.checks import check_data
 
         check_data(subject.chain, subject.images, subject.labels)
+        several = isinstance(subject.images, Inputs) or subject.chain.of_tokens
+        if several and not self.inputs:
+            raise ProbeError(
+                f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
+                "inputs by name: lesion, paths, responses, lens and attribute can measure it"
+            )
         kind = kind_of(subject.labels)
         if kind not in self.labels:
             raise ProbeError(
@@ -255,6 +281,8 @@ class Study:
         identity |= settings.values
         if subject.training is not None:
             identity["recalibrate"] = len(subject.training)
+        if subject.calibration is not None:
+            identity["calibrate"] = len(subject.calibration.images)
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
@@ -280,14 +308,16 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
-            subject = _subject(chain, images, labels, given.pop("recalibrate", None))
+            training = (given.pop("recalibrate", None), given.pop("calibrate", None))
+            subject = subject_of(chain, images, labels, *training)
             if self.several == "together":
                 others = given.pop("others", ())
                 if others:
                     subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
             named = [each.name for each in Resources.options()]
-            settings = self.settings.of(given, among=[*named, "recalibrate", "progress"])
+            among = [*named, "recalibrate", "calibrate", "progress"]
+            settings = self.settings.of(given, among=among)
             resources = Resources.of({k: v for k, v in given.items() if k in named})
             return self.run(subject, settings, Run(resources, journal, progress))
 
@@ -300,18 +330,39 @@ class Study:
         return ask
 
 
-def _subject(chain: Any, images: Any, labels: Any, training: Any) -> Subject:
-    """From a chain with images and labels, or from what `prepare` gives."""
-    from resnet_probe.studies.checks import as_images, fitted
+def subject_of(
+    chain: Any, images: Any = None, labels: Any = None, training: Any = None, calibrate: Any = None
+) -> Subject:
+    """From a chain with images and labels, or from what `prepare` gives.
+
+    Images and labels are tensors, arrays or lists; `calibrate` are images, or a pair of images and
+    labels.  Raises `ProbeError` for what is no chain, and for images without labels.
+    """
+    from resnet_probe.chain import ResidualChain
+    from resnet_probe.studies.checks import as_images, as_labels, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
+    if not isinstance(chain, ResidualChain):
+        raise ProbeError(
+            f"chain= is {type(chain).__name__}, not a chain: prepare(…) makes one of a name or of "
+            "a model with its images, chain_of(model, example) of a model alone"
+        )
+    if images is None or labels is None:
+        lacks = "images= and labels=" if images is None and labels is None else (
+            "images=" if images is None else "labels=")  # fmt: skip
+        raise ProbeError(f"a chain alone has nothing to be measured on: give {lacks} too")
     others = None if training is None else as_images(chain, training)
-    return Subject(*fitted(chain, images, labels), others)
+    values = None
+    if calibrate is not None:
+        pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
+        known = None if pair[1] is None else as_labels(pair[1])
+        values = Calibration(as_images(chain, pair[0]), known)
+    return Subject(*fitted(chain, images, labels), others, values)
 
 
 def _beside(subject: Subject, other: Any) -> Subject:
     """Another network on the same images: what `prepare` gives, or a chain that takes them."""
     if hasattr(other, "chain"):
-        return _subject(other, None, None, None)
-    return _subject(other, subject.images, subject.labels, None)
+        return subject_of(other)
+    return subject_of(other, subject.images, subject.labels)

@@ -57,7 +57,7 @@ def check_outputs(net, chain, x, tolerance):
     for gone, program in steps.items():
         assert gap(chain.run(x, program), wanted[gone]) < tolerance, gone
     assert chain.residue > 0 or torch.equal(chain(x), wanted[()])
-    edits = [rp.Edit("delete", len(gone), "", tuple(program)) for gone, program in steps.items()]
+    edits = [rp.Edit.delete(*gone) if gone else rp.Edit() for gone in steps]
     for piece in rp.Sweep(chain).run(edits, x):
         for edit in piece.edits:
             assert gap(piece.logits, wanted[list(steps)[edit]]) < 100 * tolerance, edit

@@ -75,11 +75,12 @@ def together(settings: PathSettings, images: int) -> int:
     return together(settings, images)
 
 
-def path_gradients(chain: Any, images: Any, labels: Any, **options: Any) -> Tensor:
+def path_gradients(chain: Any, images: Any = None, labels: Any = None, **options: Any) -> Tensor:
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
     `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length=` they
-    add up to the gradient that autograd gives.  Options (`max_length`, `at`, `precision`, `batch`,
+    add up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
+    gives.  Options (`max_length`, `at`, `precision`, `batch`,
     `memory`) and refusals as in `paths`; `memory` bounds the work, not the result.
     """
     from resnet_probe.studies.paths.gradients import path_gradients
@@ -107,6 +108,7 @@ length is the number of branches.  Three quantities, by length:
     sums=Summed(gather, of_collected, together),
     limit=512,
     labels=("classes", "places", "numbers"),
+    inputs=True,
 )
 paths = STUDY.function(
     """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.

@@ -31,13 +31,15 @@ class Exact:
     the last one; with `relative` before the name in units of the whole gradient there.  `gap` is
     how far all lengths together are from the gradient that plain autograd gives (or the whole
     gradient is, where lengths are left out), for each image and in units of it, and `bound` the sum
-    of their norms.
+    of their norms.  `squares` are ‖G[k]‖² of each image `[lengths, n]` where the gradient is asked,
+    in units of its whole gradient's square.
     """
 
     request: Request
     means: Means = field(default_factory=Means)
     gap: list[Floats] = field(default_factory=list)
     bound: list[Floats] = field(default_factory=list)
+    squares: list[Floats] = field(default_factory=list)
 
     @property
     def places(self) -> list[int]:
@@ -79,12 +81,14 @@ class Exact:
         """What was measured on the next images."""
         self.gap.append(found["gap"])
         self.bound.append(found["bound"])
+        self.squares.append(found["squares of sums"])
         self.means.merge(Means.from_arrays(found))
 
     def arrays(self) -> Arrays:
         """All that was collected, as `take` takes it."""
         gap, bound = (np.concatenate(parts) for parts in (self.gap, self.bound))
-        return {"gap": gap, "bound": bound, **self.means.arrays()}
+        kept = {"gap": gap, "bound": bound, "squares of sums": np.hstack(self.squares)}
+        return {**kept, **self.means.arrays()}
 
     @staticmethod
     def _of_places(norms: Tensor, terms: Tensor, size: Tensor) -> Means:
@@ -110,7 +114,8 @@ class Exact:
         means.take("cancellation", bound)
         if not self.request.whole:
             means.take("left_out", left)
-        return {"gap": gap.cpu().numpy(), "bound": bound.cpu().numpy()}
+        kept = {"gap": gap, "bound": bound, "squares of sums": (found.norms / whole).square()}
+        return {name: values.cpu().numpy() for name, values in kept.items()}
 
 
 def two_terms(rows: PathSums) -> Tensor:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import DEFAULT_MEMORY
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.spectrum import gradients_by_length
-from resnet_probe.studies.checks import check_data, fitted
+from resnet_probe.studies.checks import check_data
 from resnet_probe.studies.paths.passes import Passes
 from resnet_probe.studies.paths.request import request
+from resnet_probe.studies.study import subject_of
 
 
 def path_gradients(
-    chain: ResidualChain,
-    images: Images,
-    labels: Tensor,
+    chain: ResidualChain | Any,
+    images: Any = None,
+    labels: Any = None,
     *,
     max_length: int | None = None,
     at: str | int = "input",
@@ -29,14 +31,13 @@ def path_gradients(
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
     `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length` they add
-    up to the gradient that autograd gives.  Options and refusals as in `paths`; `memory` bounds the
+    up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
+    gives.  Options and refusals as in `paths`; `memory` bounds the
     work, not the result.
     """
+    chain, images, labels, _ = subject_of(chain, images, labels)
     at = "stem" if at == "input" and chain.of_tokens else at
-    asked = request(
-        chain, method="exact", max_length=max_length, at=at, precision=precision
-    )  # fmt: skip
-    chain, images, labels = fitted(chain, images, labels)
+    asked = request(chain, method="exact", max_length=max_length, at=at, precision=precision)
     check_data(chain, images, labels)
     found = []
     with torch.no_grad(), full_precision(chain.device):

@@ -117,3 +117,24 @@ def spread(mean: Floats, error: Floats, count: ArrayLike, *, positive: bool) -> 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = np.where(high == mean, 1.0, np.exp((high - mean) / mean))
         return Interval(mean, mean / factor, mean * factor)
+
+
+def grouped(values: Floats, images: NDArray[np.int64]) -> Floats:
+    """Rows `[rows, lengths]` of these images added up by group, `[groups, lengths]`."""
+    sums = np.zeros((GROUPS, values.shape[1]))
+    np.add.at(sums, images % GROUPS, values)
+    return sums[np.isin(np.arange(GROUPS), images % GROUPS)]
+
+
+def ratio_of_sums(above: Floats, below: Floats) -> Interval:
+    """Σ above / Σ below over groups, with a jackknife's interval on the log scale; NaN for 0/0.
+
+    Groups share neither images nor draws.
+    """
+    groups = len(above)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = above.sum(0) / np.where(below.sum(0) > 0, below.sum(0), np.nan)
+        without = (above.sum(0) - above) / (below.sum(0) - below)
+    apart = ((without - without.mean(0)) ** 2).sum(0) if groups else np.nan
+    error = np.sqrt((groups - 1) / max(groups, 1) * apart)
+    return spread(value, error, groups, positive=True)

@@ -33,11 +33,14 @@ class SignedSums:
     every image has draws of its own, the interval over images holds the error of both: a jackknife
     over groups of images.  Where there are no more sign vectors than asked for, each is taken once
     and every image's root is exact: as negating all signs changes no norm, that takes 2^(N − 1).
+    `squares` are the means themselves, Σ ‖g_P‖² of each image, in units of its whole gradient's
+    square.
     """
 
     request: Request
     roots: list[Floats] = field(default_factory=list)
     relative_roots: list[Floats] = field(default_factory=list)
+    squares: list[Floats] = field(default_factory=list)
 
     @property
     def enumerated(self) -> bool:
@@ -59,17 +62,20 @@ class SignedSums:
         return {
             "roots": (root * batch.size).cpu().numpy(),
             "relative roots": (root * batch.per_whole).cpu().numpy(),
+            "relative squares": (total / self.draws * batch.per_whole.square()).cpu().numpy(),
         }
 
     def take(self, found: Arrays) -> None:
         """What was measured on the next images, `[lengths, n]` each."""
         self.roots.append(found["roots"])
         self.relative_roots.append(found["relative roots"])
+        self.squares.append(found["relative squares"])
 
     def arrays(self) -> Arrays:
         """All that was collected, as `take` takes it."""
-        roots, relative = (np.hstack(parts) for parts in (self.roots, self.relative_roots))
-        return {"roots": roots, "relative roots": relative}
+        kept = (self.roots, self.relative_roots, self.squares)
+        names = ("roots", "relative roots", "relative squares")
+        return {name: np.hstack(parts) for name, parts in zip(names, kept, strict=True)}
 
     @property
     def rms(self) -> GroupSums:

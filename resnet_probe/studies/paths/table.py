@@ -13,8 +13,12 @@
 | exact | `left_out` | ‖G − Σ G[k]‖ / ‖G‖, what lengths beyond the longest asked for hold |
 | all | `rms_norm` | root mean square norm of the single paths of length k, all of them |
 | sample | `mean_norm` | mean norm of sampled single paths of length k |
+| all | `coherence` | Σ‖G[k]‖² / ΣΣ‖g_P‖², over images and the paths of length k, beside `exact` |
 | all | `rms_norm_without` | the same, without one `group` of images and what was drawn on them |
 | sample | `mean_norm_without` | the same, without one `group` of images and their draws |
+
+The coherence is 1 where the paths of a length point in independent directions, and C(N, k) where
+all of them are one and the same; every image's gradients are in units of its whole one.
 
 Gradients are those of one image's loss, values are means over images.  `relative` is the same mean
 in units of each image's whole gradient there: every image counts alike, however sure the network is
@@ -36,7 +40,13 @@ from resnet_probe.stats import wilson
 from resnet_probe.stats.path_lengths import log10_paths, share_of_paths
 from resnet_probe.studies.paths.collected import Collected
 from resnet_probe.studies.paths.exact import Exact
-from resnet_probe.studies.paths.intervals import GroupSums, Interval, Means
+from resnet_probe.studies.paths.intervals import (
+    GroupSums,
+    Interval,
+    Means,
+    grouped,
+    ratio_of_sums,
+)
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.sample import SampledPaths
 from resnet_probe.studies.paths.signs import SignedSums
@@ -57,6 +67,8 @@ def tabulate(chain: ResidualChain, found: Collected, *, images: int) -> pd.DataF
         rows += _exact(found.exact)
     if found.signed:
         rows += _signed(found.signed)
+    if found.exact and found.signed:
+        rows += _coherence(found.exact, found.signed)
     if found.sampled:
         rows += _sampled(found.sampled, images)
     frame = pd.DataFrame(rows)
@@ -98,6 +110,16 @@ def _signed(found: SignedSums) -> Iterator[Row]:
         # One draw has no correction for the bias of the root, and so no interval.
         alone = found.draws == 1 and not found.enumerated
         yield {**row, "draws": found.draws, **(dict.fromkeys(ENDS, np.nan) if alone else {})}
+
+
+def _coherence(exact: Exact, signed: SignedSums) -> Iterator[Row]:
+    """Sums over images divided, by jackknife over groups of images on the log scale."""
+    above, below = (np.hstack(parts).T for parts in (exact.squares, signed.squares))
+    known = ~(np.isnan(above) | np.isnan(below)).any(axis=1)
+    sums = [grouped(part[known], np.flatnonzero(known)) for part in (above, below)]
+    found = (ratio_of_sums(*sums), None)
+    for row in _by_length("all", "coherence", signed.request, found, signed.request.place):
+        yield {**row, "draws": signed.draws}
 
 
 def _sampled(found: SampledPaths, images: int) -> Iterator[Row]:
