@@ -12,7 +12,8 @@ VOCABULARY, LENGTH = 23, 9
 class Attention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.ways, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)  # fmt: skip
+        self.norm = nn.LayerNorm(width)
+        self.ways, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, h: Tensor) -> Tensor:
         q, k, v = self.ways(self.norm(h)).unsqueeze(1).chunk(3, dim=-1)

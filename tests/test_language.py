@@ -10,13 +10,19 @@ from small_language import LENGTH, SmallGPT, next_token_loss, tokens
 from toy_chains import seeded
 
 import resnet_probe as rp
+import resnet_probe.data
 from resnet_probe import ProbeError, chain_of
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
 N = 4
+ALWAYS = ("gpt2", "vit")
 CAUSAL = ("gpt2", "llama", "bloom")
-IMAGES = ("resnet", "vit", "swin", "convnext")
+IMAGES = ("vit", "resnet", "swin", "convnext")
+
+
+def of(*kinds):
+    return [pytest.param(k, marks=() if k in ALWAYS else pytest.mark.campaign) for k in kinds]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +107,7 @@ def test_responses_and_shares_of_blocks(model, chain):
 
 
 def test_what_has_no_use_for_tokens_says_so(chain):
-    with pytest.raises(ProbeError, match="agreement takes one tensor of images.*lesion, paths"):
+    with pytest.raises(ProbeError, match=r"agreement takes one tensor of images.*lesion, paths"):
         rp.agreement(chain, IDS, IDS)
     with pytest.raises(ProbeError, match="takes tokens, whole numbers, and got fractions"):
         rp.lesion(chain, IDS.float() / 2, IDS)
@@ -114,24 +120,45 @@ def configuration(kind):
     import transformers
 
     transformers.logging.set_verbosity_error()
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
+    two = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8}
+    words = {"vocab_size": 23, "n_layer": 2, "n_head": 2, **ends}
+    stages = {"depths": [2, 2], "num_labels": 5}
     made = {
-        "gpt2": lambda t: t.GPT2Config(vocab_size=23, n_positions=16, n_embd=8, n_layer=2, n_head=2, **ends),
-        "llama": lambda t: t.LlamaConfig(vocab_size=23, hidden_size=8, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, **ends),
-        "bloom": lambda t: t.BloomConfig(vocab_size=23, hidden_size=8, n_layer=2, n_head=2, **ends),
-        "resnet": lambda t: t.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[2, 2], layer_type="basic", num_labels=5),
-        "vit": lambda t: t.ViTConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=16, patch_size=4, num_labels=5),
-        "swin": lambda t: t.SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=4, num_labels=5),
-        "convnext": lambda t: t.ConvNextConfig(num_stages=2, hidden_sizes=[4, 8], depths=[2, 2], patch_size=2, image_size=16, num_labels=5),
+        "gpt2": ("GPT2Config", {"n_positions": 16, "n_embd": 8, **words}),
+        "llama": ("LlamaConfig", {"vocab_size": 23, "intermediate_size": 16, **two, **ends}),
+        "bloom": ("BloomConfig", {"hidden_size": 8, **words}),
+        "resnet": ("ResNetConfig", {
+            "embedding_size": 4, "hidden_sizes": [4, 8], "layer_type": "basic", **stages}),
+        "vit": ("ViTConfig", {
+            "intermediate_size": 16, "image_size": 16, "patch_size": 4, "num_labels": 5, **two}),
+        "swin": ("SwinConfig", {
+            "image_size": 16, "patch_size": 2, "embed_dim": 8, "num_heads": [2, 2],
+            "window_size": 4, **stages}),
+        "convnext": ("ConvNextConfig", {
+            "num_stages": 2, "hidden_sizes": [4, 8], "patch_size": 2, "image_size": 16, **stages}),
     }  # fmt: skip
-    return made[kind](transformers)
+    name, options = made[kind]
+    return getattr(transformers, name)(**options)
 
 
-@pytest.mark.parametrize("kind", CAUSAL)
-def test_two_lines_measure_a_language_model_of_transformers(kind):
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(configuration(kind)).eval()
+def drawn(auto, kind):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return auto.from_config(configuration(kind)).eval()
+
+
+def library(kind, pytestconfig):
+    """transformers; a test takes seconds, so that one of each form is run without being asked."""
+    if kind not in ALWAYS and not pytestconfig.getoption("--campaign-size"):
+        pytest.skip("another architecture: with --campaign-size")
+    return pytest.importorskip("transformers")
+
+
+@pytest.mark.parametrize("kind", of(*CAUSAL))
+def test_two_lines_measure_a_language_model_of_transformers(kind, pytestconfig):
+    transformers = library(kind, pytestconfig)
+    model = drawn(transformers.AutoModelForCausalLM, kind)
     mask = (torch.arange(LENGTH) < torch.tensor([9, 7, 9, 5, 9, 9])[:, None]).long()
     labels = IDS.masked_fill(mask == 0, -100)
 
@@ -150,11 +177,10 @@ def test_two_lines_measure_a_language_model_of_transformers(kind):
     assert len(rp.attribute(ready, methods=["ablation", "gradients"]).table)
 
 
-@pytest.mark.parametrize("kind", IMAGES)
-def test_two_lines_measure_an_image_classifier_of_transformers(kind):
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    model = transformers.AutoModelForImageClassification.from_config(configuration(kind)).eval()
+@pytest.mark.parametrize("kind", of(*IMAGES))
+def test_two_lines_measure_an_image_classifier_of_transformers(kind, pytestconfig):
+    transformers = library(kind, pytestconfig)
+    model = drawn(transformers.AutoModelForImageClassification, kind)
     x = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     y = torch.arange(6) % 5
 
@@ -169,3 +195,44 @@ def test_two_lines_measure_an_image_classifier_of_transformers(kind):
     assert len(rp.responses(ready).table) and len(rp.lens(ready).table)
     assert len(rp.agreement(ready, counts=(1,)).table) and len(rp.control(ready).table)
     assert len(rp.attribute(ready, methods=["ablation"]).table)
+
+
+def characters(text):
+    return [ord(letter) % 23 for letter in text]
+
+
+def test_a_text_in_a_file_becomes_rows_of_tokens(tmp_path, model):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog " * 2)
+    data = f"text:{tmp_path / 'text.txt'}"
+    ready = rp.prepare(model, data=data, tokenizer=characters, context=LENGTH)
+    ids = torch.tensor(characters((tmp_path / "text.txt").read_text()))
+    assert torch.equal(ready.images, ids[: 9 * (len(ids) // 9)].view(-1, 9))
+    assert torch.equal(ready.labels[:, :-1], ready.images[:, 1:])
+    assert ready.identity["data_note"] == "88 tokens in rows of 9" and ready.normalize == "none"
+    assert len(rp.lesion(ready).table) == N + 1
+    for given, said in (
+        ({"tokenizer": characters, "context": 100}, "has 88 tokens, and a row of context=100"),
+        ({"tokenizer": characters, "context": 1}, "at least 2 tokens"),
+        ({"tokenizer": str.upper}, "the tokenizer fails|gives"),
+        ({"tokenizer": lambda text: [0.5]}, "gives torch.float32 of shape"),
+        ({}, "SmallGPT comes without a tokenizer: give tokenizer="),
+    ):
+        with pytest.raises(ProbeError, match=said):
+            rp.prepare(model, data=data, **given)
+
+
+def test_tokens_come_from_tensors_loaders_and_batches_by_name(model):
+    rows = [{"input_ids": row, "labels": row} for row in IDS]
+    masked = {"input_ids": IDS, "attention_mask": (torch.arange(LENGTH) < 5).expand(6, -1).long()}
+    loader = torch.utils.data.DataLoader(rows, batch_size=4)
+    for given in (IDS, (IDS, IDS)):
+        ready = rp.prepare(model, data=given)
+        assert torch.equal(ready.images, IDS) and torch.equal(ready.labels[:, :-1], IDS[:, 1:])
+    found = rp.data.given(loader)
+    assert torch.equal(found.images["input_ids"], IDS) and torch.equal(found.labels, IDS)
+    assert found.fingerprint() == rp.data.given([{"input_ids": IDS, "labels": IDS}]).fingerprint()
+    assert rp.data.given([masked]).labels[0].tolist() == [*IDS[0, :5].tolist(), *[-100] * 4]
+    with pytest.raises(ProbeError, match="a dictionary of text: expected images"):
+        rp.data.given([{"text": "abc"}])
+    with pytest.raises(ProbeError, match="have different lengths"):
+        rp.data.given([{"input_ids": IDS, "labels": IDS[:3]}])
