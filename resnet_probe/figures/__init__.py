@@ -164,9 +164,8 @@ def _title(result: Result) -> str:
     if ":" in data:  # a file or folder: its own name and its parent's are enough
         data = "/".join(Path(data.partition(":")[2]).parts[-2:])
     named = [part for part in (str(identity.get("arch", "")), data) if part]
-    counted = (
-        [f"{int(result.table['images'].iloc[0]):,} images"] if "images" in result.table else []
-    )
+    of = result.provenance.get("inputs", "images")
+    counted = [f"{int(result.table['images'].iloc[0]):,} {of}"] if "images" in result.table else []
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 
 

@@ -286,7 +286,8 @@ class Study:
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
-        kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
+        texts = {"inputs": "texts"} if chain.of_tokens else {}
+        kind = {**texts, "blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
         record = {"identity": identity, **kind, **found.facts, **seconds}
         return Result(title, found.table, record, found.outcomes)
