@@ -39,12 +39,17 @@ __all__ = [
     "Prepared",
     "architecture",
     "cut",
+    "example_for",
     "find_device",
     "hash_of",
     "load_network",
     "prepare",
     "remarks",
 ]
+
+
+TOKENS = 16
+"""Of a row of an example."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,6 +263,20 @@ def find_device(name: str) -> device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ProbeError("device=cuda: torch finds no CUDA device here; use device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def example_for(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """An input to cut a network with: one drawn image, or two rows of drawn tokens.
+
+    Of tokens for a network of transformers that says that it takes them.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    words = getattr(getattr(model, "config", None), "vocab_size", None)
+    if isinstance(words, int) and getattr(model, "main_input_name", "") == "input_ids":
+        return torch.randint(words, (2, TOKENS), generator=generator)
+    return torch.randn(1, *shape, generator=generator)
 
 
 def cut(arch: Architecture, model: nn.Module, example: Tensor) -> ResidualChain:

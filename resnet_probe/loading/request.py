@@ -36,7 +36,8 @@ class Request(Settings):
     )
     model: str | None = option(
         None,
-        "a network of your own: what the callable returns, as mypkg.nets:build",
+        "a network of your own: what the callable returns, as mypkg.nets:build; or hf:FOLDER, as "
+        "transformers saves one",
         metavar="MODULE:CALLABLE",
         group=NETWORK,
     )
