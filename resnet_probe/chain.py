@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import AnyState, Inputs, with_residual
+from resnet_probe.state import AnyState, InputForm, Inputs, with_residual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,8 @@ class ResidualChain:
     chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
     where nothing else is said; `output` names it among several that the network returns.  `values`
     has what stands in for branches that an edit replaces, by block number and name.  `free` names
-    the sizes of the inputs that are free, where those are not images in batches of any size.
+    the sizes of the inputs that are free, where those are not images in batches of any size;
+    `takes` are the forms of inputs that are not images alone.
     """
 
     name: str
@@ -188,13 +189,15 @@ class ResidualChain:
     output: str | None = None
     values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    takes: tuple[InputForm, ...] = ()
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""
         shape = "×".join(map(str, self.input_shape))
+        what = "tokens" if self.of_tokens else "images"
         return (
             f"{type(self).__name__}({self.name}: {len(self)} {self.unit}s in {len(self.stages)} "
-            f"stages, images of {shape}, {self.classes} classes)"
+            f"stages, {what} of {shape}, {self.classes} classes)"
         )
 
     def __len__(self) -> int:
@@ -263,6 +266,11 @@ class ResidualChain:
         """Every module of the chain, in order."""
         inner = (part for b in self.blocks for part in (b.shortcut, b.branch, b.after))
         return (self.stem, *inner, self.head)
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether its first input are whole numbers, such as the tokens of a text."""
+        return bool(self.takes) and not self.takes[0][1].is_floating_point
 
     @property
     def device(self) -> torch.device:

@@ -50,6 +50,13 @@ CLAIMS = {
         assert lesion.table["error_pct"].iloc[1:].max() > lesion.table["error_pct"].iloc[0]
         assert net.training is False and explorer.now.correct < len(explorer.labels)
     """,
+    "6_language_model": """
+        assert ready.chain.residue == 0 and len(ready.chain) == 8 and not model.training
+        assert difference < 1e-5
+        assert lesion.table["perplexity"].iloc[0] < len(alphabet) / 3
+        assert (lesion.table["delta_loss_low"].iloc[1:] > 0).any()
+        assert lens.table["kl_nats"].iloc[-1] == 0 < lens.table["kl_nats"].iloc[0]
+    """,
 }
 
 
@@ -91,6 +98,8 @@ FEWER = {
     "4_responses_and_lens": {"limit=100": "limit=40", "limit=200": "limit=80",
                              "100]": "40]"},
     "5_your_own_network": {"[:300]": "[:150]", "range(6)": "range(3)", "6 * 20": "3 * 20"},
+    "6_language_model": {"steps = 600": "steps = 50", "test[:200]": "test[:40]",
+                         "test[:16]": "test[:6]"},
 }  # fmt: skip
 """What a notebook is run with here, in the place of what stands in it."""
 

@@ -42,15 +42,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
-    import torch
-
-    from resnet_probe.loading import architecture, cut
+    from resnet_probe.loading import architecture, cut, example_for
 
     request = shared.read(Request, options)
     arch = architecture(request.spec)
     model = arch.build(seed=0)
     shape = request.input_shape or arch.input_shape
-    example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    example = example_for(model, shape)
     chain = cut(arch, model, example)
     print("\n\n".join([report(chain), compatibility(chain, example)]))
     if options.graph is not None:

@@ -8,6 +8,7 @@ from resnet_probe.data.image_set import ImageSet, measure
 from resnet_probe.data.normalize import Normalization, normalization
 from resnet_probe.data.own import given
 from resnet_probe.data.preprocess import Preprocess, preprocess
+from resnet_probe.data.tokens import load_text
 
 AnySet = ImageSet
 
@@ -19,6 +20,7 @@ __all__ = [
     "given",
     "in_order_of",
     "load",
+    "load_text",
     "measure",
     "names",
     "normalization",

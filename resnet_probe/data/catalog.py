@@ -15,7 +15,7 @@ from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.errors import ProbeError
 
 NAMED = ("digits", *SETS)
-WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE"}
+WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE", "text": "FILE"}
 """Kinds of files and folders, with what stands behind the colon."""
 IN_FILES = {"imagefolder": load_folder, "csv": load_list}
 """Sets whose images lie in a file each, and may be left there."""
@@ -80,6 +80,8 @@ def read(
         )
     if kind == "parquet":
         return load_parquet(place, split, limit, preprocess)
+    if kind == "text":
+        raise ProbeError(f"{spec} is read with a tokenizer: prepare(model, data=…) has it")
     if kind == "npz":
         return load_npz(place, split, limit)
     if kind == "digits":

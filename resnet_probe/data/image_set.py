@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data.normalize import Normalization, triple, written
-from resnet_probe.engine.images import Images, ImageStream, Read
+from resnet_probe.engine.images import Images, ImageStream, Read, on_device
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 AS_FLOAT = 2**30
 """Bytes of normalized images, four a value, that are held as they are."""
@@ -60,7 +61,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if isinstance(images, Tensor) and not self.floats:
+        if isinstance(images, Tensor) and not self.floats and not self.tokens:
             _check_bytes(images, self.name)
         fits = labels.dtype == torch.int64 or labels.is_floating_point()
         if not fits or labels.shape[:1] != images.shape[:1]:
@@ -71,6 +72,14 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether these are no images but tokens `[n, t]`, or several inputs by name."""
+        images = self.images
+        return isinstance(images, Inputs) or (
+            isinstance(images, Tensor) and images.dtype == torch.int64
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,7 +123,11 @@ class ImageSet:
         )
 
     def pieces(self) -> Iterator[Tensor]:
-        """All images as they lie there, some at a time."""
+        """All images as they lie there, some at a time; of inputs by name one after the other."""
+        if isinstance(self.images, Inputs):
+            for name in sorted(self.images):
+                yield from self.images[name].split(PIECE)
+            return
         for piece in self.images.split(PIECE):
             yield piece if isinstance(piece, Tensor) else piece.to()
 
@@ -128,6 +141,8 @@ class ImageSet:
         """
         finish = partial(_finished, scale=scale, dtype=dtype, as_they_are=self.floats)
         images = self.images
+        if self.tokens:
+            return on_device(images, device, dtype)
         if isinstance(images, Tensor):
             if self.floats or 4 * images.numel() <= AS_FLOAT:
                 return finish(images.to(device))

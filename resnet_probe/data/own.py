@@ -14,7 +14,9 @@ from torch.utils.data import default_collate as stacked
 
 from resnet_probe.data.image_set import AS_FLOAT, ImageSet, check_limit, on_demand
 from resnet_probe.data.read_ahead import ReadAhead, in_order
+from resnet_probe.data.tokens import inputs_and_labels
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 KEYS = (("image", "images", "img", "pixel_values"), ("label", "labels", "target", "targets"))
 """What the two parts are called where a batch is a dictionary."""
@@ -23,9 +25,9 @@ NOTE = "as the given data set has them"
 
 
 class Batch(NamedTuple):
-    """Images `[n, …]` and labels `[n, …]`, whole numbers as int64."""
+    """Images `[n, …]`, tokens or inputs by name, and labels `[n, …]`, whole numbers as int64."""
 
-    images: Tensor
+    images: Any
     labels: Tensor
 
 
@@ -42,6 +44,9 @@ def given(
 
     Raises `ProbeError` for what gives no images of one size with a whole number each, and for
     images that differ from one reading to the next.
+
+    Whole numbers `[n, t]` are tokens, whose labels may be they themselves.  Batches in dictionaries
+    are inputs by the names of the network's own, with `labels`, or else `input_ids` for labels.
     """
     check_limit(limit)
     rows = rows_of(_arrays(source))
@@ -55,6 +60,10 @@ def given(
 
 def _of_rows(rows: Rows, stream: bool | None, workers: int) -> ImageSet:
     example = rows.example()
+    if isinstance(example, Inputs) or example.dtype == torch.int64:
+        parts = list(_gathered(rows, workers, keep=True))
+        truth = torch.cat([part.labels for part in parts])
+        return _image_set(rows.name, _joined([part.images for part in parts]), truth, example)
     size = len(rows) * example.nbytes
     kept = size <= AS_FLOAT if stream is None else not stream
     labels = None if kept else rows.known_labels()
@@ -84,11 +93,10 @@ def _of_batches(source: Iterable[Any], limit: int | None) -> ImageSet:
 
 
 def _image_set(
-    name: str, images: Any, labels: Tensor, example: Tensor, classes: tuple[str, ...] = ()
+    name: str, images: Any, labels: Tensor, example: Any, classes: tuple[str, ...] = ()
 ) -> ImageSet:
-    return ImageSet(
-        name, "", images, labels, classes, NOTE, floats=example.is_floating_point()
-    )  # fmt: skip
+    floats = isinstance(example, Tensor) and example.is_floating_point()
+    return ImageSet(name, "", images, labels, classes, NOTE, floats=floats)
 
 
 def _gathered(rows: Rows, workers: int, *, keep: bool) -> Iterator[Batch]:
@@ -96,9 +104,18 @@ def _gathered(rows: Rows, workers: int, *, keep: bool) -> Iterator[Batch]:
         yield batch if keep else Batch(batch.images[:0], batch.labels)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _joined(parts: list[Any]) -> Any:
     """All images together; `ProbeError` for other sizes or types from some batch on."""
     first = parts[0]
+    if isinstance(first, Inputs):
+        names = list(first)
+        other = next((part for part in parts if list(part) != names), None)
+        if other is not None:
+            raise ProbeError(
+                f"the given batches hold {', '.join(names)} and then {', '.join(other)}: the same "
+                "inputs are needed in all of them"
+            )
+        return Inputs({name: _joined([part[name] for part in parts]) for name in names})
     for number, part in enumerate(parts):
         if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
             here, there = (f"{tuple(each.shape[1:])}, {each.dtype}" for each in (part, first))
@@ -145,15 +162,18 @@ class Rows(Dataset[Any]):
             raise ProbeError(_apart(self.name, rows, error)) from error
         return pair_of(made)
 
-    def images(self, rows: list[Any]) -> Tensor:
+    def images(self, rows: list[Any]) -> Any:
         return self.batch(rows).images
 
-    def example(self) -> Tensor:
+    def example(self) -> Any:
         """The first image; ProbeError if there is none, or if it is another the next time."""
         if not self.places:
             raise ProbeError(f"the given {self.name} has no rows")
         with torch.random.fork_rng(devices=[]):
-            first, again = (self.images([self[0]])[0] for _ in range(2))
+            first, again = (self.images([self[0]]) for _ in range(2))
+        if isinstance(first, Inputs):
+            return first
+        first, again = first[0], again[0]
         if first.shape != again.shape or not torch.equal(_raw(first), _raw(again)):
             raise ProbeError(
                 f"image 0 of the given {self.name} is another every time it is read: networks are "
@@ -196,6 +216,9 @@ def pair_of(batch: Any) -> Batch:
     Raises ProbeError unless these are a tensor `[n, …]` and a label for each.
     """
     if isinstance(batch, Mapping):
+        if not any(key in batch for key in KEYS[0]):
+            found, labels = inputs_and_labels(batch)
+            return Batch(found, as_labels(labels, len(found), of="a batch"))
         parts = [next((batch[key] for key in keys if key in batch), None) for keys in KEYS]
     elif isinstance(batch, Iterable) and not isinstance(batch, Tensor | str):
         parts = list(batch)[:2]
@@ -223,6 +246,8 @@ def as_images(images: Any) -> Tensor:
                 f"{shapes[other]}, where that of image 0 is {shapes[0]}"
             )
     found = _tensor(images, "images")
+    if found.dtype in (torch.int32, torch.int64) and found.dim() == 2 and not found.is_sparse:
+        return found.to(torch.int64)  # tokens
     if found.dtype not in IMAGE_TYPES or found.layout != torch.strided or found.is_meta:
         kind = "complex numbers" if found.is_complex() else str(found.dtype)
         form = "" if found.layout == torch.strided else f", {found.layout}"
@@ -263,6 +288,8 @@ def _tensor(values: Any, what: str) -> Tensor:
 
 def _arrays(source: Any) -> Any:
     """A pair of all images and all labels as a data set; anything else as it is."""
+    if isinstance(source, Tensor) and source.dtype == torch.int64 and source.dim() == 2:
+        return TensorDataset(source, source)  # tokens are their own labels
     pair = isinstance(source, tuple) and len(source) == 2
     if not pair or not all(isinstance(part, Tensor | np.ndarray | list) for part in source):
         return source

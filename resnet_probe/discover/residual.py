@@ -125,6 +125,8 @@ def _proven(
     model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
 ) -> ResidualChain:
     parts, chain = _cut(graph, tuple(example.shape[1:]), level)
+    if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
+        chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     return replace(chain, residue=prove(chain, model, graph, parts, example))
 
 
@@ -149,6 +151,7 @@ def _cut(
         output_shape=outputs,
         output=graph.pick.path,
         free=graph.free,
+        takes=graph.forms,
     )
 
 

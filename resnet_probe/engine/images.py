@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import torch
 from torch import Tensor
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 
 Read = Callable[[int, int], Tensor]
 """`read(start, stop)`: images `start` to `stop − 1`, `[stop − start, …]`, on the CPU."""
@@ -104,10 +105,20 @@ class ImageStream:
 
 
 Images: TypeAlias = Tensor | ImageStream
+"""What a study takes; `state.Inputs` of several tensors, by name, stand in for one tensor."""
 
 
-def picked(images: Images, rows: Sequence[int]) -> Images:
+def on_device(images: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The images there, in that type: what is no floating-point number (a token) keeps its own."""
+    if isinstance(images, Tensor) and not images.is_floating_point():
+        return images.to(device)
+    return images.to(device, dtype)
+
+
+def picked(images: Any, rows: Sequence[int]) -> Any:
     """The images of these numbers, in this order; of a stream none is read."""
+    if isinstance(images, Inputs):
+        return images.map(lambda value: value[torch.as_tensor(rows, device=value.device)])
     if isinstance(images, Tensor):
         found = images[torch.as_tensor(rows, device=images.device)]
         last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)

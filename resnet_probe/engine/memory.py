@@ -52,9 +52,7 @@ def format_bytes(size: float) -> str:
 
 
 @torch.inference_mode()
-def footprint(
-    chain: ResidualChain, image: Tensor | Inputs, steps: Sequence[Step] | None = None
-) -> Footprint:
+def footprint(chain: ResidualChain, image: Any, steps: Sequence[Step] | None = None) -> Footprint:
     """Runs one image `[1, …]` through the chain and keeps account of what is alive when.
 
     `steps` are those of a chain whose blocks are not to be run in their order.
@@ -138,6 +136,6 @@ def _tensors(held: Any) -> tuple[Tensor, ...]:
 def _run(module: nn.Module, given: Any) -> tuple[Any, int]:
     if not isinstance(module, fx.GraphModule):
         output = module(given.map(Tensor.clone) if isinstance(given, State) else given.clone())
-        return output, sum(tensor.nbytes for tensor in _tensors(output))
+        return output, bytes_of(output)
     account = _Account(module, given)
     return account.run(given), account.most

@@ -48,7 +48,7 @@ class Observed:
         self.nodes = tuple(nodes)
         self.interpreter = _Reporter(module, nodes) if isinstance(module, fx.GraphModule) else None
 
-    def __call__(self, h: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def __call__(self, h: Any) -> tuple[Any, list[Tensor]]:
         """The output for `h`, and the values of the nodes in their order."""
         if self.interpreter is None or not self.nodes:
             return self.module(h), []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from resnet_probe.edits import Edit
 from resnet_probe.edits.program import Blocks
 from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.fold import folded
-from resnet_probe.engine.images import Images
+from resnet_probe.engine.images import Images, on_device
 from resnet_probe.engine.memory import DEFAULT_MEMORY, batch_size, footprint, format_bytes
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
@@ -165,13 +166,11 @@ class Sweep:
             device=self.chain.device,
         )
 
-    def _take(self, images: Images) -> Tensor:
+    def _take(self, images: Images) -> Any:
         """The images on the chain's device, in the type of its weights and its layout."""
-        if isinstance(images, Inputs):
-            return images.to(self.chain.device, self.chain.dtype)
-        taken = images.to(self.chain.device)
-        if taken.is_floating_point():
-            taken = taken.to(self.chain.dtype)
+        taken = on_device(images, self.chain.device, self.chain.dtype)
+        if isinstance(taken, Inputs):
+            return taken
         layout = torch.contiguous_format if self.exact else torch.channels_last
         return taken.contiguous(memory_format=layout) if taken.dim() == 4 else taken
 

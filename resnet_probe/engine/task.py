@@ -119,7 +119,7 @@ def asked(
     """
     if loss is not None and loss not in LOSSES:
         raise ProbeError(f"there is no loss={loss!r}: there are {', '.join(LOSSES)}")
-    shape = (chain.classes,) if chain.output_shape is None else tuple(chain.output_shape)
+    shape = _shape(chain, tokens)
     classes = len(shape) == 1 and shape[0] > 1 and loss is None
     if loss == "mse" or (labels.is_floating_point() and _are_numbers(labels, classes)):
         return _numbers(chain, labels, shape, loss)
@@ -131,6 +131,14 @@ def asked(
     if loss != "binary" and len(shape) > 1:
         return _places(chain, whole, shape, tokens)
     return _binary(chain, whole, shape, loss)
+
+
+def _shape(chain: ResidualChain, tokens: Tensor | None) -> tuple[int, ...]:
+    """That of one output; of as many positions as there are tokens, where their number is free."""
+    shape = (chain.classes,) if chain.output_shape is None else tuple(chain.output_shape)
+    if tokens is None or not chain.free or len(shape) != 2 or shape[:1] != chain.input_shape[:1]:
+        return shape
+    return (tokens.shape[1], shape[1])
 
 
 def _are_numbers(labels: Tensor, classes: bool) -> bool:

@@ -176,7 +176,8 @@ def _title(result: Result) -> str:
     images = result.table["images"].iloc[0] if "images" in result.table else None
     if result.study == "lesion-classes":  # a row has those of its class
         images = identity.get("images", images)
-    counted = [] if images is None else [f"{int(images):,} images"]
+    of = result.provenance.get("inputs", "images")
+    counted = [] if images is None else [f"{int(images):,} {of}"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 
 

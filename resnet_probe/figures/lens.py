@@ -37,7 +37,7 @@ def depth_of_answer(
             stages = table[table["block"] > 0]
             marks.draw_stages(ax, stages, width_pt=72 * style.WIDTHS[columns] / columns - 40)
             marks.number(ax, 0, last)
-        axes[0].set_ylabel("images (%, 95 % CI)")
+        axes[0].set_ylabel("answers (%, 95 % CI)")
         axes[0].set_ylim(-2, 102)
         axes[1].set_ylabel("entropy of the answer (nats)")
         axes[1].set_ylim(bottom=0)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resnet_probe.data import AnySet, Normalization, Preprocess
     from resnet_probe.loading.networks import Network
 
+TEXT = "text:"
 RESIZED = ("imagefolder", "csv", "parquet")
 
 
@@ -26,6 +27,8 @@ class Asked:
     preprocess: str | None = None
     stream: bool | None = None
     workers: int | None = None
+    tokenizer: Any = None
+    context: int = 128
     sized: bool = False
     """Whether the size of the images was asked for, and is not just the network's usual one."""
 
@@ -40,6 +43,11 @@ def images_for(network: Network, asked: Asked) -> tuple[AnySet, Normalization, P
 
     how = asked.normalize or network.normalize
     options: Any = {"limit": asked.limit, "stream": asked.stream, "workers": asked.workers}
+    if isinstance(asked.source, str) and asked.source.startswith(TEXT):
+        path = Path(asked.source.removeprefix(TEXT)).expanduser()
+        tokenizer = asked.tokenizer or tokenizer_of(network)
+        rows = data.load_text(path, tokenizer, asked.context, asked.limit)
+        return rows, data.normalization("none"), None
     if isinstance(asked.source, str):
         scale = data.normalization(_said(how, network))
         ready = _preprocess(network, asked)
@@ -50,8 +58,24 @@ def images_for(network: Network, asked: Asked) -> tuple[AnySet, Normalization, P
         raise ProbeError("preprocess is for images in files: a data set has its own transforms")
     given = data.given(asked.source, **options)
     # Floats have been normalized by the user's own transforms, unless the user says how to.
-    how = asked.normalize or ("none" if given.floats else _said(how, network))
+    how = asked.normalize or ("none" if given.floats or given.tokens else _said(how, network))
     return given, data.normalization(how), None
+
+
+def tokenizer_of(network: Network) -> Any:
+    """The one in the folder that a model of transformers was loaded from.
+
+    Raises `ProbeError` where there is none.
+    """
+    folder = Path(str(getattr(network.model, "name_or_path", "") or ""))
+    if not (folder / "tokenizer_config.json").is_file():
+        raise ProbeError(
+            f"{network.arch.spec} comes without a tokenizer: give tokenizer=, of transformers or a "
+            "function that makes whole numbers of a text"
+        )
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
 def _said(normalize: str | None, network: Network) -> str:

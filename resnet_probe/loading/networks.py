@@ -48,10 +48,13 @@ class Network:
 
 
 def architecture(spec: str) -> Architecture:
-    """By name, or as `module:callable@CxHxW` for a network of the user's own."""
+    """By name, as `module:callable@CxHxW` for a network of the user's own, or as `hf:FOLDER`."""
     from resnet_probe import models
+    from resnet_probe.models.from_transformers import PREFIX, transformers_architecture
     from resnet_probe.models.own import is_own, own_architecture
 
+    if spec.startswith(PREFIX):
+        return transformers_architecture(spec)
     return own_architecture(spec) if is_own(spec) else models.architecture(spec)
 
 
@@ -76,7 +79,7 @@ def load_network(
     if weights_key is not None and weights is None:
         raise ProbeError("weights_key= chooses among the weights in a file: give weights=")
     if weights is None and arch.family == OWN:
-        return _as_built(arch)
+        return _as_built(arch, spec)
     if weights is None:
         return _from_zoo(arch, zoo or data or "digits")
     published, _, which = str(weights).partition(":")
@@ -205,8 +208,11 @@ def _initial(arch: Architecture, seed: str, data: str) -> Network:
     )
 
 
-def _as_built(arch: Architecture) -> Network:
-    """Your own network with the weights that its callable gives it."""
+def _as_built(arch: Architecture, spec: str) -> Network:
+    """Your own network with the weights that its callable gives it, or that lie in its folder."""
+    from resnet_probe.models.from_transformers import images_of
+
+    how = images_of(spec)
     model = arch.build(seed=0).eval()
     return Network(
         arch=arch,
@@ -214,8 +220,9 @@ def _as_built(arch: Architecture) -> Network:
         source=f"{arch.spec} as built",
         weights_sha256=hash_of(model),
         data=None,
-        normalize=None,
+        normalize=how.get("normalize"),
         known_error_pct=None,
+        preprocess=how.get("preprocess"),
     )
 
 

@@ -39,12 +39,17 @@ __all__ = [
     "Prepared",
     "architecture",
     "cut",
+    "example_for",
     "find_device",
     "hash_of",
     "load_network",
     "prepare",
     "remarks",
 ]
+
+
+TOKENS = 16
+"""Of a row of an example."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,6 +111,8 @@ def prepare(
     workers: int | None = None,
     output: str | int | Callable[[Any], Tensor] | None = None,
     loss: str | None = None,
+    tokenizer: Any = None,
+    context: int = 128,
 ) -> Prepared:
     """Load network and images, put them on the device, and cut the network into its chain.
 
@@ -123,6 +130,11 @@ def prepare(
     only tensor, or what is called `out`.  The labels say what its outputs mean (`engine.task`): one
     class an image, a class at each position, 0 or 1 for each logit, or numbers; `loss` says so
     where that is not to be guessed: `cross-entropy`, `binary` or `mse`.
+
+    A network of tokens takes `data="text:FILE"`, in rows of `context` tokens of `tokenizer` (of
+    transformers, or a function of a text; by default the one in the model's folder); tokens
+    `[n, t]`; or batches in dictionaries, by the names of the model's own inputs, with `labels`.
+    Labels that repeat the tokens are those of the next one.
 
     `data` is a name, or a `DataLoader`, a `Dataset`, a pair of tensors or arrays, or any batches of
     (images, labels), which come as their own transforms make them, in the model's number type.
@@ -148,7 +160,7 @@ def prepare(
     sized = input_shape is not None or (isinstance(arch, str) and network.arch.family == OWN)
     choice = Asked(
         source=source, root=data_root, normalize=normalize, limit=limit, preprocess=preprocess,
-        stream=stream, workers=workers, sized=sized,
+        stream=stream, workers=workers, sized=sized, tokenizer=tokenizer, context=context,
     )  # fmt: skip
     image_set, scale, ready = images_for(network, choice)
     images = image_set.on(place, scale, number_type(network.model))
@@ -160,7 +172,9 @@ def prepare(
         network = with_output(network, output)
     chain = cut(network.arch, network.model, images[:1].to(place))
     image_set = _numbered(image_set, chain, network, class_map)
-    fitted = asked(chain, image_set.labels, loss=loss)
+    first: Any = getattr(images, "first", images)
+    tokens = first if image_set.tokens else None
+    fitted = asked(chain, image_set.labels, tokens, loss=loss)
     said = (*remarks(network.arch, chain), *fitted.said)
     return Prepared(
         network, image_set, scale.name, fitted.chain, images, fitted.labels, ready, said, loss
@@ -249,6 +263,20 @@ def find_device(name: str) -> device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ProbeError("device=cuda: torch finds no CUDA device here; use device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def example_for(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """An input to cut a network with: one drawn image, or two rows of drawn tokens.
+
+    Of tokens for a network of transformers that says that it takes them.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    words = getattr(getattr(model, "config", None), "vocab_size", None)
+    if isinstance(words, int) and getattr(model, "main_input_name", "") == "input_ids":
+        return torch.randint(words, (2, TOKENS), generator=generator)
+    return torch.randn(1, *shape, generator=generator)
 
 
 def cut(arch: Architecture, model: nn.Module, example: Tensor) -> ResidualChain:

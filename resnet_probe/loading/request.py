@@ -36,7 +36,8 @@ class Request(Settings):
     )
     model: str | None = option(
         None,
-        "a network of your own: what the callable returns, as mypkg.nets:build",
+        "a network of your own: what the callable returns, as mypkg.nets:build; or hf:FOLDER, as "
+        "transformers saves one",
         metavar="MODULE:CALLABLE",
         group=NETWORK,
     )
@@ -86,9 +87,13 @@ class Request(Settings):
     data: str | None = option(
         None,
         "digits, cifar10, cifar100, fashion_mnist, parquet:FILE, imagefolder:DIR, csv:FILE (paths "
-        "and classes) or npz:FILE (default: what the bundled weights were trained on)",
+        "and classes), npz:FILE or, for networks of tokens, text:FILE (default: what the bundled "
+        "weights were trained on)",
         metavar="NAME",
         group=IMAGES,
+    )
+    context: int = option(
+        128, "tokens of a row, of text:FILE (default: 128)", metavar="TOKENS", group=IMAGES, least=2
     )
     data_root: Path | None = option(
         None,
@@ -184,6 +189,7 @@ class Request(Settings):
             class_map=self.class_map,
             stream=self.stream,
             workers=self.workers,
+            context=self.context,
         )
         return found if self.twin is None else untrained(found, data_root=self.data_root)
 

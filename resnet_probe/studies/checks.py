@@ -26,15 +26,26 @@ def as_images(chain: ResidualChain, images: Any) -> Any:
     wanted = dtype_of(chain)
     if isinstance(images, ImageStream):
         return images.of_type(wanted)
-    if isinstance(images, Inputs | Mapping | tuple) or (chain.free and _is_tokens(images)):
-        return Inputs.of(images).to(dtype=wanted)
-    given = _tensor(images, "images")
+    if isinstance(images, Mapping | Inputs) or (isinstance(images, tuple) and len(chain.takes) > 1):
+        return inputs_of(images).to(dtype=wanted)
+    given = _tensor(images, "tokens" if chain.of_tokens else "images")
+    if chain.of_tokens:
+        if given.is_floating_point():
+            raise ProbeError(f"{chain.name} takes tokens, whole numbers, and got fractions")
+        return given.to(chain.takes[0][1])
     if not given.is_floating_point():
         raise ProbeError(
             f"images of type {_type(given)} have not been normalized: give floating-point numbers, "
             "scaled as in the network's training, or let prepare(model, data=…) do it"
         )
     return given.to(wanted)
+
+
+def inputs_of(given: Any) -> Inputs:
+    """Several inputs by name or place; labels among them are none."""
+    if isinstance(given, Mapping) and not isinstance(given, Inputs):
+        given = {key: _tensor(value, key) for key, value in given.items() if key != "labels"}
+    return Inputs.of(given)
 
 
 def as_labels(labels: Any) -> Tensor:
@@ -45,11 +56,13 @@ def as_labels(labels: Any) -> Tensor:
     return given.to(torch.int64) if given.dtype == torch.bool else given
 
 
-def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Images, Tensor]:
+def fitted(chain: ResidualChain, images: Any, labels: Any) -> tuple[ResidualChain, Any, Tensor]:
     """Images of the chain's type, labels in one of their forms, and the chain with such outputs.
 
     See `engine.task`.  Raises `ProbeError` for labels that fit no output.
     """
+    if labels is None and isinstance(images, Mapping):
+        labels = images.get("labels")
     taken, given = as_images(chain, images), as_labels(labels)
     if len(taken) == 0 or given.dim() == 0 or len(taken) != len(given):
         many = len(given) if given.dim() else "no"
@@ -69,7 +82,7 @@ def _tokens(images: Any) -> Tensor | None:
 def _at_size(chain: ResidualChain, images: Any) -> ResidualChain:
     """The chain with the shapes that it has for inputs of this size, where sizes are free."""
     shape = tuple(images.shape[1:])
-    if not (chain.free and isinstance(images, Inputs)) or shape == chain.input_shape:
+    if not chain.free or isinstance(images, ImageStream) or shape == chain.input_shape:
         return chain
     logits = chain(images[:1].to(chain.device))
     return replace(chain, input_shape=shape, output_shape=tuple(logits.shape[1:]))
@@ -107,7 +120,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
         raise ProbeError(
             f"{len(images)} images and {len(labels)} labels: as many of each, and some"
         )
-    if not isinstance(images, Inputs) and tuple(images.shape[1:]) != chain.input_shape:
+    if not chain.free and tuple(images.shape[1:]) != chain.input_shape:
         raise ProbeError(
             f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
             f"images of shape {chain.input_shape}"

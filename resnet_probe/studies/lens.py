@@ -8,7 +8,7 @@ Parameter-free shortcuts (option A) only subsample and pad; where a shortcut has
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ MEASURED = {
     "accuracy_pct": "% of images that the head has right; Wilson interval",
     "entropy_nats": "mean entropy of the softmax, in nats; Student's t interval",
     "agreement_pct": "% of images with the whole network's answer; Wilson interval",
+    "kl_nats": "mean Kullback–Leibler divergence of the whole network's distribution from that of "
+    "the head here, in nats (Belrose et al. 2023, arXiv 2303.08112); Student's t interval",
 }
 COLUMNS: dict[str, str] = {
     "block": "the depth: how many blocks have run; 0 is the state behind the stem",
@@ -167,13 +169,18 @@ def _step(
     """What is seen of a batch, `DEPTH.NAME` by name."""
     from resnet_probe.studies.checks import check_finite
 
-    answers = _answers(chain, tails, images.to(chain.device))
-    whole = answers[-1][""]
+    given, here = images.to(chain.device), labels.to(chain.device)
+    answers: Iterable[dict[str, Tensor]] = _answers(chain, tails, given)
+    if labels.dim() > 1:  # logits of many positions are not held for all depths at once
+        whole = chain(given).float()
+    else:
+        answers = list(answers)
+        whole = answers[-1][""]
     check_finite(whole, chain, start)
     return {
         f"{depth}.{name}": values
-        for depth, given in enumerate(answers)
-        for name, values in _judge(given, whole, labels).items()
+        for depth, each in enumerate(answers)
+        for name, values in _judge(each, whole, here).items()
     }
 
 
@@ -187,16 +194,14 @@ def _by_depth(step: Arrays, blocks: int) -> list[Seen]:
 
 def _answers(
     chain: ResidualChain, tails: dict[str, list[Tail | None]], images: Images
-) -> list[dict[str, Tensor]]:
+) -> Iterator[dict[str, Tensor]]:
     """For each depth, the logits with the trained statistics and with new ones."""
     h: AnyState = chain.stem(images)
-    found = []
     for depth in range(len(chain) + 1):
         here = ((kind, of_depth[depth]) for kind, of_depth in tails.items())
-        found.append({kind: _carry(h, tail) for kind, tail in here if tail is not None})
+        yield {kind: _carry(h, tail) for kind, tail in here if tail is not None}
         if depth < len(chain):
             h = chain.blocks[depth].run(h)
-    return found
 
 
 def _carry(h: AnyState, tail: Tail) -> Tensor:
@@ -207,17 +212,31 @@ def _carry(h: AnyState, tail: Tail) -> Tensor:
 
 
 def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
-    """Of each image, by the prefix of the column: correct, entropy, agreement."""
-    from resnet_probe.studies.checks import predicted
+    """Of each image, by the prefix of the column: correct, entropy, agreement, divergence.
+
+    Of several positions they are means over those whose labels count.
+    """
+    from resnet_probe.engine.task import over_positions
 
     found: Seen = {}
+    last, final = whole.double().log_softmax(dim=-1), _best(whole)
     for kind, logits in answers.items():
-        chance, answer = logits.double().log_softmax(dim=1), predicted(logits)
-        entropy = -(chance.exp() * chance).nan_to_num(0).sum(1)
-        found[f"{kind}accuracy"] = (answer == labels.to(answer.device)).cpu().numpy()
-        found[f"{kind}entropy"] = entropy.cpu().numpy()
-        found[f"{kind}agreement"] = (answer == predicted(whole)).cpu().numpy()
+        chance, answer = logits.double().log_softmax(dim=-1), _best(logits)
+        each = {
+            "accuracy": answer == labels,
+            "entropy": -(chance.exp() * chance).nan_to_num(0).sum(-1),
+            "agreement": answer == final,
+            "kl": (last.exp() * (last - chance)).nan_to_num(0).sum(-1),
+        }
+        if labels.dim() > 1:
+            each = {name: over_positions(value.double(), labels) for name, value in each.items()}
+        found |= {f"{kind}{name}": value.cpu().numpy() for name, value in each.items()}
     return found
+
+
+def _best(logits: Tensor) -> Tensor:
+    """The class of each answer; of equal logits the same one in every study."""
+    return logits.topk(min(2, logits.shape[-1]), dim=-1).indices[..., 0]
 
 
 def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
@@ -227,10 +246,12 @@ def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
         "stage": str(chain.blocks[depth - 1].stage) if depth else "",
         "carried_by": carriers(chain.blocks[depth:]),
         "images": len(seen["accuracy"]),
-        "correct": int(seen["accuracy"].sum()),
+        "correct": seen["accuracy"].sum()
+        if seen["accuracy"].dtype != bool
+        else int(seen["accuracy"].sum()),
     }
     for name, values in seen.items():
-        unit = "nats" if name.endswith("entropy") else "pct"
+        unit = "nats" if name.endswith(("entropy", "kl")) else "pct"
         estimate = _mean(values) if unit == "nats" else _share(values)
         ends = (unit, f"low_{unit}", f"high_{unit}")
         row |= {f"{name}_{end}": value for end, value in zip(ends, estimate, strict=True)}
@@ -244,6 +265,9 @@ def carriers(blocks: Sequence[ResidualBlock]) -> str:
 
 
 def _share(yes: np.ndarray) -> tuple[float, float, float]:
+    if yes.dtype != bool:
+        mean = _mean(yes)
+        return 100 * mean[0], 100 * mean[1], 100 * mean[2]
     low, high = wilson(yes.sum(), len(yes))
     return 100 * float(yes.mean()), 100 * float(low), 100 * float(high)
 
@@ -264,6 +288,8 @@ the final answer, by depth. States of another width are carried on by the shortc
     fit=fit,
     sums=Summed(gather, by_depth),
     training=True,
+    labels=("classes", "places"),
+    inputs=True,
 )
 lens = STUDY.function(
     """The head's answer at every depth, for `images` `[n, …]` with `labels` `[n]`.

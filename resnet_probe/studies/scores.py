@@ -240,21 +240,13 @@ def tabulate_by(
         delta_pct=100 * (values[0] - values),
         **_ends("ci_low_pct", "ci_high_pct", errors),
         **_changes(errors, settings),
-        **_of_loss(found["loss"].astype(np.float64), tokens=takes_tokens(subject)),
+        **_of_loss(found["loss"].astype(np.float64), tokens=subject.chain.of_tokens),
     )
     facts = {"unit": settings.unit, "metric": metric.name, "labels": kind_of(subject.labels)}
     if table["edits"].max() <= 1 < len(rows) > 2 and errors.shape[1] > 1:
         change = (errors - errors[:1])[1:]
         facts["median_delta_pct"] = list(median_of_edits(change, seed=settings.seed))
     return Measured(table, facts, {"loss": found["loss"].astype(np.float16)})
-
-
-def takes_tokens(subject: Subject) -> bool:
-    from resnet_probe.state import Inputs
-
-    images: Any = subject.images
-    first = images.first if isinstance(images, Inputs) else images
-    return not first.dtype.is_floating_point
 
 
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:

@@ -245,10 +245,11 @@ class Study:
         from resnet_probe.studies.checks import check_data
 
         check_data(subject.chain, subject.images, subject.labels)
-        if isinstance(subject.images, Inputs) and not self.inputs:
+        several = isinstance(subject.images, Inputs) or subject.chain.of_tokens
+        if several and not self.inputs:
             raise ProbeError(
                 f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
-                "inputs by name: lesion can measure it"
+                "inputs by name: lesion, paths, responses, lens and attribute can measure it"
             )
         kind = kind_of(subject.labels)
         if kind not in self.labels:
@@ -285,7 +286,8 @@ class Study:
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
-        kind = {"blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
+        texts = {"inputs": "texts"} if chain.of_tokens else {}
+        kind = {**texts, "blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         seconds = {"seconds": time.perf_counter() - began}
         record = {"identity": identity, **kind, **found.facts, **seconds}
         return Result(title, found.table, record, found.outcomes)

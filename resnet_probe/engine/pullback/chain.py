@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.engine.pullback.linearizer import Linearizer
 from resnet_probe.engine.pullback.tape import Pullback
 from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import residual
+from resnet_probe.state import Inputs, residual, with_residual
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class ChainLinearizer:
         self.head = Linearizer(chain.head)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> FrozenChain:
+    def __call__(self, images: Any) -> FrozenChain:
         """The chain at `images` `[n, …]`, on the chain's device and of its type."""
         h, stem = (self.chain.stem(images), None) if self.stem is None else self.stem(images)
         for block in self.chain.blocks[: self.first - 1]:
@@ -99,12 +100,12 @@ class ChainLinearizer:
             shortcut, branch, after = parts
             short, back_short = shortcut(h)
             long, back_long = branch(h)
-            h, back_after = after(block.add(short, long))
+            h, back_after = after(with_residual(h, block.add(short, long)))
             if len(h) != len(images):
                 raise ProbeError(
                     f"the output of block {block.number} ({block.name}) has the shape "
-                    f"{tuple(h.shape)} for {len(images)} images: gradients of single images need "
-                    "the images along the first axis"
+                    f"{tuple(residual(h).shape)} for {len(images)} images: gradients of single "
+                    "images need the images along the first axis"
                 )
             frozen.append(BlockPullback(block, back_short, back_long, back_after))
         logits, head = self.head(h)
@@ -118,18 +119,20 @@ class ChainLinearizer:
         parts: list[Linearizer] = [self.head, *(part for parts in self.blocks for part in parts)]
         return sum(part.held_bytes for part in parts + ([self.stem] if self.stem else []))
 
-    def _blame(self, images: Tensor) -> None:
+    def _blame(self, images: Tensor | Inputs) -> None:
         """Say where the first value that is not finite comes from."""
+        kind = str(self.chain.dtype).removeprefix("torch.")
         place = next(place for place, h in self._states(images) if not torch.isfinite(h).all())
         raise ProbeError(
             f"{place} is not finite: the weights of {self.chain.name} or the images hold NaN or "
-            f"Inf, or {str(images.dtype).removeprefix('torch.')} is too small for them"
+            f"Inf, or {kind} is too small for them"
         )
 
-    def _states(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        yield "the input", images
+    def _states(self, images: Tensor | Inputs) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(images, Tensor):
+            yield "the input", images
         h = self.chain.stem(images)
-        yield "the output of the stem", h
+        yield "the output of the stem", residual(h)
         for block in self.chain.blocks:
             h = block.run(h)
             yield f"the output of block {block.number} ({block.name})", residual(h)
@@ -143,6 +146,27 @@ def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
         return chain
 
     def cast(module: nn.Module) -> nn.Module:
-        return copy.deepcopy(module).to(dtype)
+        found = copy.deepcopy(module).to(dtype)
+        for each in found.modules():
+            if isinstance(each, fx.GraphModule):
+                _compute_in(each, dtype)
+        return found
 
     return chain.map(cast)
+
+
+def _compute_in(module: fx.GraphModule, dtype: torch.dtype) -> None:
+    """Let the steps of a graph that name a floating type, such as those of a norm, name this."""
+
+    def instead(value: Any) -> Any:
+        return dtype if isinstance(value, torch.dtype) and value.is_floating_point else value
+
+    for node in module.graph.nodes:
+        node.args = fx.node.map_aggregate(node.args, instead)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, instead)
+        if node.op == "get_attr":
+            tensor = fx.graph_module._get_attr(module, str(node.target))
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != dtype:
+                owner, _, name = str(node.target).rpartition(".")
+                setattr(module.get_submodule(owner), name, tensor.to(dtype))
+    module.recompile()

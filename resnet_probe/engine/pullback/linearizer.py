@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from resnet_probe.engine.observe import without_gradients
 from resnet_probe.engine.pullback import pulls, rules, stack
 from resnet_probe.engine.pullback.folding import Folding
 from resnet_probe.engine.pullback.operations import Operation, nodes_of, operations
 from resnet_probe.engine.pullback.tape import Entry, Pull, Pullback
+from resnet_probe.errors import ProbeError
+from resnet_probe.state import AnyState, State, carried, carry, residual, with_residual
 
 WHOLE = "module"
 
@@ -30,22 +33,55 @@ class Linearizer:
         self.operations = operations(self.module)
         self.start, output = nodes_of(self.module)
         self.end = output.args[0]
+        exported = [isinstance(o.node.target, torch._ops.OpOverload) for o in self.operations]
+        self.constant = without_gradients(self.module) if any(exported) else None
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> tuple[Tensor, Pullback]:
+    def __call__(self, x: AnyState) -> tuple[Any, Pullback]:
+        """The output for a state, and the way back to its `h`, what it carries being held."""
+        h = residual(x)
         try:
-            value, entries = self._record(x)
+            value, entries = self._graph(x) if self.constant is not None else self._record(x)
         except _SeveralTensors:
             value = self.module(x)
-            entries = [Entry(self.end, (self.start,), _anything(self.module, x))]
-        return value, Pullback(self.start, self.end, tuple(entries), tuple(x.shape[1:]))
+
+            def whole(h: Tensor) -> Tensor:
+                return residual(self.module(with_residual(x, h)))
+
+            entries = [Entry(self.end, (self.start,), _anything(whole, h))]
+        return value, Pullback(self.start, self.end, tuple(entries), tuple(h.shape[1:]))
 
     @property
     def held_bytes(self) -> int:
         """Memory of the prepared weights."""
         return self.folding.held_bytes
 
-    def _record(self, x: Tensor) -> tuple[Tensor, list[Entry]]:
+    def _graph(self, x: AnyState) -> tuple[Any, list[Entry]]:
+        """Of a graph of torch's own operations (`torch.export`), for which there are no rules."""
+        module = self.constant
+        assert module is not None
+        states: list[Any] = []
+
+        def whole(h: Tensor) -> Tensor:
+            states.append(module(with_residual(x, h)))
+            return residual(states[0])
+
+        pull = pulls.PullGraph(whole, residual(x))
+        made = self._detached(x, states[0])
+        return made, [Entry(self.end, (self.start,), pull)]
+
+    @staticmethod
+    def _detached(before: AnyState, made: AnyState) -> AnyState:
+        """A state for the blocks that follow; raises `ProbeError` as `_followed` does."""
+        if not isinstance(made, State):
+            return made.detach()
+        known = before.carried if isinstance(before, State) else {}
+        for name, value in made.carried.items():
+            if isinstance(value, Tensor) and value.requires_grad and value is not known.get(name):
+                raise _beside(name)
+        return made.map(Tensor.detach)
+
+    def _record(self, x: AnyState) -> tuple[Any, list[Entry]]:
         """Run the operations, and keep the transposes of those that depend on the input."""
         values: dict[Any, Any] = {self.start: x}
         depends = {self.start}
@@ -53,7 +89,13 @@ class Linearizer:
         for operation in self.operations:
             node = operation.node
             sources = tuple(read for read in node.all_input_nodes if read in depends)
-            if sources:
+            if node.target in (residual, carry) and sources:
+                values[node] = operation.run(values)
+                sources = (_followed(node, sources, values),)
+                shape = tuple(residual(values[node]).shape)
+                depends.add(node)
+                entries.append(Entry(node, sources, pulls.PullSum((shape,), shape)))
+            elif sources and node.target is not carried:
                 values[node], pull = self._step(operation, sources, values)
                 if pull is not None:
                     depends.add(node)
@@ -83,6 +125,29 @@ class Linearizer:
         if rules.is_elementwise(operation.node, operation.leaf) and len(sources) == 1:
             return value, _elementwise(function, *operands.values())
         return value, _anything(function, *operands.values())
+
+
+def _followed(node: fx.Node, sources: tuple[fx.Node, ...], values: dict[fx.Node, Any]) -> fx.Node:
+    """The residual tensor that a state is made of, or taken out of.
+
+    Raises `ProbeError` where a value is made of it that is carried beside it: gradients do not
+    travel along that.
+    """
+    if node.target is residual:
+        return sources[0]
+    h, made = node.args[1], node.args[2]
+    assert isinstance(h, fx.Node) and isinstance(made, dict)
+    for name, each in made.items():
+        if each in sources and _is_smooth(values[each]):
+            raise _beside(name)
+    return h
+
+
+def _beside(name: str) -> ProbeError:
+    return ProbeError(
+        f"the value {name} is made of the state and carried beside it to later blocks: gradients "
+        "by path length along such values are not taken"
+    )
 
 
 class _SeveralTensors(Exception):

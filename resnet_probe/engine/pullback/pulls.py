@@ -159,6 +159,37 @@ class PullMaximum(Pull):
         return (self.winners,)
 
 
+class PullGraph(Pull):
+    """For a module of many operations without a rule: autograd's graph of all of them at once.
+
+    All cotangents of a stack go back together.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], at: Tensor) -> None:
+        self.kept: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            self.kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            self.given = at.detach().requires_grad_()
+            self.made = function(self.given)
+
+    def __call__(self, g: Tensor, own: bool) -> Sequence[Given]:
+        if not self.made.requires_grad:
+            return [(g.new_zeros(len(g), *self.given.shape), True)]
+        found = torch.autograd.grad(
+            self.made, self.given, g, retain_graph=True, allow_unused=True,
+            materialize_grads=True, is_grads_batched=True,
+        )[0]  # fmt: skip
+        return [(found, True)]
+
+    @property
+    def held(self) -> Iterable[Tensor]:
+        return self.kept.values()
+
+
 @dataclass(frozen=True)
 class PullAnything(Pull):
     """For any other operation: autograd's own rule, one cotangent of the stack after another.

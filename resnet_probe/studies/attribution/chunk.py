@@ -65,6 +65,8 @@ class Attributor:
 
     def _ablation(self, effects: Tensor, labels: Tensor) -> Found:
         shaped = _by_metric(effects)
+        if labels.dim() > 1:  # several answers an image have no class of the image
+            return {"ablation": over_images(shaped)}
         classes = int(self.sweep.chain.classes)
         empty = Moments.none((len(METRICS), self.asked.blocks))
         of_class = [shaped[:, labels.cpu() == c] for c in range(classes)]

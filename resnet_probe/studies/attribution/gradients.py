@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from resnet_probe.engine.fold import fold
 from resnet_probe.engine.memory import SCRATCH, format_bytes
 from resnet_probe.engine.sweep import Progress
 from resnet_probe.errors import ProbeError
+from resnet_probe.state import Inputs
 from resnet_probe.studies.attribution.gates import SMOOTH, smooth_metrics
 
 STEPS = 32
@@ -48,15 +49,16 @@ class GatedChain:
 
         return cls(chain.map(constant))
 
-    def __call__(self, gates: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, gates: Tensor, images: Any, labels: Tensor) -> Tensor:
         """`SMOOTH` of each image, `[n, 2]`, with gates `[n, blocks]`."""
         h = self.chain.stem(images)
         for place, block in enumerate(self.chain):
-            gate = gates[:, place].view(-1, *[1] * (h.dim() - 1))
-            h = block.after(block.shortcut(h) + gate * block.branch(h))
+            branch = block.branch(h)
+            gate = gates[:, place].view(-1, *[1] * (branch.dim() - 1))
+            h = block.close(h, block.shortcut(h) + gate * branch)
         return torch.stack(smooth_metrics(self.chain.head(h), labels), dim=1)
 
-    def bytes_for(self, image: Tensor, label: Tensor) -> int:
+    def bytes_for(self, image: Any, label: Tensor) -> int:
         """What one image keeps alive for its way back."""
         storages: dict[int, int] = {}
 
@@ -75,7 +77,7 @@ class GatedChain:
 
 def integrated_gradients(
     network: GatedChain,
-    images: Tensor,
+    images: Any,
     labels: Tensor,
     difference: Tensor,
     *,
@@ -110,7 +112,7 @@ def integrated_gradients(
 
 def _integrals(
     network: GatedChain,
-    images: Tensor,
+    images: Any,
     labels: Tensor,
     steps: int,
     rows: int,
@@ -119,13 +121,20 @@ def _integrals(
     """For some images at a time, the shares `[images, blocks]` in each of `SMOOTH`."""
     from captum.attr import IntegratedGradients
 
-    method = IntegratedGradients(network)
+    def gated(gates: Tensor, classes: Tensor, *values: Tensor) -> Tensor:
+        """captum repeats tensors for the steps of an integral, and nothing else."""
+        given = values[0] if names is None else Inputs(dict(zip(names, values, strict=True)))
+        return network(gates, given, classes)
+
+    names = None if isinstance(images, Tensor) else list(images)
+    method = IntegratedGradients(gated)
     for start in range(0, len(images), rows):
         some, classes = images[start : start + rows], labels[start : start + rows]
+        values = (some,) if isinstance(some, Tensor) else tuple(some.values.values())
         gates = torch.ones(len(some), len(network.chain), device=some.device)
         yield [
             method.attribute(
-                gates, baselines=0.0, target=place, additional_forward_args=(some, classes),
+                gates, baselines=0.0, target=place, additional_forward_args=(classes, *values),
                 n_steps=steps, internal_batch_size=rows,
             ).detach().double().cpu()
             for place in range(len(SMOOTH))

@@ -44,7 +44,9 @@ def of_moments(subject: Subject, settings: AttributeSettings, arrays: Arrays) ->
     """The table of `attribute`, and how complete integrated gradients are."""
     asked, found = asked_of(subject, settings), _found(arrays)
     facts = {"gates": len(asked.gates), **completeness(found)}
-    return Measured(tabulate(subject.chain, asked, found, images=len(subject.images)), facts)
+    several, images = subject.labels.dim() > 1, len(subject.images)
+    table = tabulate(subject.chain, asked, found, images=images, shares=several)
+    return Measured(table, facts)
 
 
 def asked_of(subject: Subject, settings: AttributeSettings) -> Request:

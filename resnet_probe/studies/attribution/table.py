@@ -39,13 +39,15 @@ COLUMNS: dict[str, str] = {
 Row = dict[str, Any]
 
 
-def tabulate(chain: ResidualChain, asked: Request, found: Found, *, images: int) -> pd.DataFrame:
-    """All rows of an attribution on so many images."""
+def tabulate(
+    chain: ResidualChain, asked: Request, found: Found, *, images: int, shares: bool = False
+) -> pd.DataFrame:
+    """All rows of an attribution on so many images, with `shares` of right answers in each."""
     numbers = [[block.number] for block in chain]
-    rows = [*_whole("network", found["network"]), *_whole("none", found["none"])]
+    rows = [row for end in ("network", "none") for row in _whole(end, found[end], shares)]
     if "ablation" in asked.methods:
         rows += _rows("ablation", numbers, found["ablation"])
-        rows += _by_class(numbers, found["classes"])
+        rows += _by_class(numbers, found["classes"]) if "classes" in found else []
     if "shapley" in asked.methods:
         drawn = permutation_error(found, asked)
         rows += [
@@ -124,10 +126,10 @@ def _by_class(numbers: list[list[int]], found: Moments) -> Iterator[Row]:
             yield {**row, "class": int(label), "images": images}
 
 
-def _whole(method: str, found: Moments) -> Iterator[Row]:
+def _whole(method: str, found: Moments, shares: bool) -> Iterator[Row]:
     """The metrics themselves; accuracy is a proportion and has its Wilson interval."""
     for row in _rows(method, [[0]], found[:, None]):
-        if row["metric"] == "accuracy":
+        if row["metric"] == "accuracy" and not shares:
             images = found.count[0]
             low, high = wilson(np.rint(row["value"] / 100 * images), images)
             row |= {"ci_low": 100 * float(low), "ci_high": 100 * float(high)}

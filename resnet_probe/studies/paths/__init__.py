@@ -38,8 +38,8 @@ class PathSettings(Settings):
     )
     at: str = option(
         "input",
-        "where the gradient is taken: input, stem (its output), or the number of a block (its "
-        "input; only blocks from it on count)",
+        "where the gradient is taken: input (of tokens their embeddings), stem (its output), or "
+        "the number of a block (its input; only blocks from it on count)",
         metavar="PLACE",
     )
     precision: str = option(
@@ -51,6 +51,8 @@ class PathSettings(Settings):
 def fit(subject: Subject, settings: PathSettings) -> PathSettings:
     from resnet_probe.studies.paths.request import request
 
+    if settings.at == "input" and subject.chain.of_tokens:  # tokens have no gradient
+        settings = replace(settings, at="stem")
     asked = request(subject.chain, **settings.values)
     return replace(settings, at=asked.at)
 
@@ -106,6 +108,7 @@ length is the number of branches.  Three quantities, by length:
     sums=Summed(gather, of_collected, together),
     limit=512,
     labels=("classes", "places", "numbers"),
+    inputs=True,
 )
 paths = STUDY.function(
     """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.

@@ -36,6 +36,7 @@ def path_gradients(
     work, not the result.
     """
     chain, images, labels, _ = subject_of(chain, images, labels)
+    at = "stem" if at == "input" and chain.of_tokens else at
     asked = request(chain, method="exact", max_length=max_length, at=at, precision=precision)
     check_data(chain, images, labels)
     found = []

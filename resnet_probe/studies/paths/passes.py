@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.engine.images import Images
+from resnet_probe.engine.images import Images, on_device
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_precision
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.engine.task import loss_gradient
+from resnet_probe.state import residual, with_residual
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 
@@ -37,7 +38,7 @@ class Batch:
     gradient: Tensor
     size: Tensor
     chunk: int
-    images: Tensor
+    images: Any
     labels: Tensor
     linearizer: ChainLinearizer
     numbers: NDArray[np.int64]
@@ -65,14 +66,14 @@ class Batch:
         """
         block = self.frozen.blocks[0].block
         number = max(prod(block.in_shape), prod(block.out_shape), prod(self.images.shape[1:]))
-        step = max(1, self.chunk // (8 * number * self.images.element_size()))
+        step = max(1, self.chunk // (8 * number * self.gradient.element_size()))
         parts = zip(self.images.split(step), self.labels.split(step), strict=True)
         return torch.cat([self._by_autograd(*part) for part in parts])
 
-    def _by_autograd(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _by_autograd(self, images: Any, labels: Tensor) -> Tensor:
         chain, first = self.linearizer.chain, self.linearizer.first
         ways: list[Way] = [chain.stem, *(block.run for block in chain), chain.head]
-        states = [images]
+        states: list[Any] = [images]
         for way in ways:
             states.append(way(states[-1]))
         logits = states.pop()
@@ -87,11 +88,11 @@ class Batch:
 Way = Callable[[Any], Any]
 
 
-def _pulled(way: Way, at: Tensor, gradient: Tensor) -> Tensor:
+def _pulled(way: Way, at: Any, gradient: Tensor) -> Tensor:
     """The gradient at the input of a part, from that at its output."""
     with torch.enable_grad():
-        given = at.detach().requires_grad_()
-        output = way(given.clone())  # a part may write its input
+        given = residual(at).detach().requires_grad_()
+        output = residual(way(with_residual(at, given.clone())))  # a part may write its input
         return torch.autograd.grad(
             output, given, gradient, allow_unused=True, materialize_grads=True
         )[0]
@@ -126,7 +127,7 @@ class Passes:
         """
         chain = in_precision(chain, asked.dtype)
         linearizer = ChainLinearizer(chain, first=asked.first, stem=asked.stem)
-        one = images[:1].to(chain.device, asked.dtype)
+        one = on_device(images[:1], chain.device, asked.dtype)
         room = room_for(linearizer, one, asked, memory=memory, asked=batch, images=len(images))
         numbered = np.arange(len(images)) if numbers is None else numbers
         return cls(linearizer, images, labels, asked.dtype, room, numbered)
@@ -142,7 +143,7 @@ class Passes:
 
     def at(self, start: int, stop: int) -> Batch:
         """The batch of images `start` to `stop`."""
-        images = self.images[start:stop].to(self.linearizer.chain.device, self.dtype)
+        images = on_device(self.images[start:stop], self.linearizer.chain.device, self.dtype)
         labels = self.labels[start:stop]
         frozen = self.linearizer(images)
         gradient, size = frozen.loss_gradient(labels)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-
-from torch import Tensor
+from typing import Any
 
 from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, format_bytes
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
@@ -46,7 +45,7 @@ class Needs:
 
 def room_for(
     linearizer: ChainLinearizer,
-    image: Tensor,
+    image: Any,
     request: Request,
     *,
     memory: int,
@@ -81,9 +80,9 @@ def room_for(
     return Room(max(1, min(asked, images)), chunk)
 
 
-def _needs(linearizer: ChainLinearizer, image: Tensor, request: Request) -> Needs:
+def _needs(linearizer: ChainLinearizer, image: Any, request: Request) -> Needs:
     frozen = linearizer(image)
-    states = [prod(shape) * image.element_size() for shape in _shapes(frozen)]
+    states = [prod(shape) * frozen.logits.element_size() for shape in _shapes(frozen)]
     # Where a shortcut changes the shape, the gradients before and behind it are both there.
     pairs = [a + b * (a != b) for a, b in pairwise(states)]
     slots = request.most + 2  # all lengths, and the whole gradient

@@ -15,6 +15,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import Footprint, batch_size
 from resnet_probe.engine.observe import Observed, relus, weight_layers, without_gradients
 from resnet_probe.engine.task import loss_gradient
+from resnet_probe.state import residual, with_residual
 from resnet_probe.studies.checks import check_finite
 
 AT_ONCE = 128
@@ -82,20 +83,19 @@ class Passes:
     ) -> Seen:
         """Raises `ProbeError` for logits that are not finite."""
         numbers = np.arange(len(images)) if numbers is None else numbers
-        h, layers = self.stem(images.to(self.chain.device))
-        h = h.detach().requires_grad_()
+        state, layers = self.stem(images.to(self.chain.device))
+        state = with_residual(state, residual(state).detach().requires_grad_())
         states: list[tuple[Tensor, Tensor]] = []
         terms: list[tuple[Tensor | None, Tensor, Tensor, tuple[Tensor, ...]]] = []
         for block, count, branch, after in self.parts:
-            response, inner = branch(h)
-            short = block.shortcut(h) if block.residual else None
+            response, inner = branch(state)
+            short = block.shortcut(state) if block.residual else None
             total = response if short is None else short + response
-            out, behind = after(total)
+            states.append((residual(state), total))
+            state, behind = after(with_residual(state, total))
             layers += inner[:count]
-            states.append((h, total))
-            terms.append((short, response, out, (*inner[count:], *behind)))
-            h = out
-        logits = self.chain.head(h)
+            terms.append((short, response, residual(state), (*inner[count:], *behind)))
+        logits = self.chain.head(state)
         check_finite(logits, self.chain, int(numbers[0]))
         wanted = [tensor for pair in states for tensor in pair]
         gradients = torch.autograd.grad(logits, wanted, unit_gradient(logits, labels))

@@ -1,0 +1,238 @@
+"""Networks of tokens: every study against plain torch, on a model of our own and transformers'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats as scipy_stats
+from small_language import LENGTH, SmallGPT, next_token_loss, tokens
+from toy_chains import seeded
+
+import resnet_probe as rp
+import resnet_probe.data
+from resnet_probe import ProbeError, chain_of
+
+IDS = tokens(6)
+PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
+N = 4
+ALWAYS = ("gpt2", "vit")
+CAUSAL = ("gpt2", "llama", "bloom")
+IMAGES = ("vit", "resnet", "swin", "convnext")
+
+
+def of(*kinds):
+    return [pytest.param(k, marks=() if k in ALWAYS else pytest.mark.campaign) for k in kinds]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return seeded(SmallGPT).eval()
+
+
+@pytest.fixture(scope="module")
+def chain(model):
+    return chain_of(model, IDS[:2])
+
+
+def gates(*gone):
+    return [0.0 if block in gone else 1.0 for block in range(1, N + 1)]
+
+
+def right_of(logits, labels):
+    known = labels[:, 1:] != -100
+    return ((logits[:, :-1].argmax(2) == labels[:, 1:]) & known).sum(1) / known.sum(1)
+
+
+@pytest.mark.parametrize("labels", [IDS, PROMPT], ids=["all", "behind a prompt"])
+def test_deletions_are_judged_by_the_next_token(model, chain, labels):
+    table = rp.lesion(chain, IDS, labels, exact=True).table
+    with torch.no_grad():
+        found = [model.behind(model.embedded(IDS), gates(b)) for b in range(N + 1)]
+    losses = [next_token_loss(z, labels) for z in found]
+    right = [right_of(z, labels).double() for z in found]
+    for row, loss, share in zip(table.itertuples(), losses, right, strict=True):
+        assert row.loss == pytest.approx(float(loss.mean()), rel=1e-5)
+        assert row.perplexity == pytest.approx(float(loss.mean().exp()), rel=1e-5)
+        assert row.error_pct == pytest.approx(100 * (1 - float(share.mean())), abs=1e-4)
+        ends = scipy_stats.t.interval(0.95, 5, loss.mean(), scipy_stats.sem(loss))
+        assert row.perplexity_low == pytest.approx(float(np.exp(ends[0])), rel=1e-4)
+        assert row.perplexity_high == pytest.approx(float(np.exp(ends[1])), rel=1e-4)
+
+
+def test_labels_that_are_shifted_already_are_the_same(chain):
+    shifted = torch.cat([IDS[:, 1:], torch.full((6, 1), -100)], dim=1)
+    tables = [rp.lesion(chain, IDS, y, exact=True).table for y in (IDS, shifted)]
+    assert tables[0].equals(tables[1])
+
+
+def test_path_gradients_are_those_at_the_embeddings(model, chain):
+    h = model.embedded(IDS).detach().requires_grad_()
+    wanted = torch.autograd.grad(next_token_loss(model.behind(h), PROMPT).sum(), h)[0]
+    found = rp.path_gradients(chain, IDS, PROMPT, precision="float64")
+    assert found.shape == (N + 1, *h.shape)
+    torch.testing.assert_close(found.sum(0).float(), wanted, rtol=1e-4, atol=1e-7)
+    result = rp.paths(chain, IDS, PROMPT, method="exact")
+    assert result.identity["at"] == "stem" and result.provenance["sum_error_max"] < 1e-5
+
+
+def test_the_lens_by_depth(model, chain):
+    table = rp.lens(chain, IDS, IDS).table
+    with torch.no_grad():
+        whole = model(IDS).log_softmax(-1)[:, :-1]
+        for depth, row in enumerate(table.itertuples()):
+            gone = [b for b in range(1, N + 1) if b > depth]
+            here = model.behind(model.embedded(IDS), gates(*gone)).log_softmax(-1)[:, :-1]
+            kl = (whole.exp() * (whole - here)).sum(-1).mean()
+            assert row.kl_nats == pytest.approx(float(kl), abs=1e-6)
+            agree = (here.argmax(-1) == whole.argmax(-1)).double().mean()
+            assert row.agreement_pct == pytest.approx(100 * float(agree))
+
+
+def test_responses_and_shares_of_blocks(model, chain):
+    found = rp.responses(chain, IDS, IDS).table
+    ratio = found[found.quantity == "ratio"].value
+    with torch.no_grad():
+        h = model.embedded(IDS)
+        branch = model.attention[0](h)
+        wanted = (branch.flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)).mean()
+    assert ratio.iloc[0] == pytest.approx(float(wanted), rel=1e-5)
+    table = rp.attribute(chain, IDS, IDS, exact=True).table
+    rows = table[(table.method == "shapley") & (table.metric == "loss")]
+    with torch.no_grad():
+        ends = [next_token_loss(model.behind(model.embedded(IDS), g), IDS).mean() for g in
+                (gates(), gates(1, 2, 3, 4))]  # fmt: skip
+    assert rows.value.sum() == pytest.approx(float(ends[0] - ends[1]), abs=1e-5)
+    assert table["class"].isna().all()
+
+
+def test_what_has_no_use_for_tokens_says_so(chain):
+    with pytest.raises(ProbeError, match=r"agreement takes one tensor of images.*lesion, paths"):
+        rp.agreement(chain, IDS, IDS)
+    with pytest.raises(ProbeError, match="takes tokens, whole numbers, and got fractions"):
+        rp.lesion(chain, IDS.float() / 2, IDS)
+    with pytest.raises(ProbeError, match=r"gives logits \[n, 9, 23\], and labels \[n\]"):
+        rp.lesion(chain, IDS, IDS[:, 0])
+
+
+def configuration(kind):
+    """A small one of that architecture, of the transformers library."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
+    two = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8}
+    words = {"vocab_size": 23, "n_layer": 2, "n_head": 2, **ends}
+    stages = {"depths": [2, 2], "num_labels": 5}
+    made = {
+        "gpt2": ("GPT2Config", {"n_positions": 16, "n_embd": 8, **words}),
+        "llama": ("LlamaConfig", {"vocab_size": 23, "intermediate_size": 16, **two, **ends}),
+        "bloom": ("BloomConfig", {"hidden_size": 8, **words}),
+        "resnet": ("ResNetConfig", {
+            "embedding_size": 4, "hidden_sizes": [4, 8], "layer_type": "basic", **stages}),
+        "vit": ("ViTConfig", {
+            "intermediate_size": 16, "image_size": 16, "patch_size": 4, "num_labels": 5, **two}),
+        "swin": ("SwinConfig", {
+            "image_size": 16, "patch_size": 2, "embed_dim": 8, "num_heads": [2, 2],
+            "window_size": 4, **stages}),
+        "convnext": ("ConvNextConfig", {
+            "num_stages": 2, "hidden_sizes": [4, 8], "patch_size": 2, "image_size": 16, **stages}),
+    }  # fmt: skip
+    name, options = made[kind]
+    return getattr(transformers, name)(**options)
+
+
+def drawn(auto, kind):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return auto.from_config(configuration(kind)).eval()
+
+
+def library(kind, pytestconfig):
+    """transformers; a test takes seconds, so that one of each form is run without being asked."""
+    if kind not in ALWAYS and not pytestconfig.getoption("--campaign-size"):
+        pytest.skip("another architecture: with --campaign-size")
+    return pytest.importorskip("transformers")
+
+
+@pytest.mark.parametrize("kind", of(*CAUSAL))
+def test_two_lines_measure_a_language_model_of_transformers(kind, pytestconfig):
+    transformers = library(kind, pytestconfig)
+    model = drawn(transformers.AutoModelForCausalLM, kind)
+    mask = (torch.arange(LENGTH) < torch.tensor([9, 7, 9, 5, 9, 9])[:, None]).long()
+    labels = IDS.masked_fill(mask == 0, -100)
+
+    ready = rp.prepare(model, data=[{"input_ids": IDS, "attention_mask": mask, "labels": labels}])
+    table = rp.lesion(ready, exact=True).table
+
+    with torch.no_grad():
+        logits = model(input_ids=IDS, attention_mask=mask).logits
+        assert torch.equal(ready.chain(ready.images), logits)
+    assert table.loss[0] == pytest.approx(float(next_token_loss(logits, labels).mean()), rel=1e-5)
+    assert len(table) == 5 and "the labels are the tokens" in " ".join(ready.remarks)
+    result = rp.paths(ready, method="exact", precision="float64")
+    assert result.provenance["sum_error_max"] < 1e-12
+    for study in (rp.responses, rp.lens):
+        assert len(study(ready).table)
+    assert len(rp.attribute(ready, methods=["ablation", "gradients"]).table)
+
+
+@pytest.mark.parametrize("kind", of(*IMAGES))
+def test_two_lines_measure_an_image_classifier_of_transformers(kind, pytestconfig):
+    transformers = library(kind, pytestconfig)
+    model = drawn(transformers.AutoModelForImageClassification, kind)
+    x = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(6) % 5
+
+    ready = rp.prepare(model, data=(x, y))
+    table = rp.lesion(ready, exact=True).table
+
+    with torch.no_grad():
+        right = (model(x).logits.argmax(1) == y).sum()
+    assert table.correct[0] == int(right) and len(table) >= 5
+    exact = rp.paths(ready, method="exact", precision="float64")
+    assert exact.provenance["sum_error_max"] < 1e-12
+    assert len(rp.responses(ready).table) and len(rp.lens(ready).table)
+    assert len(rp.agreement(ready, counts=(1,)).table) and len(rp.control(ready).table)
+    assert len(rp.attribute(ready, methods=["ablation"]).table)
+
+
+def characters(text):
+    return [ord(letter) % 23 for letter in text]
+
+
+def test_a_text_in_a_file_becomes_rows_of_tokens(tmp_path, model):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog " * 2)
+    data = f"text:{tmp_path / 'text.txt'}"
+    ready = rp.prepare(model, data=data, tokenizer=characters, context=LENGTH)
+    ids = torch.tensor(characters((tmp_path / "text.txt").read_text()))
+    assert torch.equal(ready.images, ids[: 9 * (len(ids) // 9)].view(-1, 9))
+    assert torch.equal(ready.labels[:, :-1], ready.images[:, 1:])
+    assert ready.identity["data_note"] == "88 tokens in rows of 9" and ready.normalize == "none"
+    assert len(rp.lesion(ready).table) == N + 1
+    for given, said in (
+        ({"tokenizer": characters, "context": 100}, "has 88 tokens, and a row of context=100"),
+        ({"tokenizer": characters, "context": 1}, "at least 2 tokens"),
+        ({"tokenizer": str.upper}, "the tokenizer fails|gives"),
+        ({"tokenizer": lambda text: [0.5]}, "gives torch.float32 of shape"),
+        ({}, "SmallGPT comes without a tokenizer: give tokenizer="),
+    ):
+        with pytest.raises(ProbeError, match=said):
+            rp.prepare(model, data=data, **given)
+
+
+def test_tokens_come_from_tensors_loaders_and_batches_by_name(model):
+    rows = [{"input_ids": row, "labels": row} for row in IDS]
+    masked = {"input_ids": IDS, "attention_mask": (torch.arange(LENGTH) < 5).expand(6, -1).long()}
+    loader = torch.utils.data.DataLoader(rows, batch_size=4)
+    for given in (IDS, (IDS, IDS)):
+        ready = rp.prepare(model, data=given)
+        assert torch.equal(ready.images, IDS) and torch.equal(ready.labels[:, :-1], IDS[:, 1:])
+    found = rp.data.given(loader)
+    assert torch.equal(found.images["input_ids"], IDS) and torch.equal(found.labels, IDS)
+    assert found.fingerprint() == rp.data.given([{"input_ids": IDS, "labels": IDS}]).fingerprint()
+    assert rp.data.given([masked]).labels[0].tolist() == [*IDS[0, :5].tolist(), *[-100] * 4]
+    with pytest.raises(ProbeError, match="a dictionary of text: expected images"):
+        rp.data.given([{"text": "abc"}])
+    with pytest.raises(ProbeError, match="have different lengths"):
+        rp.data.given([{"input_ids": IDS, "labels": IDS[:3]}])
