@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -37,7 +39,7 @@ class UNet(nn.Module):
         widths = (4, 4, 8, 12, 16)
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.down = nn.ModuleList(
-            stage(a, b, 2, 1 + (i > 0)) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            stage(a, b, 2, 1 + (i > 0)) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         ups = ((16, 12), (12, 8), (8, 4))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in ups)
@@ -49,7 +51,7 @@ class UNet(nn.Module):
         for part in self.down:
             x = part(x)
             skips.append(x)
-        for up, join, skip in zip(self.up, self.join, skips[-2::-1]):
+        for up, join, skip in zip(self.up, self.join, skips[-2::-1], strict=False):
             x = torch.relu(join(torch.cat([up(x), skip], 1)))
         return self.head(x).mean((2, 3))
 
@@ -62,10 +64,10 @@ class Segmentation(nn.Module):
         widths, numbers = (4, 8, 12, 16), (1, 2, 2, 4)
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.down = nn.ModuleList(
-            nn.ModuleList(_pre(w) for _ in range(n)) for w, n in zip(widths, numbers)
+            nn.ModuleList(_pre(w) for _ in range(n)) for w, n in zip(widths, numbers, strict=False)
         )
-        self.pool = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:]))
-        self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
+        self.pool = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(widths))
+        self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(_pre(w) for w in widths[:-1])
         self.head = nn.Conv2d(4, 5, 1)
 
@@ -76,7 +78,8 @@ class Segmentation(nn.Module):
             for block in blocks:
                 x = x + block(x)
             skips.append(x)
-        for reduce, block, skip in zip(self.reduce[::-1], self.up[::-1], skips[-2::-1]):
+        ways = zip(self.reduce[::-1], self.up[::-1], skips[-2::-1], strict=False)
+        for reduce, block, skip in ways:
             x = F.interpolate(reduce(x), scale_factor=2.0) + skip
             x = x + block(x)
         return self.head(x).mean((2, 3))
@@ -119,17 +122,17 @@ class OfResNets(nn.Module):
         widths = (4, 4, 8, 12)
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.stages = nn.ModuleList(
-            stage(a, b, blocks, 1 + (i > 0)) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            stage(a, b, blocks, 1 + (i > 0)) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.around = nn.ModuleList(
-            nn.Conv2d(a, b, 1, 1 + (i > 0)) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            nn.Conv2d(a, b, 1, 1 + (i > 0)) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.root = nn.Conv2d(4, 12, 1, 4)
         self.fc = nn.Linear(12, 5)
 
     def forward(self, x):
         x = first = self.stem(x)
-        for blocks, around in zip(self.stages, self.around):
+        for blocks, around in zip(self.stages, self.around, strict=False):
             x = torch.relu(blocks(x) + around(x))
         x = torch.relu(x + self.root(first))
         return self.fc(x.mean((2, 3)))
@@ -155,7 +158,7 @@ class Pyramid(nn.Module):
         for place in (1, 0):
             wide = F.interpolate(found[-1], scale_factor=2.0)
             found.append(self.side[place](levels[place]) + wide)
-        pooled = [out(level).mean((2, 3)) for out, level in zip(self.out, found)]
+        pooled = [out(level).mean((2, 3)) for out, level in zip(self.out, found, strict=False)]
         return self.fc(torch.cat(pooled, 1))
 
 
@@ -175,7 +178,7 @@ class Waves(nn.Module):
 
     def forward(self, x):
         x, total = self.stem(x), 0
-        for gate, back, skip in zip(self.gate, self.back, self.skip):
+        for gate, back, skip in zip(self.gate, self.back, self.skip, strict=False):
             a, b = gate(x)[..., : x.shape[-1]].chunk(2, 1)
             z = torch.tanh(a) * torch.sigmoid(b)
             x, total = x + back(z), total + skip(z)
@@ -194,7 +197,7 @@ class TwoStreams(nn.Module):
 
     def forward(self, x):
         a, b = self.left(x), self.right(x)
-        for left, right in zip(self.a, self.b):
+        for left, right in zip(self.a, self.b, strict=False):
             a, b = left(a), right(b)
         return self.fc(torch.cat([a.mean((2, 3)), b.mean((2, 3))], 1))
 

@@ -32,7 +32,8 @@ def test_paths_writes_a_run_folder_and_says_what_it_holds(tmp_path, capsys):
     ):  # fmt: skip
         assert sentence in said.out
     files = {path.name for path in folder.iterdir()}
-    drawn = {f"{stem}.{kind}" for stem in ("figure", "depth", "terms") for kind in ("png", "svg")}
+    stems = ("figure", "depth", "terms", "coherence")
+    drawn = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert files == {"table.csv", "provenance.json", *drawn}
     record = json.loads((folder / "provenance.json").read_text())
     identity = record["identity"]

@@ -267,9 +267,12 @@ def test_the_model_stays_as_it_was():
 
 def test_every_column_and_quantity_is_documented():
     model = network("resnet20:width=4")
-    table = responses(chain_of(model, images(1)), images(4), labels(4, classes=10)).table
+    chain, x, y = chain_of(model, images(1)), images(4), labels(4, classes=10)
+    table = responses(chain, x, y, costs=True).table
     assert list(table.columns) == list(COLUMNS)
     assert set(table["quantity"]) == set(QUANTITIES)
+    more = set(QUANTITIES) - set(responses(chain, x, y).table["quantity"])
+    assert more == {"deletion_cost", "influence_rank", "ratio_rank"}
     for what in QUANTITIES.values():
         assert what.unit and what.source and what.meaning and what.interval
 

@@ -306,8 +306,9 @@ def test_the_tokens_are_found_wherever_they_stand_among_the_inputs():
 def test_a_report_says_which_studies_can_measure_a_network(language_model):
     assert not any(dict(answers(chain_of(seeded(TinyResNet), X), X)).values())
     reasons = dict(answers(chain_of(seeded(Pixels), X), X))
-    assert [name for name in reasons if not reasons[name]] == ["lesion", "paths", "responses"]
-    assert "lens needs one class an image" in reasons["lens"]
+    several = ["lesion", "paths", "responses", "lens", "attribute"]
+    assert [name for name in reasons if not reasons[name]] == several
+    assert "agreement needs one class an image" in reasons["agreement"]
     reasons = dict(answers(language_model, Inputs.of({"input_ids": drawn((2, 7), 20)})))
-    assert [name for name in reasons if not reasons[name]] == ["lesion"]
-    assert "takes tokens" in reasons["paths"]
+    assert [name for name in reasons if not reasons[name]] == several
+    assert "takes tokens" in reasons["influence"]

@@ -2,7 +2,8 @@
 
 A block is an addition whose operands both come from one tensor, its start, and where nothing in
 between is read elsewhere (single entry, single exit; Johnson et al. 1994).  The start itself may be
-read elsewhere: a U-Net's skip, or the one around a whole body.  It is carried beside the state then.
+read elsewhere: a U-Net's skip, or the one around a whole body.  It is carried beside the state
+then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from resnet_probe.discover.segments import ADDITIONS, Segment, Ways, dominator, 
 from resnet_probe.discover.trace import Trace, inputs
 
 SERIES = 2
-"""As many blocks with an identity inside a block make it one around a series, and not one itself."""
+"""As many blocks with an identity inside make a block one around a series, and not one itself."""
 LEVELS = ("inner", "outer")
 
 
@@ -78,7 +79,11 @@ def interior(graph: Trace, start: fx.Node, end: fx.Node) -> set[fx.Node]:
         if any(argument in reached for argument in inputs(node)):
             reached.add(node)
     kept = reached - {start}
-    while lost := {n for n in kept - {end} if any(u in graph.data and u not in kept for u in n.users)}:
+
+    def leaves(node: fx.Node) -> bool:
+        return any(user in graph.data and user not in kept for user in node.users)
+
+    while lost := set(filter(leaves, kept - {end})):
         kept -= lost
     return kept
 

@@ -29,7 +29,11 @@ def why_not_cut(graph: Trace, found: list[Segment], choice: Choice | None = None
     cut = {block.end for block in choice.blocks} if choice is not None else set()
     return [
         f"{_place(segment)}: {_reason(segment)}"
-        + (CARRIED if cut & set(graph.between(segment.start, segment.end)) else _beside(graph, [segment]))
+        + (
+            CARRIED
+            if cut & set(graph.between(segment.start, segment.end))
+            else _beside(graph, [segment])
+        )
         for segment in found
         if not segment.is_series and roles(graph, segment) is None
     ]

@@ -121,18 +121,14 @@ def _exported(
     return _proven(model, graph, in_two_rows(inputs), level)
 
 
-def _proven(
-    model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
-) -> ResidualChain:
+def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str) -> ResidualChain:
     parts, chain = _cut(graph, tuple(example.shape[1:]), level)
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     return replace(chain, residue=prove(chain, model, graph, parts, example))
 
 
-def _cut(
-    graph: Trace, input_shape: tuple[int, ...], level: str
-) -> tuple[Parts, ResidualChain]:
+def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts, ResidualChain]:
     name, found = graph.pick.name, segments(graph)
     choice = choose(graph, found, level)
     cuts = _cuts(graph, found, choice.blocks)

@@ -83,9 +83,7 @@ def _loaded(folder: Path, kind: str) -> nn.Module:
     try:
         import transformers
     except ImportError as error:
-        raise ProbeError(
-            "hf: needs transformers: pip install 'resnet_probe[language]'"
-        ) from error
+        raise ProbeError("hf: needs transformers: pip install 'resnet_probe[language]'") from error
     made = getattr(transformers, kind, None)
     if made is None:
         raise ProbeError(f"transformers {transformers.__version__} has no class {kind}, which "

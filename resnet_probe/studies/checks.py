@@ -28,6 +28,8 @@ def as_images(chain: ResidualChain, images: Any) -> Any:
         return images.of_type(wanted)
     if isinstance(images, Mapping | Inputs) or (isinstance(images, tuple) and len(chain.takes) > 1):
         return inputs_of(images).to(dtype=wanted)
+    if isinstance(images, tuple) and len(images) == 1:
+        images = images[0]
     given = _tensor(images, "tokens" if chain.of_tokens else "images")
     if chain.of_tokens:
         if given.is_floating_point():
