@@ -32,12 +32,14 @@ FEW = {
     "agreement": ["--counts", "1-2", "--draws", "2"],
 }  # fmt: skip
 STUDIES = [each.name for each in ROWS]
+QUICK = ("lesion", "control")
+"""Those of the test suite, where `test_runs` interrupts every study from inside."""
 
 
 def pytest_generate_tests(metafunc):
-    size = metafunc.config.getoption("--campaign-size") or SOME
-    metafunc.parametrize("name", STUDIES)
-    metafunc.parametrize("seed", range(size))
+    size = metafunc.config.getoption("--campaign-size")
+    metafunc.parametrize("name", STUDIES if size else QUICK)
+    metafunc.parametrize("seed", range(size or SOME))
 
 
 def run(name, moment=None):
