@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from typing import Any
@@ -104,6 +104,17 @@ def batch_size(
     if device.type == "cpu":
         most = min(most, max(4, CACHE // needs.state))
     return max(1, min(most, images))
+
+
+def spans(
+    chain: ResidualChain, images: Any, *, states: int, memory: int, asked: int | None
+) -> Iterator[tuple[int, int]]:
+    """First and last of the images that go through at once, with so many states kept."""
+    size = batch_size(
+        footprint(chain, images[:1].to(chain.device)), states=states, memory=memory,
+        images=len(images), asked=asked, device=chain.device,
+    )  # fmt: skip
+    return ((start, min(start + size, len(images))) for start in range(0, len(images), size))
 
 
 class _Account(fx.Interpreter):

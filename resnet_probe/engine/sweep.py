@@ -166,6 +166,12 @@ class Sweep:
             device=self.chain.device,
         )
 
+    def whole_groups(self, edits: Sequence[Edit], images: Images, group: int) -> int:
+        """A batch of whole groups of images, one at least: what goes on in them is then the same
+        in every batch."""
+        size = self.batch_for(PrefixTree.of(edits, self.chain), images)
+        return max(group, size // group * group)
+
     def _take(self, images: Images) -> Any:
         """The images on the chain's device, in the type of its weights and its layout."""
         taken = on_device(images, self.chain.device, self.chain.dtype)

@@ -66,9 +66,13 @@ def losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
     """The share of right answers of each image, float64 `[n]`."""
-    answer = logits.topk(min(2, logits.shape[-1]), dim=-1).indices[..., 0]
-    same = (answer == labels).double()
+    same = (predicted(logits) == labels).double()
     return same if labels.dim() == 1 else over_positions(same, labels)
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The class of each answer, int64 `[n, …]`; of equal logits the same one in every study."""
+    return logits.topk(min(2, logits.shape[-1]), dim=-1).indices[..., 0]
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from resnet_probe.findings.sentence import Finding, Sentence, block_of, estimate
 from resnet_probe.findings.verdict import SMALL, at_least, at_most, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, median_interval
+from resnet_probe.studies.responses.quantities import RANKED
 
 SPIKE = 2.0
 """A block's ratio stands out from this many times its network's median on."""
@@ -100,7 +101,6 @@ def _blocks(rows: pd.DataFrame, name: str) -> list[str]:
 ORDERS = 0.7
 """Spearman's ρ from which on a score is said to order the blocks: half of the ranks' variance."""
 SCORES = {"influence_rank": "Block Influence", "ratio_rank": "‖F‖/‖shortcut‖"}
-RANKED = {"influence_rank": "block_influence", "ratio_rank": "ratio"}
 
 
 def score_of_cost(result: Result, quantity: str = "influence_rank") -> Finding | None:

@@ -96,6 +96,15 @@ class Moments:
         spread = self.m2 / np.maximum(self.count - 1, 1) / np.maximum(self.count, 1)
         return np.where(self.count > 1, np.sqrt(spread), np.nan)
 
+    def named(self, name: str) -> dict[str, Floats]:
+        """As arrays `NAME.count`, `NAME.mean` and `NAME.m2`, which `of_name` reads back."""
+        return {f"{name}.{field}": getattr(self, field) for field in FIELDS}
+
+    @classmethod
+    def of_name(cls, name: str, arrays: Mapping[str, Any]) -> Moments:
+        """Those of a name among arrays."""
+        return cls(*(arrays[f"{name}.{field}"] for field in FIELDS))
+
     def to_json(self) -> dict[str, Any]:
         """As lists of numbers that `from_json` reads back to the last digit."""
         return {name: getattr(self, name).tolist() for name in FIELDS}

@@ -167,7 +167,7 @@ def _votes(edits: Sequence[Edit], size: int, logits: Tensor, labels: Tensor) -> 
     """
     from torch import stack
 
-    from resnet_probe.studies.checks import predicted
+    from resnet_probe.engine.task import predicted
 
     logits = logits.float()
     chance = logits.double().softmax(dim=2)

@@ -80,8 +80,6 @@ def kept(found: Measured, values: Arrays) -> Measured:
 def in_whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> None:
     """Batches of whole groups where images are given others' outputs in turn."""
     from resnet_probe.engine.disturb import GROUP
-    from resnet_probe.engine.sweep import PrefixTree
 
     if any(value == "resample" for edit in edits for _, value in edit.values):
-        size = sweep.batch_for(PrefixTree.of(edits, sweep.chain), subject.images)
-        sweep.batch = max(GROUP, size // GROUP * GROUP)
+        sweep.batch = sweep.whole_groups(edits, subject.images, GROUP)

@@ -175,8 +175,3 @@ def check_finite(logits: Tensor, chain: ResidualChain, start: int) -> None:
             f"the logits of images {start}–{start + len(logits) - 1} are not finite: "
             f"{chain.name} or its input holds NaN or Inf"
         )
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """The class of each image, int64 `[n]`; of equal logits the same one in every study."""
-    return logits.topk(min(2, logits.shape[1]), dim=1).indices[:, 0]

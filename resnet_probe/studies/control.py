@@ -24,7 +24,6 @@ from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Su
 if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
     from resnet_probe.edits import Edit
-    from resnet_probe.engine.sweep import Sweep
 
 SIGN = "sign"
 CONTROLS = ("other image", "noise", SIGN)
@@ -72,12 +71,13 @@ def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:
 
 
 def gather(subject: Subject, settings: ControlSettings, run: Run) -> Arrays:
+    from resnet_probe.engine.disturb import GROUP
     from resnet_probe.engine.sweep import Sweep
     from resnet_probe.studies.outcomes import answers, outcomes
 
     disturbed, edits = disturbed_chain(subject.chain, settings)
     sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
-    sweep.batch = whole_groups(sweep, edits, subject)
+    sweep.batch = sweep.whole_groups(edits, subject.images, GROUP)
     return outcomes(sweep, edits, subject.images, subject.labels, answers, run)
 
 
@@ -124,15 +124,6 @@ def kind_of(edit: Edit) -> str:
     if edit.kind == "scale":
         return SIGN
     return str(edit.changes[0].more) if edit.kind == "replace" else edit.kind
-
-
-def whole_groups(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> int:
-    """A batch of whole groups, so that the pairs of images are the same in every batch."""
-    from resnet_probe.engine.disturb import GROUP
-    from resnet_probe.engine.sweep import PrefixTree
-
-    size = sweep.batch_for(PrefixTree.of(edits, sweep.chain), subject.images)
-    return max(GROUP, size // GROUP * GROUP)
 
 
 def beside(edits: Sequence[Edit], correct: np.ndarray) -> Arrays:

@@ -79,7 +79,7 @@ def members(subject: Together, found: Arrays, run: Run) -> Answers:
 
 def _outputs(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """The `answer` of the one network `[1, n]`, and its softmax output `[classes, n]`."""
-    from resnet_probe.studies.checks import predicted
+    from resnet_probe.engine.task import predicted
 
     chance = logits[0].float().double().softmax(dim=1)
     return {"answer": predicted(logits[0].float())[None], "chance": chance.T.float()}

@@ -7,7 +7,7 @@ x_L = x_l + Σ F (He et al. 2016, arXiv 1603.05027, equation 4), with shortcuts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,6 +89,7 @@ def fit(subject: Subject, settings: FlowSettings) -> FlowSettings:
 
 
 def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
+    from resnet_probe.engine.memory import spans
     from resnet_probe.engine.observe import without_gradients
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.recalibrate import has_batch_norm, recalibrated
@@ -99,24 +100,15 @@ def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
     frozen = chain.map(without_gradients)
     seen: list[Arrays] = []
     with full_precision(chain.device):
-        for start, stop in _batches(chain, images, run):
+        for start, stop in spans(
+            chain, images, states=HELD * len(chain) + 2, memory=run.memory, asked=run.batch
+        ):
             step = partial(_step, frozen, images[start:stop], labels[start:stop], start)
             seen.append(run.kept(f"{start}-{stop}", step))
             if run.progress is not None:
                 run.progress(stop, len(images))
     whole = {name: np.concatenate([part[name] for part in seen]) for name in seen[0]}
     return Measured(_table(chain, whole), {})
-
-
-def _batches(chain: ResidualChain, images: Images, run: Run) -> Iterator[tuple[int, int]]:
-    from resnet_probe.engine.memory import batch_size, footprint
-
-    needs = footprint(chain, images[:1].to(chain.device))
-    size = batch_size(
-        needs, states=HELD * len(chain) + 2, memory=run.memory, images=len(images),
-        asked=run.batch, device=chain.device,
-    )  # fmt: skip
-    return ((start, min(start + size, len(images))) for start in range(0, len(images), size))
 
 
 def _step(chain: ResidualChain, images: Images, labels: Tensor, start: int) -> Arrays:

@@ -18,7 +18,7 @@ import pandas as pd
 from resnet_probe.settings import Settings
 from resnet_probe.stats import Floats, t_interval
 from resnet_probe.stats.bootstrap import joint
-from resnet_probe.stats.moments import FIELDS, Moments
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
     from resnet_probe.engine.images import Images
 
+NAME = "influence"
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 """Changes from which on a block is said to build on an earlier one, ‖Δ‖ / ‖F‖."""
 QUANTITIES: dict[str, str] = {
@@ -65,26 +66,21 @@ def fit(subject: Subject, settings: InfluenceSettings) -> InfluenceSettings:
 def gather(subject: Subject, settings: InfluenceSettings, run: Run) -> Arrays:
     """Moments over the images of what each deletion changes."""
     from resnet_probe.engine.fold import folded
-    from resnet_probe.engine.memory import batch_size, footprint
+    from resnet_probe.engine.memory import spans
 
     chain, images = folded(subject.chain), subject.images
-    first = images[:1].to(chain.device)
-    size = batch_size(
-        footprint(chain, first), states=len(chain) + 1, memory=run.memory, images=len(images),
-        asked=run.batch, device=chain.device,
-    )  # fmt: skip
+    states = len(chain) + 1
     parts = []
-    for start in range(0, len(images), size):
-        stop = min(start + size, len(images))
+    for start, stop in spans(chain, images, states=states, memory=run.memory, asked=run.batch):
         found = run.kept(f"{start}-{stop}", partial(_moments, chain, images[start:stop], start))
-        parts.append(_back(found))
+        parts.append(Moments.of_name(NAME, found))
         if run.progress is not None:
             run.progress(stop, len(images))
-    return _kept(Moments.stack(parts).pooled())
+    return Moments.stack(parts).pooled().named(NAME)
 
 
 def tabulate(subject: Subject, settings: InfluenceSettings, found: Arrays) -> Measured:
-    whole, images = _back(found), len(subject.images)
+    whole, images = Moments.of_name(NAME, found), len(subject.images)
     rows = [*_pairs(subject.chain, whole), *_depths(whole)]
     table = pd.DataFrame(rows).assign(images=images).reindex(columns=list(COLUMNS))
     return Measured(table.astype(dict.fromkeys(("block", "on"), "Int64")), {})
@@ -92,15 +88,7 @@ def tabulate(subject: Subject, settings: InfluenceSettings, found: Arrays) -> Me
 
 def _moments(chain: ResidualChain, images: Images, start: int) -> Arrays:
     changes = influences(chain, images, start).double().cpu().numpy()
-    return _kept(Moments.over(changes, axis=-1))
-
-
-def _kept(found: Moments) -> Arrays:
-    return {f"influence.{field}": getattr(found, field) for field in FIELDS}
-
-
-def _back(found: Arrays) -> Moments:
-    return Moments(*(found[f"influence.{field}"] for field in FIELDS))
+    return Moments.over(changes, axis=-1).named(NAME)
 
 
 def influences(chain: ResidualChain, images: Images, start: int = 0) -> Tensor:
@@ -157,7 +145,7 @@ def _pairs(chain: ResidualChain, found: Moments) -> Iterator[Row]:
     for s, t in zip(*np.triu_indices(len(chain), 1), strict=True):
         source, target = chain.blocks[s], chain.blocks[t]
         yield {
-            "quantity": "influence", "block": source.number, "name": source.name,
+            "quantity": NAME, "block": source.number, "name": source.name,
             "stage": str(source.stage), "on": target.number, "on_name": target.name,
             "on_stage": str(target.stage), "value": value[s, t], "ci_low": low[s, t],
             "ci_high": high[s, t],
@@ -182,7 +170,7 @@ def _depth(influence: Floats, threshold: float) -> int:
 
 
 STUDY = Study(
-    "influence",
+    NAME,
     description="""\
 Delete each block in turn and measure by how much the branch of every later block changes (Csordás
 et al. 2025, arXiv 2505.13898): blocks that build on each other, or voices that speak by themselves.

@@ -87,6 +87,7 @@ def gather(subject: Subject, settings: LensSettings, run: Run) -> Arrays:
     """What is seen of every image, `DEPTH.NAME` by name."""
     import torch
 
+    from resnet_probe.engine.memory import spans
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.studies.outcomes import joined
 
@@ -97,7 +98,7 @@ def gather(subject: Subject, settings: LensSettings, run: Run) -> Arrays:
         if training is not None:
             tails[RENEWED] = recalibrated_tails(chain, training, memory=run.memory)
         seen: list[Arrays] = []
-        for start, stop in _batches(chain, images, run):
+        for start, stop in spans(chain, images, states=2, memory=run.memory, asked=run.batch):
             step = partial(_step, chain, tails, images[start:stop], labels[start:stop], start)
             seen.append(run.kept(f"{start}-{stop}", step))
             if run.progress is not None:
@@ -146,17 +147,6 @@ def _has_norms(chain: ResidualChain, depth: int) -> bool:
 
     parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
     return any(isinstance(module, Norm) for part in parts for module in part.modules())
-
-
-def _batches(chain: ResidualChain, images: Images, run: Run) -> Iterator[tuple[int, int]]:
-    from resnet_probe.engine.memory import batch_size, footprint
-
-    needs = footprint(chain, images[:1].to(chain.device))
-    size = batch_size(
-        needs, states=2, memory=run.memory, images=len(images), asked=run.batch,
-        device=chain.device,
-    )  # fmt: skip
-    return ((start, min(start + size, len(images))) for start in range(0, len(images), size))
 
 
 def _step(
@@ -216,12 +206,12 @@ def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
 
     Of several positions they are means over those whose labels count.
     """
-    from resnet_probe.engine.task import over_positions
+    from resnet_probe.engine.task import over_positions, predicted
 
     found: Seen = {}
-    last, final = whole.double().log_softmax(dim=-1), _best(whole)
+    last, final = whole.double().log_softmax(dim=-1), predicted(whole)
     for kind, logits in answers.items():
-        chance, answer = logits.double().log_softmax(dim=-1), _best(logits)
+        chance, answer = logits.double().log_softmax(dim=-1), predicted(logits)
         each = {
             "accuracy": answer == labels,
             "entropy": -(chance.exp() * chance).nan_to_num(0).sum(-1),
@@ -234,11 +224,6 @@ def _judge(answers: dict[str, Tensor], whole: Tensor, labels: Tensor) -> Seen:
     return found
 
 
-def _best(logits: Tensor) -> Tensor:
-    """The class of each answer; of equal logits the same one in every study."""
-    return logits.topk(min(2, logits.shape[-1]), dim=-1).indices[..., 0]
-
-
 def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
     row: dict[str, Any] = {
         "block": depth,
@@ -246,9 +231,7 @@ def _row(chain: ResidualChain, depth: int, seen: Seen) -> dict[str, Any]:
         "stage": str(chain.blocks[depth - 1].stage) if depth else "",
         "carried_by": carriers(chain.blocks[depth:]),
         "images": len(seen["accuracy"]),
-        "correct": seen["accuracy"].sum()
-        if seen["accuracy"].dtype != bool
-        else int(seen["accuracy"].sum()),
+        "correct": seen["accuracy"].sum().item(),
     }
     for name, values in seen.items():
         unit = "nats" if name.endswith(("entropy", "kl")) else "pct"

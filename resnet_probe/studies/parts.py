@@ -13,7 +13,7 @@ one run, and so is the table that it makes of them.  The name of an array says h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.settings import Settings, option
+from resnet_probe.settings import Settings, option, whole_number
 from resnet_probe.stats.moments import FIELDS, Moments
 from resnet_probe.studies.study import Arrays, Share, Study, Summed
 
@@ -40,14 +40,13 @@ class Part:
     @classmethod
     def read(cls, text: str) -> Part:
         """Raises `ProbeError` for anything but `NUMBER/OF` with 1 ≤ NUMBER ≤ OF."""
-        number, slash, of = str(text).partition("/")
-        whole = number.isdecimal() and of.isdecimal() and len(number) < 9 and len(of) < 9
-        if not slash or not whole or not 1 <= int(number) <= int(of) <= MOST:
+        number, of = (whole_number(part) for part in str(text).partition("/")[::2])
+        if number is None or of is None or not 1 <= number <= of <= MOST:
             raise ProbeError(
                 f"part={text!r} is no part: write which of how many, such as 2/8 for the second of "
                 "eight"
             )
-        return cls(int(number), int(of))
+        return cls(number, of)
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
@@ -134,9 +133,4 @@ def joined(parts: Sequence[Arrays], shares: Sequence[Share]) -> Arrays:
 
 
 def _merged(parts: Sequence[Arrays], base: str) -> Moments:
-    return Moments.stack(list(_moments(parts, base))).pooled()
-
-
-def _moments(parts: Sequence[Arrays], base: str) -> Iterator[Moments]:
-    for part in parts:
-        yield Moments(*(part[f"{base}.{one}"] for one in FIELDS))
+    return Moments.stack([Moments.of_name(base, part) for part in parts]).pooled()

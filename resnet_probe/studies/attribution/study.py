@@ -11,7 +11,7 @@ from torch import Tensor
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.engine.sweep import PrefixTree, Progress, Sweep
-from resnet_probe.stats.moments import FIELDS, Moments
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.attribution.chunk import Attributor, Found, Ticks
 from resnet_probe.studies.attribution.gates import SMOOTH, gated
 from resnet_probe.studies.attribution.gradients import GatedChain
@@ -91,12 +91,12 @@ def _step(
 
 
 def _arrays(found: Found) -> Arrays:
-    return {f"{name}.{part}": getattr(m, part) for name, m in found.items() for part in FIELDS}
+    return {key: part for name, m in found.items() for key, part in m.named(name).items()}
 
 
 def _found(step: Arrays) -> Found:
     names = dict.fromkeys(name.rpartition(".")[0] for name in step)
-    return {name: Moments(*(step[f"{name}.{part}"] for part in FIELDS)) for name in names}
+    return {name: Moments.of_name(name, step) for name in names}
 
 
 def _portion(

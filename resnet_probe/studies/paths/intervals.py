@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from resnet_probe.stats import t_interval
-from resnet_probe.stats.moments import FIELDS, Floats, Moments
+from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.study import Arrays
 
 GROUPS = 20
@@ -43,17 +43,13 @@ class Means(dict[str, Moments]):
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """As arrays that `from_arrays` reads back."""
         return {
-            f"{name}.{field}": getattr(found, field)
-            for name, found in self.items()
-            for field in FIELDS
+            key: part for name, found in self.items() for key, part in found.named(name).items()
         }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Means:
         names = [key.removesuffix(".count") for key in arrays if key.endswith(".count")]
-        return cls(
-            {name: Moments(*(arrays[f"{name}.{field}"] for field in FIELDS)) for name in names}
-        )
+        return cls({name: Moments.of_name(name, arrays) for name in names})
 
     def interval(self, name: str, *, positive: bool = False) -> Interval:
         """The means and their intervals, as `spread` lays them out."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
-from resnet_probe.stats.moments import FIELDS, Floats, Moments
+from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.responses.passes import Seen, SeenBlock
 from resnet_probe.studies.study import Arrays
 
@@ -106,12 +106,12 @@ class Collector:
         """All that is known, for `restore`, by names that say how parts are put together."""
         found: Arrays = {}
         for place, moments in enumerate(self.layers):
-            found |= _kept(f"layer.{place}", moments)
+            found |= moments.named(f"layer.{place}")
         for place, values in enumerate(self.blocks):
             name = f"block.{place}"
             for what in ("branch", "shortcut"):
                 if (moments := getattr(values, what)) is not None:
-                    found |= _kept(f"{name}.{what}", moments)
+                    found |= moments.named(f"{name}.{what}")
             for quantity, parts in values.per_image.items():
                 found[f"{name}.image.{quantity}"] = np.concatenate(parts)
             if values.products is not None:
@@ -124,12 +124,12 @@ class Collector:
     def restore(self, found: Arrays) -> None:
         """Go back to what `state` gave."""
         for place in range(len(self.layers)):
-            self.layers[place] = _back(f"layer.{place}", found)
+            self.layers[place] = Moments.of_name(f"layer.{place}", found)
         for place, values in enumerate(self.blocks):
             name = f"block.{place}"
             for what in ("branch", "shortcut"):
                 if f"{name}.{what}.count" in found:
-                    setattr(values, what, _back(f"{name}.{what}", found))
+                    setattr(values, what, Moments.of_name(f"{name}.{what}", found))
             for key, array in found.items():
                 if key.startswith(f"{name}.image."):
                     values.per_image[key.rpartition(".")[2]] = [array]
@@ -150,14 +150,6 @@ def fetched(tensors: dict[str, Tensor]) -> Arrays:
         name: part.reshape(tuple(tensor.shape))
         for (name, tensor), part in zip(tensors.items(), parts, strict=True)
     }
-
-
-def _kept(name: str, moments: Moments) -> Arrays:
-    return {f"{name}.{part}": getattr(moments, part) for part in FIELDS}
-
-
-def _back(name: str, found: Arrays) -> Moments:
-    return Moments(*(found[f"{name}.{part}"] for part in FIELDS))
 
 
 def _moments(name: str, values: Tensor, dims: Sequence[int]) -> dict[str, Tensor]:
