@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from resnet_probe.claims import lesions
-from resnet_probe.claims.claim import Claim, above, at_least, at_most, between
+from resnet_probe.claims.claim import Claim, at_least, at_most, between
 from resnet_probe.claims.evidence import RECALIBRATED, both, each, pairs, series
-from resnet_probe.claims.veit2016 import IMAGES, OWN, PAPER, RAW
+from resnet_probe.claims.veit2016 import IMAGES, SINGLE
 from resnet_probe.findings.verdict import ALIKE, BARELY
 
 CHANG = "arXiv 1710.10348, section 3"
@@ -17,6 +19,7 @@ RENEWED = f"lesion{RECALIBRATED}"
 STALE = 50
 """Percent from which on something is mostly something."""
 
+BASES = {claim.name: claim for claim in SINGLE}
 shape = partial(Claim, kind="shape")
 alike = partial(
     shape,
@@ -26,6 +29,18 @@ alike = partial(
     bound=between(-ALIKE, ALIKE),
     choose=each("control"),
 )
+
+
+def again(base: str, *, rule: str, of: str = "", **changed: Any) -> Claim:
+    """A claim of single deletions with the statistics of each edited network re-estimated.
+
+    Its bound, unit and measure are those of the claim `base`.
+    """
+    changed = {"name": f"{base}/re-estimated", "network": "", **changed}
+    asked = f"As for {base}, {of}{AGAIN}: {rule}"
+    return replace(BASES[base], rule=asked, **changed)
+
+
 SIZE = "By how much a deletion costs more than a move of the same norm {}, in the mean over blocks:"
 
 CLAIMS = (
@@ -44,71 +59,47 @@ CLAIMS = (
         "images, paired.",
         measure=lesions.costs_more_than("noise"),
     ),
-    shape(
+    again(
+        "veit2016/delete-one/relative",
         name="veit2016/delete-one/re-estimated",
-        source=f"{PAPER}, section 4.1, figure 3",
         statement="Deleting any one block barely changes the error, also without stale statistics.",
         wording="median {:.2f} % against {:.2f} % with the trained statistics",
-        published=(f"{OWN}/delete/median", f"{OWN}/error"),
-        rule=f"As for veit2016/delete-one/relative, {AGAIN}: at most {BARELY:g} % of the way. "
-        + IMAGES,
-        unit="% of the way",
-        bound=at_most(BARELY),
+        rule=f"at most {BARELY:g} % of the way. {IMAGES}",
         choose=each(RENEWED),
-        measure=lesions.median_delta_of_way,
     ),
-    shape(
-        name="veit2016/depth-order/re-estimated",
-        source=RAW,
+    again(
+        "veit2016/depth-order",
         statement="The deeper a residual network, the less one deletion costs, also without stale "
         "statistics.",
         wording="with the trained statistics: medians {:.1f} > {:.1f} > {:.1f} > {:.1f} > {:.1f} %",
-        published=tuple(f"veit2016/preresnet{d}/delete/median" for d in (20, 32, 44, 56, 110)),
-        rule=f"As for veit2016/depth-order, {AGAIN}: the smallest fall is above 0. {IMAGES}",
-        unit="points",
-        bound=above(0),
+        rule=f"the smallest fall is above 0. {IMAGES}",
         choose=series(RENEWED),
-        measure=lesions.median_delta_falls,
     ),
-    shape(
-        name="veit2016/shallow/re-estimated",
-        source=RAW,
+    again(
+        "veit2016/shallow",
         statement="In a shallow residual network a deletion does hurt, also without stale "
         "statistics.",
         wording="20 layers, with the trained statistics: median {:.1f} %",
-        published=("veit2016/preresnet20/delete/median",),
-        rule=f"As for veit2016/shallow, {AGAIN}: above {BARELY:g} % of the way. {IMAGES}",
-        unit="% of the way",
-        bound=above(BARELY),
+        rule=f"above {BARELY:g} % of the way. {IMAGES}",
         choose=each(RENEWED, most=9),
-        measure=lesions.median_delta_of_way,
     ),
-    shape(
-        name="veit2016/plain-at-chance/re-estimated",
-        source=f"{PAPER}, section 4.1, figure 3",
+    again(
+        "veit2016/plain-at-chance",
         statement="Deleting any layer of a plain network takes it to chance, also without stale "
         "statistics.",
         wording="VGG with the trained statistics: accuracies {:.1f}, {:.1f} … {:.1f} %",
         published=tuple(f"veit2016/vgg/delete/{layer}" for layer in (1, 2, 12)),
-        rule=f"As for veit2016/plain-at-chance, of any plain network with batch norm, {AGAIN}: "
-        "at least 90 % of the layers. Interval: over images, all layers at once.",
-        unit="% of layers",
-        bound=at_least(90),
+        of="of any plain network with batch norm, ",
+        rule="at least 90 % of the layers. Interval: over images, all layers at once.",
         choose=each(RENEWED, residual=False),
-        measure=lesions.layers_at_chance,
     ),
-    shape(
-        name="veit2016/plain-worse/re-estimated",
-        source=f"{PAPER}, section 4.1",
+    again(
+        "veit2016/plain-worse",
         statement="A layer of a plain network costs more than a block of a residual one, also "
         "without stale statistics.",
         wording="with the trained statistics: VGG at chance, 110 layers at a median of {:.2f} %",
-        published=(f"{OWN}/delete/median",),
-        rule=f"As for veit2016/plain-worse, {AGAIN}: above 0. {IMAGES}",
-        unit="points",
-        bound=above(0),
+        rule=f"above 0. {IMAGES}",
         choose=pairs(RENEWED),
-        measure=lesions.plain_above_residual,
     ),
     shape(
         name="here/stale/shallow",
