@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from resnet_probe.findings.verdict import NOT_HERE
-from resnet_probe.report.page import SIGNS, _part, _rows, compact
+from resnet_probe.report.page import SIGNS, part, rows_of, template
 
 
 def render_ledger(table: pd.DataFrame, *, title: str, command: str = "") -> str:
     """The matrix of `claims.judge` as one HTML file that needs nothing beside it."""
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True)  # fmt: skip
-    environment.filters["compact"] = compact
     table = table.assign(place=table["on"].where(table["on"] != "", table["networks"]))
     known = table["verdict"] != NOT_HERE
     exact = table["kind"] == "exact"
-    return environment.from_string(_part("claims.html")).render(
+    return template("claims.html").render(
         title=title,
-        style=Markup(_part("page.css")),
+        style=Markup(part("page.css")),
         evidence=_by_claim(table[table["claim"].isin(table[known & ~exact]["claim"]) & ~exact]),
         identities=_by_claim(table[known & exact]),
         absent=_by_claim(table[~table["claim"].isin(table[known]["claim"])]),
@@ -31,4 +27,4 @@ def render_ledger(table: pd.DataFrame, *, title: str, command: str = "") -> str:
 
 
 def _by_claim(rows: pd.DataFrame) -> list[list[dict[str, object]]]:
-    return [_rows(some) for _, some in rows.groupby("claim", sort=False)]
+    return [rows_of(some) for _, some in rows.groupby("claim", sort=False)]

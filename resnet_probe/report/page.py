@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from resnet_probe.findings import Sentence
@@ -40,15 +40,10 @@ def render(
     `drawings` by study, `cards` of `block_cards`, `facts` and `runs` for the end of the page: what
     was measured with what, and when.  `claims` is a ledger of published claims, a row each.
     """
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True)  # fmt: skip
-    environment.filters["said"] = said
-    environment.filters["number"] = number
-    environment.filters["compact"] = compact
-    return environment.from_string(_part("page.html")).render(
+    return template("page.html").render(
         title=title,
-        style=Markup(_part("page.css")),
-        script=Markup(_part("page.js")),
+        style=Markup(part("page.css")),
+        script=Markup(part("page.js")),
         sections=found,
         answers=answers(list(found)),
         drawings={
@@ -56,16 +51,24 @@ def render(
                     for one in some]
             for study, some in drawings.items()
         },
-        cards=_rows(cards),
+        cards=rows_of(cards),
         data=Markup(_json(cards)),
         level=LEVEL,
         signs=SIGNS,
         facts=facts,
-        runs=_rows(runs),
-        claims=None if claims is None else _rows(claims),
+        runs=rows_of(runs),
+        claims=None if claims is None else rows_of(claims),
         untestable=NOT_HERE,
         command=command,
     )  # fmt: skip
+
+
+def template(name: str) -> Template:
+    """A part of this folder as a template: a page in the frame that all of them have."""
+    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True, loader=FunctionLoader(part))  # fmt: skip
+    environment.filters |= {"said": said, "number": number, "compact": compact}
+    return environment.get_template(name)
 
 
 def said(sentence: Sentence) -> Markup:
@@ -98,17 +101,17 @@ def compact(value: Any) -> str:
     return number(value, ",.0f" if isinstance(value, float) and abs(value) >= 1000 else ".3g")
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
     return resources.files(__package__).joinpath("parts", name).read_text(encoding="utf-8")
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _json(cards: pd.DataFrame) -> str:
     """The cards by block, to stand inside a `<script>`: no `<` that could end it."""
-    rows = {int(row["block"]): _plain(row) for row in _rows(cards)}
+    rows = {int(row["block"]): _plain(row) for row in rows_of(cards)}
     return json.dumps(rows, ensure_ascii=False).replace("<", "\\u003c")
 
 
