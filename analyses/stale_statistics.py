@@ -24,11 +24,11 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_probe import Result, figures
-from resnet_probe.data import slug
 from resnet_probe.findings.lesion import median_change
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, beside
 from resnet_probe.runs.job import obtained
+from resnet_probe.runs.several import images_of, of_runs
 
 HERE, NAME = Path(__file__).parent, Path(__file__).stem
 STUDY = "stale-statistics"
@@ -42,17 +42,12 @@ def main() -> None:
     results = [lesion_of(arch, given) for arch in given.archs]
     print(*map(sentence, results), sep="\n")
     table = pd.concat([part for each in results for part in parts(each)], ignore_index=True)
-    asked = results[0].identity
-    note = f" ({asked['data_note']})" if asked["data_note"] else ""
     figure = figures.deletions_by_network(
         table,
-        title=f"One block or layer deleted, {slug(asked['data'])}{note}, "
-        f"{asked['images']:,} images",
+        title=f"One block or layer deleted, {images_of(results[0])}",
         chance_pct=100 * (1 - 1 / results[0].provenance["classes"]),
     )
-    identity = {"study": STUDY, "runs": [each.identity for each in results]}
-    commands = [each.provenance["command"] for each in results]
-    whole = Result(STUDY, table, {"identity": identity, "commands": commands})
+    whole = of_runs(STUDY, table, results)
     print(whole.save(given.out, figures={"figure": figure}))
 
 

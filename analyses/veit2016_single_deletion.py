@@ -28,10 +28,10 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_probe import Result, figures
-from resnet_probe.data import slug
 from resnet_probe.findings.lesion import median_change, unit_of
 from resnet_probe.loading.request import Request
 from resnet_probe.runs.job import obtained
+from resnet_probe.runs.several import images_of, of_runs
 from resnet_probe.stats import median_interval
 
 HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "veit2016-single-deletion"
@@ -49,9 +49,7 @@ def main() -> None:
         title=f"{given.archs[0]} and {given.archs[1]} on {images_of(ours)}",
     )
     table = pd.concat([each.table.assign(arch=each.identity["arch"]) for each in results])
-    identity = {"study": STUDY, "runs": [each.identity for each in results]}
-    commands = [each.provenance["command"] for each in results]
-    whole = Result(STUDY, table, {"identity": identity, "commands": commands})
+    whole = of_runs(STUDY, table, results)
     print(whole.save(given.out, figures={"figure": figure}))
 
 
@@ -75,13 +73,6 @@ def lesion_of(arch: str, given: argparse.Namespace) -> Result:
     """Found where `lesion` keeps it, or measured and kept there."""
     request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
     return obtained("lesion", request, root=given.work).result
-
-
-def images_of(result: Result) -> str:
-    """`digits, 898 images`; `cifar10-test (stored as JPEG), 1,000 images`."""
-    asked = result.identity
-    note = f" ({asked['data_note']})" if asked["data_note"] else ""
-    return f"{slug(asked['data'])}{note}, {asked['images']:,} images"
 
 
 def curve(table: pd.DataFrame, label: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resnet_probe.loading import Prepared
 
 NAME = "edit"
+HELP = "save an edited network, proven, with its size and speed"
 DESCRIPTION = """\
 Make a network of its own of an edited one: proven on images to give what the edited chain gives,
 with the parameters under their own names.  Prints what is left, how large it is, how fast here,
@@ -33,13 +34,7 @@ SHOWN = 6
 
 
 def add_parser(commands: Any) -> None:
-    parser: ArgumentParser = commands.add_parser(
-        NAME,
-        help="save an edited network, proven, with its size and speed",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES)
     parser.add_argument("text", metavar="EDIT", help='such as "delete 3 7" or "swap 3 4"')
     shared.add_network(parser)
     shared.add_data(parser)

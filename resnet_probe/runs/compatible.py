@@ -30,12 +30,15 @@ def answers(chain: ResidualChain, example: Any) -> Sequence[Answer]:
 
     Nothing is measured: a study only says what it refuses.
     """
-    several = _repeated(example)
-    labels = labels_for(chain)
+    from resnet_probe.studies.checks import fitted
+
+    try:
+        subject = Subject(*fitted(chain, _repeated(example), labels_for(chain)))
+    except ProbeError as error:
+        return [Answer(row.name, str(error)) for row in ROWS]
     found = []
     for row in ROWS:
         try:
-            subject = _subject(chain, several, labels)
             row.study.check(subject)
             row.study.fit(subject, row.study.settings())
         except ProbeError as error:
@@ -53,12 +56,6 @@ def labels_for(chain: ResidualChain) -> Tensor:
     single = len(shape) == 1
     places = () if single else shape[1:] if len(shape) > 2 else shape[:-1]
     return torch.zeros(EXAMPLES, *places, dtype=torch.int64)
-
-
-def _subject(chain: ResidualChain, images: Any, labels: Tensor) -> Subject:
-    from resnet_probe.studies.checks import fitted
-
-    return Subject(*fitted(chain, images, labels))
 
 
 def _repeated(example: Any) -> Any:
