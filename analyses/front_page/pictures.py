@@ -24,14 +24,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resnet_probe import published
 from resnet_probe.figures import style
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent
-NETWORK = "preresnet110"
+NETWORK, ON_PAGE = "preresnet110", "resnet20"
 GREEN, RED = "#009E73", "#D55E00"
 WIDE, SMALL = (8.0, 3.7), (3.4, 2.3)  # inches, shown at 100 and at 80 pixels an inch
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -80,12 +80,13 @@ def small(picture: Image.Image, path: Path) -> None:
 
 
 def said_by_lesion(root: Path) -> list[str]:
-    """The command, and the lines that it prints."""
+    """The command, and the lines that it prints the first time."""
     words = ["lesion", "--arch", NETWORK]
     folder = root.resolve().parent
     said = subprocess.run([sys.executable, "-m", "resnet_probe", *words], cwd=folder,
                           capture_output=True, text=True, check=True).stdout  # fmt: skip
-    lines = [line.replace(f"{folder}/", "") for line in said.rstrip().splitlines()]
+    lines = [line.partition(" (measured before")[0] for line in said.rstrip().splitlines()]
+    lines = [line.replace(f"{folder}/", "") for line in lines]
     return [f"$ resnet-probe {' '.join(words)}", *lines]
 
 
@@ -101,7 +102,7 @@ def terminal(lines: list[str]) -> Figure:
 
 
 def page_of(root: Path) -> Path:
-    words = ["report", "--arch", NETWORK, "--json"]
+    words = ["report", "--arch", ON_PAGE, "--json"]
     said = subprocess.run([sys.executable, "-m", "resnet_probe", *words], cwd=root.resolve().parent,
                           capture_output=True, text=True, check=True).stdout  # fmt: skip
     return Path(json.loads(said)["folder"]) / "report.html"
@@ -115,9 +116,9 @@ def photograph(page: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder) / "page.png"
         subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                        "--window-size=1000,1250", f"--screenshot={shot}", page.as_uri()],
+                        "--window-size=1000,1190", f"--screenshot={shot}", page.as_uri()],
                        check=True, capture_output=True)  # fmt: skip
-        small(Image.open(shot), path)
+        small(ImageOps.expand(Image.open(shot).convert("RGB"), 1, "#C8C8C8"), path)
 
 
 def lead(ax: Axes) -> None:
@@ -274,8 +275,8 @@ def stale_statistics(ax: Axes) -> None:
         for when, colour in (("as it stands", RED), ("statistics re-estimated", style.OURS)):
             middle = rows.loc[rows["label"] == f"{arch}, {when}", "error_pct"].median()
             ax.plot(middle, place, "o", ms=7, mew=0, color=colour)
-    say(ax, 38, 0, "stale", RED)
-    say(ax, 20, 2, "re-estimated", style.OURS)
+    say(ax, 43, 0, "stale", RED)
+    say(ax, 23, 2, "re-estimated", style.OURS)
     ax.set_yticks(range(5), ["ResNet-20", "pre-20", "ResNet-56", "plain-20", "plain-56"])
     ax.set(ylim=(4.6, -0.6), xlim=(0, 100), xlabel="median error (%)")
 
