@@ -53,9 +53,10 @@ def benchmark(
     """Time five ways in turn, `rounds` times, on the same images `[n, …]`.
 
     One forward and backward pass at its best batch size; everything that the method `exact`
-    collects, for all lengths, and with a tolerance of 1e-6; and the same sampled paths one by one and at once.  The naive ways
-    run the network's own modules under autograd, gradients with respect to the images only, in
-    the memory layout that PyTorch gives a model.  Raises `ProbeError` for less than one sample.
+    collects, for all lengths, and with a tolerance of 1e-6; and the same sampled paths one by one
+    and at once.  The naive ways run the network's own modules under autograd, gradients with
+    respect to the images only, in the memory layout that PyTorch gives a model.  Raises
+    `ProbeError` for less than one sample.
     """
     if samples < 1:
         raise ProbeError(f"samples={samples}: at least one path of each length is needed")

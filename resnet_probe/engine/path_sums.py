@@ -66,11 +66,11 @@ class GrowingSums:
         """G'[k] = Sᵀ G[k] + Jᵀ G[k − 1]; a total in row 0 goes both ways and stays there."""
         target = self._target(block)
         grown = min(self.used + 1, self.slots)
-        for row in range(1, grown):
-            if not self.live[row]:  # what grows into it is added to zeros
-                self.exponents[row] = self.exponents[row - 1]
-                if target is not self.values or row == self.used:
-                    target[row].zero_()
+        if grown > self.used:
+            self.exponents[self.used] = self.exponents[self.used - 1]
+        for row in range(grown):
+            if row == self.used or not (self.live[row] or target is self.values):
+                target[row].zero_()
         up = target.new_tensor([2.0 ** (a - b) for a, b in pairwise(self.exponents[:grown])])
         for start, stop in self._chunks(block):
             g = block.after(self.values[start:stop], own=True)

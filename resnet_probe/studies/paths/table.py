@@ -20,9 +20,9 @@
 The coherence is 1 where the paths of a length point in independent directions, and C(N, k) where
 all of them are one and the same; every image's gradients are in units of its whole one.
 
-A length that has died out at a place (`tolerance`) has the norm 0 there, and for the images where
-it has; what grew of it is in `left_out`, and a length that it would have fed is smaller by that.  It
-has no coherence.
+A length that has died out at a place (`tolerance`) has the norm 0 there, for the images where it
+has; longer ones lack what it would have given them, and `left_out` has all of that.  Where it has
+for some image, it has no coherence.
 
 Gradients are those of one image's loss, values are means over images.  `relative` is the same mean
 in units of each image's whole gradient there: every image counts alike, however sure the network is
