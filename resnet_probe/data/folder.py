@@ -81,7 +81,9 @@ def load_list(
     else:
         labels = [number for number in numbers if number is not None]
         names = numbered(max(labels), name)
-    files = [(str(path.parent / file), label) for (file, _), label in zip(rows, labels, strict=True)]
+    files = [
+        (str(path.parent / file), label) for (file, _), label in zip(rows, labels, strict=True)
+    ]
     return _from_files(name, split, files[:limit], names, preprocess, stream, workers)
 
 
