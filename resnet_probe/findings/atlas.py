@@ -20,7 +20,7 @@ from resnet_probe.findings.lesion import margin_of
 from resnet_probe.findings.paths import WINDOW, share_below
 from resnet_probe.findings.responses import ratios, score_of_cost
 from resnet_probe.findings.sentence import Finding, Sentence, inside, interval
-from resnet_probe.findings.verdict import UNDECIDED, at_least, changes, one_of
+from resnet_probe.findings.verdict import ALIKE, UNDECIDED, at_least, changes, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, median_interval, path_lengths, rank_correlation, wilson
 
@@ -80,7 +80,11 @@ def harmless(result: Result) -> Reading:
     inside_margin = edited["joint_inside_margin"].to_numpy(float) == 1
     low, high = (edited[f"joint_{end}_pct"].to_numpy(float) for end in ("low", "high"))
     measured = np.abs(edited["delta_pct"].to_numpy(float)) <= margin
-    counts = [measured.sum(), inside_margin.sum(), len(shown) - ((low > margin) | (high < -margin)).sum()]
+    counts = [
+        measured.sum(),
+        inside_margin.sum(),
+        len(shown) - ((low > margin) | (high < -margin)).sum(),
+    ]
     value, least, most = (100 * int(count) / len(shown) for count in counts)
     return Reading(Estimate(value, min(value, least), max(value, most)), len(shown))
 
@@ -99,7 +103,7 @@ def worst_stage(result: Result) -> Reading:
 
 def worst_change(result: Result) -> Reading:
     edited = result.table.iloc[1:]
-    row = edited.loc[edited["error_pct"].idxmax()]
+    row = edited.iloc[int(edited["error_pct"].to_numpy().argmax())]
     ends = _estimate(row, "delta_pct", "joint_low_pct", "joint_high_pct")
     return Reading(ends, int(row["images"]))
 
@@ -175,11 +179,12 @@ QUANTITIES = (
     Quantity("error", "error", "%", "lesion", error, "error of the whole network", True),
     Quantity(
         "harmless", "harmless blocks", "% of blocks", "lesion", harmless,
-        "blocks whose deletion changes the error by at most the margin of 0.5 points; from those "
-        "that are shown to (equivalence, all together) to those that are not excluded", True,
+        f"blocks whose deletion changes the error by at most {ALIKE:g} points, the margin; from "
+        "those that are shown to (equivalence, all together) to those that are not excluded", True,
     ),
     Quantity("worst", "worst block", "block", "lesion", worst,
-             "the block whose deletion costs most; from the first to the last that may be it", True),
+             "the block whose deletion costs most, from the first to the last that may be it",
+             True),
     Quantity("worst_stage", "its stage", "stage", "lesion", worst_stage,
              "the stage of the worst block, and of those that may be it", True),
     Quantity("worst_change", "its cost", "points", "lesion", worst_change,
@@ -192,8 +197,8 @@ QUANTITIES = (
     Quantity("ratio", "‖F‖/‖shortcut‖", "none", "responses", ratio,
              "median over blocks, its interval over blocks like these"),
     Quantity("cosine", "cosine with gradient", "none", "responses", cosine,
-             "cosine of a residual with the gradient of the loss, median over blocks; interval over "
-             "blocks like these; below 0 lowers the loss"),
+             "cosine of a residual with the gradient of the loss, median over blocks, its interval "
+             "over blocks like these; below 0 lowers the loss"),
     Quantity("window_first", "effective lengths from", "blocks", "paths", window_first,
              "the fewest neighbouring path lengths that hold 95 % of number × norm, from this one"),
     Quantity("window_last", "to", "blocks", "paths", window_last, "to this one"),
@@ -303,16 +308,14 @@ def _rises(table: pd.DataFrame, by: str, called: str, what: str) -> Finding:
     claim = f"the share of harmless blocks rises with {called}"
     rule = Sentence(
         f"It does where Spearman’s ρ between {what} and the share of blocks whose deletion changes "
-        "the error by at most the margin, over networks ranked among those on the same images, is "
-        "above {none} with its whole interval; the claim fails where the whole interval lies below.",
+        "the error by at most the margin, over networks ranked among those on the same images, "
+        "lies above {none} with its whole interval; the claim fails where all of it lies below.",
         values,
     )
     if math.isnan(rho.low):
         why = _too_few(len(found) - sets + 1, found[by])
-        sentence = Sentence(
-            f"Whether the share of harmless blocks rises with {called} is not decided: {of}, {why}.",
-            values,
-        )
+        opening = f"Whether the share of harmless blocks rises with {called} is not decided: "
+        sentence = Sentence(f"{opening}{of}, {why}.", values)
         return Finding(sentence, sentence, claim, rule, UNDECIDED, rho)
     verdict = at_least(rho, 0)
     opening = one_of(
@@ -335,7 +338,7 @@ def _too_few(free: int, sizes: pd.Series) -> str:
     if free < LEAST:
         return "too few: an interval takes {least}, and one more for each further set of images"
     if sizes.nunique() == 1:
-        return f"and all of them have {{from:g}} {sizes.name if sizes.name == 'blocks' else FACTS['width']}"
+        return f"and all of them have {{from:g}} {FACTS[str(sizes.name)]}"
     return "without any spread among those on the same images, or in the same order throughout"
 
 
@@ -347,7 +350,7 @@ def stage_of_worst(table: pd.DataFrame) -> Finding:
     found = networks(table)
     chosen = found["trained"] & found["residual"] & (found["stages"] > 1)
     found = found[chosen & found["worst_stage"].notna()]
-    claim = "the block whose deletion costs most lies in the first stage"
+    claim = "the first stage holds the worst block more often than by chance"
     values: dict[str, Any] = {"networks": len(found), "none": 0}
     if found.empty:
         sentence = Sentence(
@@ -374,15 +377,15 @@ def stage_of_worst(table: pd.DataFrame) -> Finding:
         "Whether the first stage holds the worst block more often than by chance is not decided: ",
     )
     sentence = Sentence(
-        f"{opening}of {{networks}} trained residual networks {{first}} have it in the first stage "
-        f"({{share:.0f}} %, {inside('share', values, '.0f')}), {{between}} between and {{last}} in "
-        "the last, where the first holds {expected:.0f} % of the blocks; in {sure} of them the "
+        f"{opening}of {{networks}} trained residual networks of several stages {{first}} have it "
+        f"there ({{share:.0f}} %, {inside('share', values, '.0f')}), {{last}} in the last and "
+        "{{between}} between, where the first stage holds {expected:.0f} % of the blocks; in {sure} of them the "
         "intervals leave one stage only.",
         values,
     )
     rule = Sentence(
-        "It does more often than by chance where the whole Wilson interval of the share of networks "
-        "lies above the mean share of blocks in the first stage.",
+        "It does where the whole Wilson interval of the share of networks lies above the mean "
+        "share of blocks in the first stage; the claim fails where all of it lies below.",
         values,
     )
     return Finding(sentence, sentence, claim, rule, verdict, share)

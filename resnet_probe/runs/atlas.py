@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.findings.atlas import COLUMNS, FACTS, Row, row, rows_of
 from resnet_probe.loading.request import Request
 from resnet_probe.results import Result
-from resnet_probe.runs.evidence import MORE, SOME, STATISTICS, Ask, fitting_jobs
+from resnet_probe.runs.evidence import FEW, MORE, STATISTICS, Ask, fitting_jobs
 from resnet_probe.runs.job import Job, Look, Obtained, versions
 from resnet_probe.runs.parts import PART, Parts
 from resnet_probe.stats.bootstrap import exact
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 NAME = "atlas"
 OWN = ("name", "family", "studies")
 """Columns beside those of a `Request`."""
+BEYOND = "beyond the columns"
 ASKS = (
     Ask("lesion", "lesion", {}, MORE, recalibrate=STATISTICS),
-    Ask("responses", "responses", {"costs": True}, SOME),
+    Ask("responses", "responses", {"costs": True}, FEW),
     Ask("paths", "paths", {"method": "all", "signs": 8}, 64),
     Ask("interactions", "interactions", {"keep": (0.9,), "draws": 100}, 32),
 )
@@ -78,7 +79,12 @@ class Atlas:
     @classmethod
     def read(cls, path: Path, *, seed: int = 0, command: str = "") -> Atlas:
         """Raises `ProbeError` for a file that is no list; a row that is wrong keeps its reason."""
-        return cls(tuple(_listed(path)), seed, command)
+        return cls(tuple(_listed(_cells(path))), seed, command)
+
+    @classmethod
+    def again(cls, identity: Mapping[str, Any], *, command: str = "") -> Atlas:
+        """The atlas of that identity."""
+        return cls(tuple(_listed(identity["networks"])), int(identity["seed"]), command)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -232,22 +238,26 @@ def _how(obtained: Obtained) -> str:
     return f"there already ({seconds} saved)" if obtained.found else f"measured in {seconds}"
 
 
-def _listed(path: Path) -> Iterator[Listed]:
-    """The rows of a file, each with its request or the reason why it has none."""
+def _cells(path: Path) -> list[dict[str, str]]:
+    """The rows of a file, their cells that are not empty; `BEYOND` has what no column is for."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(file, restkey=BEYOND, strict=True)
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ProbeError(f"{path} cannot be read as a list of networks: {error}") from error
     _check_columns(path, reader.fieldnames or ())
     if not rows:
         raise ProbeError(f"{path} lists no network: it has a header and no row")
+    return [{key: str(text).strip() for key, text in cells.items() if text and str(text).strip()}
+            for cells in rows]  # fmt: skip
+
+
+def _listed(rows: Sequence[Mapping[str, str]]) -> Iterator[Listed]:
+    """Each row with its request, or the reason why it has none."""
     seen: dict[str, int] = {}
-    for number, cells in enumerate(rows, start=1):
-        given = {key: text.strip() for key, text in cells.items()
-                 if isinstance(text, str) and text.strip()}  # fmt: skip
-        one = _one(given, number, long=None in cells)
+    for number, given in enumerate(rows, start=1):
+        one = _one(given, number)
         if one.name in seen:
             again = f"row {seen[one.name]} is called {one.name!r} too: tell them apart by name="
             one = replace(one, name=f"{one.name} (row {number})", request=None, reason=again)
@@ -266,12 +276,12 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         raise ProbeError(f"{path} has no column arch: a list of networks says which they are")
 
 
-def _one(given: Mapping[str, str], number: int, *, long: bool) -> Listed:
+def _one(given: Mapping[str, str], number: int) -> Listed:
     words = [given[key] for key in ("arch", "model", "zoo", "weights", "twin") if key in given]
     name = given.get("name") or " ".join(words) or f"row {number}"
     listed = Listed(name, given)
     try:
-        if long:
+        if BEYOND in given:
             raise ProbeError("it has more cells than there are columns")
         return replace(listed, request=_request(given), studies=_studies(given.get("studies", "")))
     except ProbeError as error:
@@ -282,7 +292,7 @@ def _request(given: Mapping[str, str]) -> Request:
     values: dict[str, Any] = {}
     for each in Request.options():
         if each.name in given:
-            read = each.read or {int: _whole, bool: _truth}.get(each.kind, str)
+            read = each.read or READERS.get(each.kind, str)
             values[each.name] = read(given[each.name])
     return Request(**values)
 
@@ -298,6 +308,9 @@ def _truth(text: str) -> bool:
     if text.lower() not in ("yes", "no", "true", "false"):
         raise ProbeError(f"{text!r} is neither yes nor no")
     return text.lower() in ("yes", "true")
+
+
+READERS: Mapping[type, Callable[[str], Any]] = {int: _whole, bool: _truth}
 
 
 def _studies(text: str) -> tuple[str, ...]:
