@@ -377,10 +377,10 @@ def stage_of_worst(table: pd.DataFrame) -> Finding:
         "Whether the first stage holds the worst block more often than by chance is not decided: ",
     )
     sentence = Sentence(
-        f"{opening}of {{networks}} trained residual networks of several stages {{first}} have it "
-        f"there ({{share:.0f}} %, {inside('share', values, '.0f')}), {{last}} in the last and "
-        "{{between}} between, where the first stage holds {expected:.0f} % of the blocks; in {sure} of them the "
-        "intervals leave one stage only.",
+        f"{opening}{{first}} of {{networks}} trained residual networks of several stages "
+        f"({{share:.0f}} %, {inside('share', values, '.0f')}) have it there, {{last}} in the last "
+        "stage and {between} between, where the first stage holds {expected:.0f} % of the blocks; "
+        "in {sure} of them the intervals leave one stage only.",
         values,
     )
     rule = Sentence(
