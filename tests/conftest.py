@@ -10,11 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from shared_networks import Shared
 
+from resnet_probe import discover, zoo
 from resnet_probe.results import result
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+NETWORKS = Shared()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,14 @@ def unrendered(figure, *paths):
     """In the place of `save_figure`."""
     for path in map(Path, paths):
         path.write_text(f"{type(figure).__name__}, not rendered")
+
+
+@pytest.fixture(autouse=True)
+def _bundled_networks_are_shared(monkeypatch):
+    monkeypatch.setattr(zoo, "load", NETWORKS.load)
+    monkeypatch.setattr(discover, "chain_of", NETWORKS.cut)
+    yield
+    assert NETWORKS.unchanged(), "a bundled network was changed"
 
 
 @pytest.fixture(scope="session")

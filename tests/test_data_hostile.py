@@ -225,6 +225,15 @@ def test_labels_that_number_no_class(tmp_path: Path, labels: Any, said: str) -> 
     assert re.search(said, refusal(f"parquet:{path}"))
 
 
+def test_one_image_in_many_rows_is_held_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * 400), [encoded() + bytes(2**22)])
+    rows = pa.table({"img": once, "label": [0] * 400})
+    pq.write_table(rows, path, dictionary_pagesize_limit=2**30, store_schema=False)
+    with bounded(60, more=2**30):
+        assert len(data.load(f"parquet:{path}").images) == 400
+
+
 @pytest.mark.parametrize("kind", [pa.uint8(), pa.uint16(), pa.uint64(), pa.int8()])
 def test_labels_of_every_whole_type(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "x.parquet"
@@ -302,6 +311,8 @@ def array_head(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
         (array_head((1, 2, 4, 5)) + bytes(40), "with 1 or 3 channels"),
         (b"\x93NUMPY\x09\x00garbage", "cannot be read as an archive"),
         (b"", "cannot be read as an archive"),
+        (b"\x93NUMPY\x01\0\xb8\x0b" + b"(" * 3000, "cannot be read as an archive"),
+        (b"\x93NUMPY\x01\0\x04\0{1:2", "cannot be read as an archive"),
     ],
 )
 def test_arrays_that_are_no_images(tmp_path: Path, images: bytes, said: str) -> None:

@@ -24,7 +24,9 @@ LABELS = ("label", "labels", "fine_label", "class", "target", "cls")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 DEPTH = 3
 """How many folders deep the parts of a set are looked for."""
-BATCH = 1024
+BATCH = 64
+ROOM = 2**27
+"""Bytes that the rows of a batch may have: one image can be written once and meant in each row."""
 
 
 def load_parquet(
@@ -170,6 +172,7 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
     """`(encoded bytes, label)` row by row, read in batches of that size."""
     import pyarrow
 
+    size = max(1, min(size, ROOM // _largest(file, columns.image)))
     try:
         for batch in file.iter_batches(batch_size=size, columns=[columns.image, columns.label]):
             for row in batch.to_pylist():
@@ -178,6 +181,15 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
                 yield inside, row[columns.label]
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise ProbeError(f"the rows of {name} cannot be read ({said(error)})") from error
+
+
+def _largest(file: Any, column: str) -> int:
+    """No value of a column has more bytes: those of its largest piece, with each value once."""
+    groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+    pieces = (group.column(n) for group in groups for n in range(group.num_columns))
+    sizes = [piece.total_uncompressed_size for piece in pieces
+             if piece.path_in_schema.split(".")[0] == column]  # fmt: skip
+    return max([1, *sizes])
 
 
 def _classes(
