@@ -177,12 +177,14 @@ def test_influences_interactions_and_flow_of_tokens(model, chain):
 
 
 def test_what_has_no_use_for_tokens_says_so(chain):
-    with pytest.raises(ProbeError, match="what='logits' is of one class an image: give what='loss'"):
+    with pytest.raises(ProbeError, match="'logits' is of one class an image: give"):
         rp.interactions(chain, IDS, IDS, what="logits")
+    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*`blocks` says"):
+        rp.greedy(chain, IDS, IDS)
     with pytest.raises(ProbeError, match="others= needs one class an image"):
         rp.agreement(chain, IDS, IDS, others=[chain])
     with pytest.raises(ProbeError, match=r"networks for one image, 9 positions of 23 .*memory="):
-        rp.agreement(chain, IDS, IDS, memory="1KiB")
+        rp.agreement(chain, IDS, IDS, memory=1024)
     with pytest.raises(ProbeError, match="takes tokens, whole numbers, and got fractions"):
         rp.lesion(chain, IDS.float() / 2, IDS)
     with pytest.raises(ProbeError, match=r"gives logits \[n, 9, 23\], and labels \[n\]"):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, seeded
 
 import resnet_probe as rp
-from resnet_probe import ProbeError, chain_of
+from resnet_probe import ProbeError, chain_of, layers_of
 from resnet_probe.engine.task import IGNORED, asked, loss_gradient, losses, margins, right
 from resnet_probe.runs.compatible import answers
 from resnet_probe.state import Inputs
@@ -306,8 +306,10 @@ def test_the_tokens_are_found_wherever_they_stand_among_the_inputs():
 def test_a_report_says_which_studies_can_measure_a_network(language_model):
     assert not any(dict(answers(chain_of(seeded(TinyResNet), X), X)).values())
     reasons = dict(answers(chain_of(seeded(Pixels), X), X))
-    assert not any(reasons.values())
+    assert [name for name in reasons if reasons[name]] == ["greedy", "gates"]
+    assert "greedy needs one class an image" in reasons["greedy"]
     reasons = dict(answers(language_model, Inputs.of({"input_ids": drawn((2, 7), 20)})))
-    assert not any(reasons.values())
+    assert [name for name in reasons if reasons[name]] == ["greedy", "gates"]
+    assert "takes tokens" in reasons["gates"]
     alone = dict(answers(layers_of(seeded(TinyPlain), X), X))
     assert [name for name in alone if "plain network" in alone[name]] == ["control", "paths"]

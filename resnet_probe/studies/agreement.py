@@ -216,9 +216,7 @@ def _votes(edits: Sequence[Edit], size: int, logits: Tensor, labels: Tensor) -> 
     return found
 
 
-def _votes_of_places(
-    edits: Sequence[Edit], logits: Tensor, labels: Tensor
-) -> dict[str, Tensor]:
+def _votes_of_places(edits: Sequence[Edit], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """One position after the other, as all of them in double precision need not fit."""
     from torch import stack
 
@@ -288,9 +286,7 @@ def _ends(found: tuple[float, float, float]) -> Row:
     return dict(zip(("value", "ci_low", "ci_high"), found, strict=True))
 
 
-def _beside(
-    edits: Sequence[Edit], found: Arrays, ensemble: Answers, truth: Truth
-) -> Iterator[Row]:
+def _beside(edits: Sequence[Edit], found: Arrays, ensemble: Answers, truth: Truth) -> Iterator[Row]:
     """The true ensemble, and as many sub-networks at a time, by the blocks that they lack."""
     whole, size = found["answer"][0] != truth.right, len(ensemble.answers)
     place = {"kind": "ensemble", "edits": 0, "networks": size}

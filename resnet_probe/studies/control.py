@@ -97,7 +97,10 @@ def of_answers(subject: Subject, settings: ControlSettings, found: Arrays) -> Me
     else:
         _, right = valued(metric, found, len(edits))
         rows = described(subject.chain, edits)
-        table, facts = tabulate_by(metric, rows, subject, lesion, found).table, {}
+        table, facts = (
+            tabulate_by(metric, rows, subject, lesion, found).table,
+            {"metric": metric.name},
+        )
     table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
     table = table.assign(kind=kinds, **beside(edits, right))
     return Measured(table, {**facts, "against": against(kinds, right)})

@@ -56,9 +56,9 @@ class Truth:
 
     def of_images(self, values: NDArray[Any]) -> Floats:
         """The mean over each image's answers, `[…, answers]` to `[…, n]`."""
-        found = np.zeros((*values.shape[:-1], len(self)))
-        np.add.at(found, (..., self.image), self.weight * values)
-        return found
+        found = np.zeros((len(self), *values.shape[:-1]))
+        np.add.at(found, self.image, np.moveaxis(self.weight * values, -1, 0))
+        return np.moveaxis(found, 0, -1)
 
 
 @dataclass(frozen=True, eq=False)

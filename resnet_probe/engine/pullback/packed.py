@@ -49,7 +49,8 @@ class PackedTerm(Packed):
 
     def __init__(self, inner: nn.Module, made: Iterable[str], *, keeps: bool) -> None:
         super().__init__(inner, made)
-        self.keeps, self.shape = keeps, ()
+        self.keeps = keeps
+        self.shape: tuple[int, ...] = ()
 
     def forward(self, given: Any) -> Tensor:
         term: Tensor = self.inner(unpack(given))
