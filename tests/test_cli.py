@@ -284,6 +284,7 @@ def test_zoo_list_and_verify(capsys, monkeypatch):
 
 def test_train_saves_weights_that_lesion_reads(tmp_path, capsys):
     arguments = ["train", "--arch", "resnet20:width=4", "--epochs", "1", "--out", "t"]
+    arguments += ["--processes", "1"]
     assert main(arguments) == 0
     assert "test error" in capsys.readouterr().out
     stem = "resnet20-width-4-digits"

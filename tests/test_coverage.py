@@ -34,7 +34,7 @@ def test_the_whole_gradient_of_the_known_chain_is_autograd_s() -> None:
     torch.testing.assert_close(found, expected)
 
 
-ROUNDS = 24
+ROUNDS = 16
 ERROR = np.sqrt(0.95 * 0.05 / ROUNDS)
 """Of a coverage."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_ch
 
 from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
-from resnet_probe.engine.fold import folded
+from resnet_probe.engine.fold import FoldedBlock, folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 
@@ -101,6 +102,9 @@ def test_folding_removes_batch_norm_and_keeps_the_function():
     fast = folded(chain)
     left = [m for part in fast.modules for m in part.modules() if "BatchNorm" in type(m).__name__]
     assert left == []
+    assert {type(block) for block in fast} == {FoldedBlock}
+    weights = [p for part in fast.modules for p in part.parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     x = images().double()
     with torch.no_grad():
         assert torch.allclose(fast(x), chain(x), rtol=1e-12, atol=1e-12)
@@ -223,6 +227,18 @@ def test_few_states_are_kept(gates):
     plan = [Edit.scale(dict(enumerate(row, start=1))) for row in gates]
     tree = PrefixTree.of(plan, scalar_chain([1.0] * 6))
     assert tree.states <= len(gates).bit_length()
+
+
+@pytest.mark.parametrize("blocks", range(6))
+def test_all_choices_of_gates_keep_a_state_a_level(blocks):
+    plan = [Edit.scale(dict(enumerate(row, start=1))) for row in product([0, 1], repeat=blocks)]
+    assert PrefixTree.of(plan, scalar_chain([1.0] * blocks)).states == blocks + 1
+
+
+@pytest.mark.parametrize(("batch", "size"), [(2, 3), (3, 3), (7, 6), (9, 9)])
+def test_a_batch_of_whole_groups(batch, size):
+    sweep = Sweep(scalar_chain([1.0, 2.0]), batch=batch)
+    assert sweep.whole_groups(every_deletion(2), torch.ones(20, 2), 3) == size
 
 
 def test_progress_counts_up_to_all_branch_runs():

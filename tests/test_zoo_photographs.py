@@ -44,7 +44,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["--data", f"parquet:{folder}/set/train.parquet", "--recipe", "digits"]
     arguments += ["--test-data", f"parquet:{folder}/set/test.parquet", "--batch", "20"]
     done = main(
-        ["train", "--arch", ARCH, *arguments, "--epochs", "2", "--seed", "3",
+        ["train", "--arch", ARCH, *arguments, "--epochs", "2", "--seed", "3", "--processes", "1",
          "--out", str(folder / "run")]
     )  # fmt: skip
     assert done == 0

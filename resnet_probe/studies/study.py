@@ -249,7 +249,7 @@ class Study:
         if several and not self.inputs:
             raise ProbeError(
                 f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
-                "inputs by name: lesion, paths, responses, lens and attribute can measure it"
+                "inputs by name: `blocks` says which studies can measure it"
             )
         kind = kind_of(subject.labels)
         if kind not in self.labels:

@@ -21,7 +21,10 @@ BROKEN = 70
 """The exit status of a child that ends with an exception."""
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torchvision", "resnet_probe.cli", "matplotlib.figure"])
+_context.set_forkserver_preload(
+    ["torch", "torchvision", "resnet_probe.runs.job", "seaborn", "sklearn.datasets", "scipy.stats",
+     "captum.attr", "pyarrow.parquet"]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

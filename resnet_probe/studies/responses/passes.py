@@ -15,7 +15,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import Footprint, batch_size
 from resnet_probe.engine.observe import Observed, relus, weight_layers, without_gradients
 from resnet_probe.engine.task import loss_gradient
-from resnet_probe.state import residual, with_residual
+from resnet_probe.state import residual, watched, with_residual
 from resnet_probe.studies.checks import check_finite
 
 AT_ONCE = 128
@@ -84,7 +84,7 @@ class Passes:
         """Raises `ProbeError` for logits that are not finite."""
         numbers = np.arange(len(images)) if numbers is None else numbers
         state, layers = self.stem(images.to(self.chain.device))
-        state = with_residual(state, residual(state).detach().requires_grad_())
+        state = watched(state)
         states: list[tuple[Tensor, Tensor]] = []
         terms: list[tuple[Tensor | None, Tensor, Tensor, tuple[Tensor, ...]]] = []
         for block, count, branch, after in self.parts:
