@@ -403,7 +403,7 @@ def test_what_is_refused(chain, options, message):
 def test_a_budget_too_small_says_what_is_needed(chain):
     with pytest.raises(ProbeError) as refusal:
         paths(chain, images(), labels(), memory=20_000)
-    needed = str(refusal.value).split("they take ")[1].split(" (")[0]
+    needed = str(refusal.value).split("it takes ")[1].split(",")[0]
     paths(chain, images(), labels(), memory=int(1.05 * parse_bytes(needed)), samples=2, signs=2)
 
 
