@@ -1,4 +1,4 @@
-"""All single deletions: the plain loop, the engine, and the engine's convolutions alone."""
+"""Many edits of one network: the plain loop against the engine, at equal outcomes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from resnet_probe.benchmarks.clock import (
     Comparison,
@@ -23,13 +24,37 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.sweep import PrefixTree, Sweep
+from resnet_probe.errors import ProbeError
+from resnet_probe.studies import gates
+from resnet_probe.studies.greedy import GreedySettings, choose
 from resnet_probe.studies.lesion import lesion
 from resnet_probe.studies.outcomes import NEAR_TIE
 from resnet_probe.studies.plan import plan
+from resnet_probe.studies.study import Resources, Run
+from resnet_probe.studies.sweeps import SWEEPS
 
 PLAIN_BATCHES = (16, 32, 64, 128, 256)
 PUBLISHED_BATCH = 128
 TRIAL_EDITS = 3
+WHAT = {
+    "delete": "every single deletion",
+    "ranges": "every range of consecutive blocks deleted",
+    "gates": "every block at every gate",
+    "greedy": "the block that costs least, again and again",
+}
+
+
+def _ranges(chain: ResidualChain) -> list[Edit]:
+    return [Edit(), *(edit for _, edit in SWEEPS["ranges"](chain, None))]
+
+
+EDITS: dict[str, Callable[[ResidualChain], list[Edit]]] = {
+    "delete": plan,
+    "ranges": _ranges,
+    "gates": partial(gates.edits_of, settings=gates.GateSettings()),
+    "greedy": plan,
+}
+"""By name, the edits that are known before; of greedy those of its first round."""
 
 
 def benchmark(
@@ -41,46 +66,118 @@ def benchmark(
     seed: int,
     memory: int,
     batch: int | None,
+    edit: str = "delete",
     precision: float | None = None,
 ) -> Comparison:
-    """Time the three in turn, `rounds` times, on the same images `[n, …]`.
+    """Time both ways in turn, `rounds` times, on the same images `[n, …]`.
 
     The plain loop runs the network's own modules, edit after edit and batch after batch, as one
-    would write it by hand: at the batch size that is best for it, and at 128.  With `precision`
-    (points) the full study is held against one that stops each edit when it is decided.
+    would write it by hand, at the batch size that is best for it.  With `precision` (points) the
+    full study of single deletions is held against one that stops each edit when it is decided.
     """
     if precision is not None:
+        if edit != "delete":
+            raise ProbeError(f"precision= is of single deletions: leave out edit={edit}")
         run = partial(ran, chain, images, labels, seed=seed, memory=memory, batch=batch)
         return against_precision(run, precision, rounds=rounds, device=chain.device)
-    edits = plan(chain)
-    images = images.contiguous()
+    if edit not in EDITS:
+        raise ProbeError(f"there is no benchmark of edit={edit!r}: there are {', '.join(EDITS)}")
     sweep = Sweep(chain, memory=memory, batch=batch)
+    if edit == "greedy":
+        return of_greedy(sweep, images.contiguous(), labels, rounds=rounds)
+    return of_list(sweep, EDITS[edit](chain), images.contiguous(), edit, rounds=rounds)
+
+
+def of_list(
+    sweep: Sweep, edits: Sequence[Edit], images: Tensor, edit: str, *, rounds: int
+) -> Comparison:
+    """The edits of a list, all known before; of single deletions also at a batch of 128, as they
+    were published, and beside the engine's convolutions alone."""
+    chain, device = sweep.original, sweep.original.device
     tree = PrefixTree.of(edits, chain)
-    with peak_memory(chain.device) as peak:
+    with peak_memory(device) as peak:
         fast = predict_engine(sweep, edits, images)
     peak_bytes = peak()
     best = best_batch(chain, edits, images)
+    plain, engine, bare = f"plain loop, batch {best} (its best)", "engine", "its convolutions alone"
+    engine += f", batch {sweep.batch_for(tree, images)}"
+    published = f"plain loop, batch {PUBLISHED_BATCH}"
     calls: dict[str, Callable[[], Any]] = {
-        f"plain loop, batch {best} (its best)": partial(predict_plain, chain, edits, images, best),
-        "plain loop, batch 128": partial(predict_plain, chain, edits, images, PUBLISHED_BATCH),
-        f"engine, batch {sweep.batch_for(tree, images)}": partial(
-            predict_engine, sweep, edits, images
-        ),
-        "its convolutions alone": bare_convolutions(sweep, edits, images),
+        plain: partial(predict_plain, chain, edits, images, best),
+        published: partial(predict_plain, chain, edits, images, PUBLISHED_BATCH),
+        engine: partial(predict_engine, sweep, edits, images),
+        bare: bare_convolutions(sweep, edits, images),
     }
-    times, outputs = in_turn(calls, rounds, chain.device)
-    (plain_best, plain_128, engine, bare), plain = times.values(), next(iter(outputs.values()))
-    differing, ties = int((plain.argmax(-1) != fast.argmax(-1)).sum()), count_near_ties(fast)
-    naive = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
-    remarks = [
-        ratio("engine against the plain loop at its best", plain_best, engine),
-        ratio("engine against the plain loop at 128", plain_128, engine),
-        ratio("engine over its bare convolutions", engine, bare),
-        f"branches run: {naive} plain, {tree.branch_runs} engine",
+    if edit != "delete":
+        del calls[published], calls[bare]
+    times, outputs = in_turn(calls, rounds, device)
+    differing = int((outputs[plain].argmax(-1) != fast.argmax(-1)).sum())
+    ties = count_near_ties(fast)
+    remarks = [ratio("engine against the plain loop at its best", times[plain], times[engine])]
+    if edit == "delete":
+        remarks += [
+            ratio("engine against the plain loop at 128", times[published], times[engine]),
+            ratio("engine over its bare convolutions", times[engine], times[bare]),
+        ]
+    remarks += [
+        f"branches run: {plain_runs(edits, chain):,} plain, {tree.branch_runs:,} engine",
         f"peak memory of the engine: {size_said(peak_bytes)}",
         f"predictions that differ: {differing} (near-ties: {ties})",
     ]
-    return Comparison(list(times.items()), remarks, differing <= ties, "every single deletion")
+    return Comparison(list(times.items()), remarks, differing <= ties, f"{WHAT[edit]}")
+
+
+def of_greedy(sweep: Sweep, images: Tensor, labels: Tensor, *, rounds: int) -> Comparison:
+    """The choice of the block that costs least, again and again, until none is left."""
+    chain = sweep.original
+    run = Run(Resources(memory=sweep.memory, batch=sweep.batch))
+    best = best_batch(chain, plan(chain), images)
+    plain, engine = f"plain loop, batch {best} (its best)", "engine"
+    times, found = in_turn(
+        {
+            plain: partial(choose_plain, chain, images, labels, best),
+            engine: partial(choose, sweep, images, labels, GreedySettings(), run),
+        },
+        rounds,
+        chain.device,
+    )
+    (order, losses, runs), fast = found[plain], found[engine]
+    other = sum(one != own for one, own in zip(order, fast.gone, strict=True))
+    remarks = [
+        ratio("engine against the plain loop at its best", times[plain], times[engine]),
+        f"branches run: {runs:,} plain, {fast.branch_runs // len(images):,} engine",
+        f"edits tried: {fast.candidates:,}",
+        f"rounds in which another block goes: {other} of {len(order)}",
+    ]
+    equal = np.allclose(losses, fast.loss, rtol=1e-3)
+    return Comparison(list(times.items()), remarks, equal, WHAT["greedy"])
+
+
+@torch.inference_mode()
+def choose_plain(
+    chain: ResidualChain, images: Tensor, labels: Tensor, batch: int
+) -> tuple[list[int], list[float], int]:
+    """The same order from the plain loop, the loss before and behind each round, branches run."""
+    left, truth = [block.number for block in chain.blocks], labels.to(chain.device)
+    gone: list[int] = []
+
+    def loss(edit: Edit) -> float:
+        logits = torch.cat([chain.run(part, edit) for part in images.split(batch)])
+        return float(functional.cross_entropy(logits.double(), truth))
+
+    losses, runs = [loss(Edit())], len(left)
+    while left:
+        edits = [Edit.delete(*gone, number) for number in left]
+        found = [loss(edit) for edit in edits]
+        losses.append(min(found))
+        runs += plain_runs(edits, chain)
+        gone.append(left.pop(found.index(min(found))))
+    return gone, losses, runs
+
+
+def plain_runs(edits: Sequence[Edit], chain: ResidualChain) -> int:
+    """How many branches a loop runs that begins each edit at the first block."""
+    return sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
 
 
 @dataclass(frozen=True)

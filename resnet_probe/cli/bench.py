@@ -21,25 +21,36 @@ NAME = "bench"
 
 
 @dataclass(frozen=True)
+class Own:
+    """An option of one benchmark alone."""
+
+    name: str
+    usual: float | str | None
+    help: str
+    kind: type = int
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Bench:
-    """One benchmark: what it compares, on how many random images, and a number of its own."""
+    """One benchmark: what it compares, on how many random images, and what it asks itself."""
 
     name: str
     help: str
     images: int
-    own: str = ""
-    usual: float | None = None
-    about: str = ""
-    kind: type = int
+    own: tuple[Own, ...] = ()
 
 
 BENCHES = (
-    Bench("lesion", "every single deletion: plain loop against engine", 256,
-          "precision", None, "instead: all images against stopping at so many points", float),
+    Bench("lesion", "many edits: plain loop against engine", 256, (
+        Own("edit", "delete", "delete (every block once), ranges of blocks, gates, or greedy", str,
+            ("delete", "ranges", "gates", "greedy")),
+        Own("precision", None, "instead: all images against stopping at so many points", float),
+    )),
     Bench("paths", "gradient by path length: autograd against the engine", 32,
-          "samples", 1, "paths of each length"),
+          (Own("samples", 1, "paths of each length"),)),
     Bench("attribute", "Shapley values with captum: plain model against engine", 256,
-          "permutations", 2, "random orders of the blocks"),
+          (Own("permutations", 2, "random orders of the blocks"),)),
 )  # fmt: skip
 
 
@@ -68,11 +79,12 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
     )
-    if bench.own:
-        about = bench.about + (f" (default: {bench.usual})" if bench.usual else "")
+    for own in bench.own:
         parser.add_argument(
-            f"--{bench.own}", type=bench.kind, default=bench.usual, metavar="N", help=about
-        )
+            f"--{own.name}", type=own.kind, default=own.usual, choices=own.choices,
+            metavar=own.name.upper() if own.choices else "N",
+            help=own.help + (f" (default: {own.usual})" if own.usual else ""),
+        )  # fmt: skip
     parser.set_defaults(run=run, bench=bench)
 
 
@@ -102,7 +114,7 @@ def run(options: Namespace) -> int:
     if options.rounds < 1:
         raise ProbeError(f"rounds={options.rounds}: at least one round is needed")
     chain, images, labels, what = chain_and_images(options, bench.images)
-    own = {bench.own: getattr(options, bench.own)} if bench.own else {}
+    own = {each.name: getattr(options, each.name) for each in bench.own}
     found = import_module(f"resnet_probe.benchmarks.{bench.name}").benchmark(
         chain, images, labels,
         rounds=options.rounds, seed=options.seed, **own, **shared.run_options(options),
