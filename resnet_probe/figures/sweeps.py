@@ -71,7 +71,7 @@ def range_map(
         axes.set_ylabel(f"{unit}s deleted")
         axes.tick_params(axis="both", length=2)
         bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=28)
-        bar.set_label(f"error (%); baseline {whole['error_pct']:.2f}")
+        bar.set_label(f"error (%), baseline {whole['error_pct']:.2f} %")
         bar.outline.set_visible(False)
         _plain_ticks(bar)
         style.title(axes, title, columns=columns)
