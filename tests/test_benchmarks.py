@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from toy_chains import TinyResNet, images, labels, seeded
 
-from resnet_probe import chain_of, greedy
-from resnet_probe.benchmarks import lesion as lesions
+from resnet_probe import Edit, chain_of, greedy
+from resnet_probe.benchmarks import lists
 from resnet_probe.benchmarks.clock import Comparison, fastest, in_turn, ratio
 from resnet_probe.benchmarks.lesion import (
-    EDITS,
     Ran,
     against_precision,
     benchmark,
-    choose_plain,
+    in_processes,
+    predict_reading,
     ran,
 )
+from resnet_probe.benchmarks.loops import predict_engine
+from resnet_probe.engine.images import ImageStream
+from resnet_probe.engine.sweep import Sweep
 from resnet_probe.errors import ProbeError
 
 CPU = torch.device("cpu")
@@ -72,6 +77,38 @@ def test_stopping_early_is_compared_where_both_ran():
     assert not wrong.equal and "differ where both ran: 8" in str(wrong)
 
 
+def test_a_benchmark_of_processes_compares_equal_answers():
+    x, y = images(7, side=8), labels(7, classes=5)
+    chain = chain_of(seeded(TinyResNet), x[:2])
+    options = {"rounds": 1, "seed": 0, "memory": 2**30, "batch": None}
+    found = benchmark(chain, x, y, processes=3, **options)
+    assert found.equal and [name for name, _ in found.ways][1] == "3 of one thread each"
+    sweep, edits = Sweep(chain), [Edit(), Edit.delete(2)]
+    together, alone = in_processes(sweep, edits, x, 3), predict_engine(sweep, edits, x)
+    torch.testing.assert_close(together, alone)
+    with pytest.raises(ProbeError, match="processes=8: 1 to 7 have images to work on"):
+        benchmark(chain, x, y, processes=8, **options)
+    with pytest.raises(ProbeError, match="precision= and processes= are two benchmarks"):
+        benchmark(chain, x, y, processes=2, precision=5.0, **options)
+
+
+def test_the_share_of_time_that_waits_for_images_is_that_of_reading_them():
+    x = images(6, side=8)
+    sweep, edits = Sweep(chain_of(seeded(TinyResNet), x[:2]), batch=2), [Edit(), Edit.delete(2)]
+
+    def slow(start, stop):
+        time.sleep(0.1)
+        return x[start:stop]
+
+    shares = []
+    for read in (slow, lambda start, stop: x[start:stop]):
+        stream = ImageStream(read, range(6), x.shape[1:], device=CPU)
+        found, share = predict_reading(sweep, edits, stream)
+        torch.testing.assert_close(found, predict_engine(sweep, edits, x))
+        shares.append(share)
+    assert shares[0] > 0.5 > shares[1] >= 0
+
+
 def test_a_study_that_stops_gives_the_answers_of_the_whole_one():
     x, y = images(120, side=8), labels(120, classes=5)
     chain = chain_of(seeded(TinyResNet), x[:2])
@@ -98,9 +135,9 @@ def test_lists_and_choices_are_compared_at_equal_outcomes(edit, edits, plain, en
     assert found.equal and len(found.ways) == 2, str(found)
     assert f"branches run: {plain} plain, {engine} engine" in str(found)
     if edit != "greedy":
-        assert len(EDITS[edit](chain)) == edits
+        assert len(lists.LISTS[edit](chain)) == edits
         return
-    order, losses, _ = choose_plain(chain, x, y, 7)
+    order, losses, _ = lists.choose_plain(chain, x, y, 7)
     own = greedy(chain, x, y)
     assert f"edits tried: {edits}" in str(found) and len(order) == 3 == len(losses) - 1
     assert "another block goes: 0 of 3" in str(found) and own.provenance["candidates"] == edits
@@ -109,7 +146,7 @@ def test_lists_and_choices_are_compared_at_equal_outcomes(edit, edits, plain, en
 def test_a_choice_that_differs_is_seen(monkeypatch):
     x, y = images(20, side=8), labels(20, classes=5)
     chain = chain_of(seeded(TinyResNet), x[:2])
-    monkeypatch.setattr(lesions, "choose_plain", lambda *_: ([1, 2, 3], [0.1] * 4, 1))
+    monkeypatch.setattr(lists, "choose_plain", lambda *_: ([1, 2, 3], [0.1] * 4, 1))
     assert not benchmark(chain, x, y, rounds=1, seed=0, memory=2**30, batch=16, edit="greedy").equal
-    with pytest.raises(ProbeError, match="precision= is of single deletions"):
+    with pytest.raises(ProbeError, match="precision= and processes= are of deletions"):
         benchmark(chain, x, y, rounds=1, seed=0, memory=1, batch=1, edit="gates", precision=1.0)

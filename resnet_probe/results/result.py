@@ -68,8 +68,9 @@ class Result:
         return f"Result({self.study}{of}: {rows} rows × {columns} columns)"
 
     def __str__(self) -> str:
-        """The same, and below it the first rows of the table in its first columns."""
-        few = self.table.iloc[:ROWS, :COLUMNS]
+        """The same, and below it the first rows, in the first columns that tell rows apart."""
+        telling = [name for name in self.table if self.table[name].nunique(dropna=False) > 1]
+        few = self.table.head(ROWS)[(telling or list(self.table))[:COLUMNS]]
         more = "" if len(self.table) <= ROWS else f"\n… {len(self.table) - ROWS:,} rows more"
         return f"{self!r}\n{few.to_string(index=False)}{more}"
 
@@ -163,9 +164,15 @@ class Result:
         if not isinstance(columns, dict) or not isinstance(files, dict) or TABLE not in files:
             raise ProbeError(f"{path} does not list the files of a run: make the run again")
         for name, digest in files.items():
+            if Path(name).name != name:
+                raise ProbeError(f"{path} lists {name!r}, which does not lie beside it")
             _check(path.with_name(name), str(digest))
-        table = csv.read(path.with_name(TABLE), columns)
-        kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
+        try:
+            table = csv.read(path.with_name(TABLE), columns)
+            kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
+        except Exception as error:  # whatever pandas and NumPy raise for other kinds of files
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ProbeError(f"{path.parent} is no run that can be read ({said})") from error
         return cls(str(study), table, record, kept)
 
     def _write(self, folder: Path, figures: Mapping[str, Drawn], formats: Sequence[str]) -> None:

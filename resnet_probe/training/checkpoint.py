@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from resnet_probe.data.files import regular
 from resnet_probe.errors import ProbeError
 from resnet_probe.training.recipe import Recipe
 from resnet_probe.training.state import State
@@ -123,16 +123,20 @@ def read(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     written by a run with other options (naming them).
     """
     try:
+        regular(path, what="the state of a training")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError) as error:
+    except ProbeError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
         raise ProbeError(f"the checkpoint {path} is damaged: remove it to start again") from error
-    if not isinstance(state, dict) or not set(state) >= PARTS:
+    whole = isinstance(state, dict) and set(state) >= PARTS
+    if not whole or not isinstance(state["options"], dict):
         raise ProbeError(f"{path} is not a checkpoint of a training run: remove it to start again")
     found = {**DEFAULTS, **state["options"]}
     other = [
         f"{name} {found.get(name)}, not {value}"
         for name, value in options.items()
-        if name not in CALLED and found.get(name) != value
+        if name not in CALLED and repr(found.get(name)) != repr(value)
     ]
     if other:
         raise ProbeError(

@@ -82,7 +82,8 @@ class Collector:
                 values.shortcut = grouped(f"{name}.shortcut", elements, values.shortcut)
             for key, single in found.items():
                 if key.startswith(f"{name}.image."):
-                    values.per_image[key.rpartition(".")[2]].append(single)
+                    # A copy: `single` is a view that would keep all that was fetched of its batch.
+                    values.per_image[key.rpartition(".")[2]].append(single.copy())
             active = [relu > 0 for relu in block.relus]
             values.on = _either(values.on, [a.any(0) for a in active])
             values.off = _either(values.off, [(~a).any(0) for a in active])
