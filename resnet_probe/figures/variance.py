@@ -45,7 +45,8 @@ def variance_by_order(
         names = [f"{row.order}{' or more' if row.or_more else ''}" for row in rows.itertuples()]
         axes.set_xticklabels(names)
         axes.set_ylim(bottom=min(0.0, float(table["ci_low"].min())))
-        rest = f"\n({last + 1} to {most}: below {LEAST:g} % each)" if last < most else ""
+        small = f"{last + 1} to {most}" if last + 1 < most else f"{most}"
+        rest = f"\n({small}: below {LEAST:g} %)" if last < most else ""
         axes.set_xlabel(f"order: blocks that act together{rest}")
         axes.set_ylabel("share of the variance (%)")
         style.title(axes, title, columns=columns)
