@@ -23,6 +23,7 @@ from resnet_probe.findings.lesion import (
 from resnet_probe.findings.paths import path_coherence, short_paths, summarize_paths
 from resnet_probe.findings.responses import score_of_cost, small_residuals, summarize_responses
 from resnet_probe.findings.sentence import Finding, Sentence
+from resnet_probe.findings.sweeps import cuts, ranges, values_of_branches
 
 __all__ = [
     "Finding",
@@ -31,10 +32,12 @@ __all__ = [
     "answer_depth",
     "best_gates",
     "block_shares",
+    "cuts",
     "effective_depth",
     "foretold",
     "other_orders",
     "path_coherence",
+    "ranges",
     "same_size",
     "score_of_cost",
     "several_deletions",
@@ -55,5 +58,6 @@ __all__ = [
     "summarize_paths",
     "summarize_responses",
     "true_ensemble",
+    "values_of_branches",
     "what_remeasuring_buys",
 ]
