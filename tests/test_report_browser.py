@@ -85,3 +85,20 @@ def test_it_prints_on_pages(browser, page):
     browser.get(page.as_uri())
     found = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     assert base64.b64decode(found["data"]).count(b"/Type /Page\n") >= 2
+
+
+def test_the_switchboard_says_what_was_measured_and_how_to_measure_more(browser, page):
+    browser.get(page.as_uri())
+    one, other = (
+        browser.find_element("css selector", f"button.switch[data-block='{n}']") for n in (4, 2)
+    )
+    said = browser.find_element("id", "switched")
+    assert said.text.startswith("All blocks on: error")
+    one.click()
+    assert said.text.startswith("Block 4 off: error")
+    assert one.get_attribute("aria-pressed") == "false"
+    assert "unknown" in other.get_attribute("class")
+    other.click()
+    assert "Blocks 2, 4 off: not measured" in said.text and "delete 2 4" in said.text
+    browser.find_element("id", "all-on").click()
+    assert said.text.startswith("All blocks on: error")
