@@ -176,7 +176,8 @@ def test_every_rule_has_its_operating_characteristic_and_it_is_good() -> None:
     for (name, truth), row in table.iterrows():
         case = KNOWN[name][truth == "false"]
         assert row["case"] == case.text
-        assert row["passes_pct"] >= 90 if truth == "true" else row["passes_pct"] <= 10, name
+        least = 75 if name.endswith("re-estimated") else 90  # of a thousand images, not of ten
+        assert row["passes_pct"] >= least if truth == "true" else row["passes_pct"] <= 10, name
 
 
 @pytest.mark.parametrize("claim", TRIED, ids=lambda claim: claim.name)

@@ -148,7 +148,7 @@ def _single_edits() -> dict[str, tuple[Case, Case]]:
 
 
 def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Case, Case]]:
-    """The same lesions as networks with statistics of their own would give them, on fewer images."""
+    """The same lesions with statistics of their own, on the first images."""
 
     def again(case: Case) -> Case:
         return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
