@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -118,7 +119,7 @@ def _made_anew(
     from resnet_probe.runs import kept
     from resnet_probe.runs.evidence import needed_jobs
 
-    requests = _requests(options)
+    requests = [*_requests(options), *_fresh(options)]
     jobs = needed_jobs(requests, claims=claims, seed=options.seed)
     identity = {
         "study": NAME,
@@ -150,7 +151,7 @@ def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
 
     path = folder.with_name(f"{folder.name}.html")
     text = render_ledger(table, title="Published claims, network by network",
-                         command="python -m resnet_probe claims")  # fmt: skip
+                         command=shlex.join(["python", "-m", "resnet_probe", *options.given]))  # fmt: skip
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -164,7 +165,7 @@ def _requests(options: Namespace) -> list[Request]:
         raise ProbeError("only= leaves the bundled networks out: give arch=, those that are left")
     published = _published(options)
     if not own:
-        return [*_bundled(options), *published, *_fresh(options)]
+        return [*_bundled(options), *published]
     asked = [replace(one, zoo=None) if one.weights else one for one in requests_of(options)]
     beside = [] if options.only else _bundled(options, beside=True)
     return [*asked, *(one for one in (*beside, *published) if one not in asked)]
@@ -174,7 +175,8 @@ def _fresh(options: Namespace) -> list[Request]:
     """Networks before training, beside all of the bundled ones."""
     from resnet_probe.runs.evidence import fresh_requests
 
-    whole = options.data is None and options.zoo is None
+    own = options.arch is not None or options.model is not None
+    whole = not options.only if own else options.data is None and options.zoo is None
     given = {name: getattr(options, name) for name in ("limit", "device")}
     return [replace(request, **given) for request in fresh_requests()] if whole else []
 
