@@ -150,8 +150,8 @@ def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
     from resnet_probe.report.ledger import render_ledger
 
     path = folder.with_name(f"{folder.name}.html")
-    text = render_ledger(table, title="Published claims, network by network",
-                         command=shlex.join(["python", "-m", "resnet_probe", *options.given]))  # fmt: skip
+    command = shlex.join(["python", "-m", "resnet_probe", *options.given])
+    text = render_ledger(table, title="Published claims, network by network", command=command)
     path.write_text(text, encoding="utf-8")
     return path
 
