@@ -25,7 +25,8 @@ from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import joint
 
 CLAIMS: tuple[Claim, ...] = (
-    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *flows.CLAIMS, *appended.CLAIMS, *identities.CLAIMS,
+    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *flows.CLAIMS, *appended.CLAIMS,
+    *identities.CLAIMS,
 )  # fmt: skip
 CONFIDENCE = 0.95
 SEPARATOR = "; "
