@@ -265,15 +265,23 @@ def _counted(options: Namespace) -> Iterator[Result]:
 
 
 def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one."""
+    """Each study, from disk where it lies there, announced one by one.
+
+    What a study refuses while it runs is said, and the claims on it are judged without.
+    """
     for place, job in enumerate(jobs, start=1):
         folder = job.folder()
         network = job.networks[0]
         where = f"found in {folder}" if job.found(folder) else f"to {folder}"
         title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
         print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
-        with progress_bar(title) as progress:
-            yield job.obtain(folder, resources=resources, progress=progress).result
+        try:
+            with progress_bar(title) as progress:
+                found = job.obtain(folder, resources=resources, progress=progress)
+        except ProbeError as reason:
+            print(f"Without {job.study} of {network.network.arch.spec}: {reason}")
+            continue
+        yield found.result
     print()
 
 
