@@ -46,7 +46,7 @@ def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
     assert result.study == "claims" and len(result.table) >= len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
     assert {"figure.png", "intervals.svg"} <= {path.name for path in folder.iterdir()}
-    assert "[1 of 11] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
+    assert "[1 of 12] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
     assert str(folder) in first.out and first.err == ""
     verdicts = result.table.set_index("claim")["verdict"]
     assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
