@@ -79,7 +79,7 @@ def test_sets_of_networks_are_compared_on_the_same_images_only() -> None:
     assert row["on"].split(SEPARATOR) == ["resnet20 on digits", "resnet56 on digits"]
     assert row["verdict"] == HOLDS
     (row,) = of("veit2016/delete-one", [far]).to_dict("records")
-    assert row["data"] == "b/test.parquet (stored as JPEG)" and row["verdict"] == NOT_HERE
+    assert row["data"] == "b/test (stored as JPEG)" and row["verdict"] == NOT_HERE
 
 
 def test_weights_of_ones_own_are_a_network_of_their_own() -> None:
