@@ -28,6 +28,7 @@ FEW = {
     "paths": ["--signs", "2", "--samples", "3", "--images-per-path", "2"],
     "attribute": ["--permutations", "2"],
     "agreement": ["--counts", "1-2", "--draws", "2"],
+    "append": ["--steps", "2", "--draws", "2"],
     "interactions": ["--blocks", "1-3"],
 }
 NAMES = [each.name for each in ROWS]

@@ -148,6 +148,7 @@ def claim_asks() -> tuple[Ask, ...]:
         Ask("responses", "responses", {}, MORE),
         Ask("responses-init", "responses", {}, FEW, initial=SEEDS),
         Ask("flow", "flow", {}, FEW),
+        Ask("append", "append", {}, 64),
     )  # fmt: skip
 
 

@@ -228,12 +228,24 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
         kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+        facts["recalibration_branch_runs"] = runs_of(chain, edits)
     if settings.listed:
         table = _named(table, chain, settings)
         facts |= by_kind(list(table["kind"]), correct, found["loss"])
     if settings.by is not None:
         table = classes.by_class(table, correct, truth)
     return Measured(table, facts, kept)
+
+
+def runs_of(chain: ResidualChain, edits: Sequence[Edit]) -> list[int]:
+    """Branches that renewing the statistics of all edited networks evaluates for one batch.
+
+    With what begins alike run once, and one network after another.
+    """
+    from resnet_probe.engine.sweep import PrefixTree, branch_runs
+
+    alone = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
+    return [PrefixTree.of(edits, chain).branch_runs, alone]
 
 
 def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:
