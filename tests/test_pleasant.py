@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -13,7 +14,7 @@ import torch
 from conftest import ROOT
 
 import resnet_probe as rp
-from resnet_probe.cli import main
+from resnet_probe.cli import main, parser
 from resnet_probe.guide import kind_of, refusals
 from resnet_probe.guide.build import CODE, REFUSALS, Page, _html, _messages, llms, shown, written
 from resnet_probe.runs import rehearsal
@@ -199,6 +200,25 @@ def test_a_command_of_the_readme_is_cut_off_nowhere_and_is_one(marker):
     assert all(line.endswith(" \\") for line in first) and not last.endswith("\\")
     words = shlex.split(block.replace("\\\n", ""))
     assert words[:4] == ["python3", "-m", "venv", ".venv"] and words.count("&&") == 2
+
+
+def test_every_help_screen_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    screens = list(_screens(parser(every=True)))
+    assert len(screens) > 20
+    for screen in screens:
+        assert max(map(len, screen.splitlines())) <= 80, screen[:60]
+    (claims,) = [each for each in screens if "resnet_probe claims [" in each]
+    copied = claims.partition("examples:")[2].replace(" \\\n", "")
+    assert "--data parquet:test.parquet --data-is cifar10" in " ".join(copied.split())
+
+
+def _screens(of):
+    yield of.format_help()
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _screens(inner)
 
 
 def test_completion_is_a_script_that_bash_can_read(capsys):

@@ -141,7 +141,8 @@ def _html(text: str) -> str:
     html = str(markdown2.markdown(text, extras=extras))
     html = html.replace("<pre>", '<pre tabindex="0">').replace("<th>", '<th scope="col">')
     html = LINK.sub(r'href="../\1s/\2.html"', html)
-    return re.sub(r"(<table>.*?</table>)", r'<div class="scroll">\1</div>', html, flags=re.DOTALL)
+    table = r'<div class="scroll" tabindex="0">\1</div>'
+    return re.sub(r"(<table>.*?</table>)", table, html, flags=re.DOTALL)
 
 
 def _messages(kind: str) -> str:
