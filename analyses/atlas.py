@@ -3,9 +3,9 @@
 Paper    Veit, Wilber, Belongie 2016, arXiv 1605.06431, sections 4.1 and 5
 Claim    Deleting a block of a deep residual network barely hurts, but for those at which a stage
          begins; the deeper the network, the less each block counts.
-Here     25 networks: 14 trained (13 of the bundled ones, and the published resnet20 on 200 images), 9
-         untrained and 2 that cannot be measured; digits (898 test images) and CIFAR-10's test
-         images stored as JPEG (the first 1,000; the untrained on 64).  The share of blocks whose
+Here     25 networks: 14 trained (13 of the bundled ones, and the published resnet20 on 200
+         images), 9 untrained and 2 that cannot be measured; digits (898 test images) and CIFAR-10's
+         test images stored as JPEG (the first 1,000; the untrained on 64).  The share of blocks whose
          deletion changes the error by at most 0.5 points rises with depth: Spearman's ρ 0.98 (95 %
          CI 0.81–1.00, 9 trained residual networks on 2 sets of images, ranked within each): on
          digits 22 % of the blocks of resnet20, 70 % of resnet56, 91 % of resnet110, on photographs
