@@ -220,6 +220,22 @@ def test_a_read_only_folder_is_refused(tmp_path, capsys):
     assert "cannot be written" in refused(capsys, ["lesion", *SMALL, "--out", "closed/run"])
 
 
+@pytest.mark.parametrize(
+    "option", ["--out={}", "--weights={}", "--data=parquet:{}", "--data=imagefolder:{}",
+               "--data=npz:{}"],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path, capsys, option):
+    line = ["lesion", *SMALL, "--weights=initial:0", "--normalize=none", option.format("w" * 300)]
+    assert "File name too long" in refused(capsys, line)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shape_beyond_any_image_is_refused(capsys):
+    for command in (["describe"], ["lesion", "--weights", "initial:0"]):
+        line = [*command, "--arch", "resnet20", "--input", "3x100000x100000"]
+        assert "of at most 67,108,864 numbers" in refused(capsys, line)
+
+
 def test_an_output_below_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(capsys, ["lesion", *SMALL, "--out", "file/run"])

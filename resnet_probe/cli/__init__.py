@@ -111,6 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a name that no file can have, and what a disk refuses
+        if error.filename is None:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= 80 else f"{name[:60]}…"
+        print(f"error: {shown} cannot be used: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _refuse_unknown(given: Sequence[str]) -> None:
