@@ -230,6 +230,17 @@ def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path, capsys, option):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "line", [["lesion", *SMALL, "--out=loop"], ["report", *SMALL, "--out=loop"],
+             ["lesion", *SMALL, "--weights=loop"], ["lesion", *SMALL, "--weights=initial:0",
+              "--normalize=none", "--data=csv:loop"]],
+)  # fmt: skip
+def test_a_link_to_itself_is_one_sentence(tmp_path, capsys, line):
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop" in refused(capsys, line)
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
 def test_a_shape_beyond_any_image_is_refused(capsys):
     for command in (["describe"], ["lesion", "--weights", "initial:0"]):
         line = [*command, "--arch", "resnet20", "--input", "3x100000x100000"]
