@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
     from resnet_probe.studies.flow import flow
+    from resnet_probe.studies.gates import gates
+    from resnet_probe.studies.greedy import greedy
     from resnet_probe.studies.influence import influence
     from resnet_probe.studies.interactions import interactions
     from resnet_probe.studies.lens import lens
@@ -51,6 +53,8 @@ _HOME = {
     "edited": "engine.edited",
     "explore": "explorer",
     "flow": "studies.flow",
+    "gates": "studies.gates",
+    "greedy": "studies.greedy",
     "influence": "studies.influence",
     "interactions": "studies.interactions",
     "judge": "claims",
@@ -83,6 +87,8 @@ __all__ = [
     "edited",
     "explore",
     "flow",
+    "gates",
+    "greedy",
     "influence",
     "interactions",
     "judge",

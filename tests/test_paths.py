@@ -18,6 +18,7 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar
 from resnet_probe import ProbeError, Result, chain_of, layers_of, models
 from resnet_probe.engine.memory import parse_bytes
 from resnet_probe.engine.pullback.chain import ChainLinearizer
+from resnet_probe.findings.paths import summarize_paths
 from resnet_probe.stats.path_lengths import by_length as spectrum
 from resnet_probe.studies.paths import path_gradients, paths
 from resnet_probe.studies.paths.exact import two_terms
@@ -225,6 +226,68 @@ def test_shorter_paths_only_says_what_is_left_out(every, deep):
     assert "sum_error_max" in every.provenance and "sum_error_max" not in result.provenance
 
 
+TOLERANCE = 0.05
+
+
+@pytest.fixture(scope="module")
+def died(deep):
+    options = {"tolerance": TOLERANCE, "signs": 6, "samples": 1, "precision": "float64"}
+    return paths(deep, images(8, side=8), labels(8), **options)
+
+
+def test_what_died_out_on_the_way_is_what_lacks_in_the_sum(every, died, deep):
+    exact, found = gradients(deep, 8), gradients(deep, 8, tolerance=TOLERANCE)
+    whole = norms(exact.sum(0, keepdim=True))[0]
+    gap = norms((exact.sum(0) - found.sum(0))[None])[0]
+    table = died.table.set_index("quantity")
+    assert table.loc["left_out", "value"] == pytest.approx((gap / whole).mean(), rel=1e-9)
+    assert 1e-3 < table.loc["left_out", "value"] < 0.5
+    np.testing.assert_allclose(values(died, "exact", "norm_of_sum"), norms(found).mean(1))
+    assert died.provenance["gradient_error_max"] < 1e-12
+    assert "sum_error_max" not in died.provenance
+    np.testing.assert_array_equal(values(died, "all", "rms_norm"), values(every, "all", "rms_norm"))
+
+
+def test_lengths_below_the_first_that_died_out_are_exact(deep):
+    """A long path is never part of a shorter one; which length is the first, the exact ones say."""
+    exact, found = gradients(deep, 8), gradients(deep, 8, tolerance=TOLERANCE)
+    first = np.full(8, 99)
+    for number in range(1, 10):
+        there = gradients(deep, 8, at=number)
+        small = norms(there) < TOLERANCE * norms(there.sum(0, keepdim=True))
+        small[0] = False
+        first = np.minimum(first, np.where(small.any(0), small.argmax(0), 99))
+    assert set(first) - {1, 99}
+    for image, length in enumerate(first):
+        kept = slice(0, length)
+        torch.testing.assert_close(found[kept, image], exact[kept, image], rtol=1e-10, atol=1e-14)
+        if length < len(exact):
+            assert (found[length:, image] - exact[length:, image]).norm() > 1e-6
+
+
+def test_a_tolerance_judges_images_one_by_one_and_none_below_it(every, died, deep):
+    x, y = images(8, side=8), labels(8)
+    alone = paths(deep, x, y, tolerance=TOLERANCE, method="exact", precision="float64", batch=1)
+    exact = died.table["method"] == "exact"
+    numbers = alone.table.columns[8:14]
+    np.testing.assert_allclose(alone.table[numbers], died.table.loc[exact, numbers], rtol=1e-7)
+    tiny = paths(deep, x, y, tolerance=1e-300, method="exact", precision="float64")
+    rows = tiny.table["quantity"] != "left_out"
+    same = every.table[every.table["method"] == "exact"].reset_index(drop=True)
+    assert tiny.table[rows].reset_index(drop=True).equals(same)
+    assert tiny.table.loc[~rows, "value"].item() < 1e-12
+
+
+def test_a_length_that_died_out_has_no_coherence(every, died, deep):
+    found = gradients(deep, 8, tolerance=TOLERANCE)
+    dead = (norms(found) == 0).any(1)
+    coherence = values(died, "all", "coherence")
+    np.testing.assert_array_equal(np.isnan(coherence), dead)
+    assert dead.any() and not dead.all()
+    said = summarize_paths(died)
+    assert "where a length fell below 0.05 of the whole (" in said and "of 64 followed)" in said
+
+
 def test_from_a_block_on(deep):
     result = paths(deep, images(4, side=8), labels(4), at=6, signs=8, samples=7)
     assert set(result.table["block"]) == {6, 7, 8, 9}
@@ -325,7 +388,10 @@ def test_the_model_stays_as_it_was_also_after_an_error():
         ({"at": "head"}, r"^unknown place 'head': write input, stem, or the number of a block$"),
         ({"at": 4}, r"^block 4 is out of range: TinyResNet has 3 blocks"),
         ({"at": "0"}, r"^block 0 is out of range"),
-        ({"batch": 10**6}, r"^a batch of 1000000 images needs .* allows \d+ images$"),
+        (
+            {"batch": 10**6},
+            r"^a batch of 1000000 images needs .* allows \d+ images, so give batch=\d",
+        ),
         ({"memory": 20_000}, r"^a memory budget of 19.5 KiB is too small for the paths of one ima"),
     ],
 )

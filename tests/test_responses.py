@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar
 
 from resnet_probe import ProbeError, chain_of, data, layers_of, models, responses
 from resnet_probe.studies.responses import COLUMNS, QUANTITIES, together
+from resnet_probe.studies.responses.collect import Collector
+from resnet_probe.studies.responses.passes import Passes
 from resnet_probe.zoo import checkpoint
 
 LOSSLESS = SHARED / "cifar10-lossless" / "test-00000-of-00001.parquet"
@@ -299,6 +302,16 @@ def test_a_constant_response_has_no_ratio_and_no_warning():
     for name in ("ratio", "cosine_shortcut", "variance_ratio"):
         assert np.isnan(first["value"][name])
     assert table[table["place"] == "layer"]["value"].iloc[0] == 0
+
+
+def test_of_a_batch_no_more_is_kept_than_what_belongs_to_its_images():
+    chain = chain_of(network("resnet20:width=4"), images(4)[:1])
+    collector, passes = Collector(chain, 0, 4), Passes(chain)
+    collector.add(replace(passes(images(4), labels(4, classes=10)), layers=()))
+    for values in collector.blocks:
+        for parts in values.per_image.values():
+            assert [part.shape for part in parts] == [(4,)]
+            assert all(part.base is None for part in parts)  # no view of all that was fetched
 
 
 def test_what_cannot_be_measured_is_refused():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
-from resnet_probe import Edit, ProbeError, chain_of, layers_of, models
+from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
 from resnet_probe.engine.fold import FoldedBlock, fold, folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
@@ -285,8 +285,27 @@ def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
     assert 1 <= small < large
     with pytest.raises(ProbeError, match=r"10\.0 KiB is too small for one image of TinyResNet: it"):
         collect(Sweep(chain, memory=10 * 2**10), every_deletion(3), images())
-    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows"):
+    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows") as refused:
         collect(Sweep(chain, memory=200_000, batch=500), every_deletion(3), images(500))
+    fits = int(str(refused.value).partition("give batch=")[2].split()[0])
+    assert Sweep(chain, memory=200_000, batch=fits).batch_for(tree, images(500)) == fits
+    with pytest.raises(ProbeError, match=f"a batch of {fits + 1} images"):
+        Sweep(chain, memory=200_000, batch=fits + 1).batch_for(tree, images(500))
+
+
+class Full(nn.Module):
+    """Asks for more than there is."""
+
+    def forward(self, h):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
+
+
+def test_a_study_that_fills_the_memory_says_which_option_takes_less():
+    chain = scalar_chain([1.0, 2.0])
+    chain = replace(chain, blocks=(chain.blocks[0], replace(chain.blocks[1], branch=Full())))
+    x, y = torch.ones(4, 2, dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ProbeError, match=r"lesion has filled .* cpu.*give memory=1\.0GiB, or a sm"):
+        lesion(chain, x, y)
 
 
 def test_the_footprint_of_a_network_by_hand():

@@ -5,9 +5,12 @@ whose every number has a name and a value, and, where the table tests a claim, i
 """
 
 from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
+from resnet_probe.findings.atlas import summarize_atlas
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import same_size, summarize_control
 from resnet_probe.findings.flow import summarize_flow
+from resnet_probe.findings.gates import best_gates, foretold, summarize_gates
+from resnet_probe.findings.greedy import summarize_greedy, what_remeasuring_buys
 from resnet_probe.findings.influence import effective_depth, summarize_influence
 from resnet_probe.findings.interactions import additive, summarize_interactions
 from resnet_probe.findings.lens import answer_depth, summarize_lens
@@ -26,8 +29,10 @@ __all__ = [
     "Sentence",
     "additive",
     "answer_depth",
+    "best_gates",
     "block_shares",
     "effective_depth",
+    "foretold",
     "other_orders",
     "path_coherence",
     "same_size",
@@ -37,9 +42,12 @@ __all__ = [
     "single_deletions",
     "small_residuals",
     "summarize_agreement",
+    "summarize_atlas",
     "summarize_attribution",
     "summarize_control",
     "summarize_flow",
+    "summarize_gates",
+    "summarize_greedy",
     "summarize_influence",
     "summarize_interactions",
     "summarize_lens",
@@ -47,4 +55,5 @@ __all__ = [
     "summarize_paths",
     "summarize_responses",
     "true_ensemble",
+    "what_remeasuring_buys",
 ]

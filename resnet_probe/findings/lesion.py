@@ -261,7 +261,7 @@ def summarize_lesion(result: Result) -> str:
         return classes.summarize_classes(result)
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
-    lines = [_whole_network(result, base)]
+    lines = [whole_network(result, base)]
     if "edit" in table:
         lines += sweeps.summarize(result)
     elif result.study == "lesion":
@@ -290,7 +290,7 @@ METRICS = {
 }
 
 
-def _whole_network(result: Result, base: Any) -> str:
+def whole_network(result: Result, base: Any) -> str:
     """The network as it is: what is right of it, or what its error is the error of."""
     interval = f"95 % CI {base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %"
     if hasattr(base, "correct"):
