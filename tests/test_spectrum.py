@@ -180,9 +180,7 @@ def elementary(factors) -> list[float]:
 @settings(max_examples=40, deadline=None)
 @example([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1, 12)  # a loss gradient whose square is zero
 @example([1.0, 1.5, 2.0, -2.0, 0.5, 1.0, 1.0], 64, 3)  # two lengths at a time, not all of them
-@given(
-    st.lists(st.floats(-2, 2), min_size=1, max_size=12), st.integers(1, 400), st.integers(0, 12)
-)
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=12), st.integers(1, 400), st.integers(0, 12))
 def test_a_scalar_chain_gives_the_elementary_symmetric_polynomials(factors, chunk, longest):
     chain = scalar_chain(factors)
     x, y = torch.tensor([[0.3, -0.2], [1.0, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
