@@ -241,6 +241,13 @@ def test_a_link_to_itself_is_one_sentence(tmp_path, capsys, line):
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]
 
 
+@pytest.mark.parametrize("option", ["--data-root", "--out", "--weights"])
+def test_a_word_that_no_result_can_keep_is_refused(tmp_path, capsys, option):
+    said = refused(capsys, ["lesion", *SMALL, option, "a\udcff"])
+    assert said.startswith("error: 'a\\udcff' is not text in UTF-8")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_shape_beyond_any_image_is_refused(capsys):
     for command in (["describe"], ["lesion", "--weights", "initial:0"]):
         line = [*command, "--arch", "resnet20", "--input", "3x100000x100000"]
