@@ -54,7 +54,7 @@ class GreedySettings(Settings):
         metavar="POINTS",
     )
     seed: int = option(
-        0, "of the halves that images are put into (default: 0)", metavar="N", group="run"
+        0, "of the halves that images are put into (default: 0)", least=0, metavar="N", group="run"
     )
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ class LesionSettings(Settings):
         write=listed,
         metavar="FROM:TO:STEP",
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
     unit: str = option(
         "block",
         "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
