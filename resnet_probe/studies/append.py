@@ -58,7 +58,7 @@ class AppendSettings(Settings):
     steps: int = option(60, "of training, each on all images (default: 60)", least=1, metavar="N")
     blocks: int = option(3, "how many are appended (default: 3)", least=1, metavar="N")
     draws: int = option(3, "initial weights (default: 3)", least=1, metavar="N")
-    seed: int = option(0, "of the initial weights (default: 0)", metavar="N")
+    seed: int = option(0, "of the initial weights (default: 0)", least=0, metavar="N")
 
 
 def fit(subject: Subject, settings: AppendSettings) -> AppendSettings:
