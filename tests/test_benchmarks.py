@@ -72,3 +72,19 @@ def test_a_study_that_stops_gives_the_answers_of_the_whole_one():
     early = ran(chain, x, y, 20.0)
     assert early.branch_runs < ran(chain, x, y, None).branch_runs == 6 * 120
     assert (early.right == -1).any()
+
+
+def test_deletions_of_a_language_model_are_those_of_hooks(pytestconfig, monkeypatch):
+    if not pytestconfig.getoption("--campaign-size"):
+        pytest.skip("takes seconds: with --campaign-size")
+    pytest.importorskip("transformers")
+    from resnet_probe.benchmarks import tokens
+
+    size = tokens.Size(layers=2, width=64, vocabulary=211, texts=5, context=12)
+    run = {"rounds": 1, "seed": 0, "memory": 2**28, "batch": 2, "device": CPU}
+    found = tokens.benchmark(size, **run)
+    assert found.equal and [name.split()[0] for name, _ in found.ways] == ["plain", "study"]
+    monkeypatch.setattr(tokens, "ENDS", tokens.ENDS[::-1])  # another block is zeroed
+    assert not tokens.benchmark(size, **run).equal
+    with pytest.raises(ProbeError, match="texts of two tokens"):
+        tokens.benchmark(tokens.Size(context=1), **run)
