@@ -18,7 +18,7 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-SECONDS = 300
+SECONDS = 900
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -38,7 +38,7 @@ def executed(notebook: NotebookNode, folder: Path, km: KernelManager) -> Noteboo
 
     No name that an earlier notebook gave is left.
     """
-    start = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}")
+    start = nbformat.v4.new_code_cell(f"import os\nos.chdir({str(folder)!r})\n%reset -f")
     notebook.cells.insert(0, start)
     client = NotebookClient(notebook, km=km, timeout=SECONDS, record_timing=False)
     done = client.execute(cleanup_kc=False)

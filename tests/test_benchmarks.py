@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from toy_chains import TinyResNet, images, labels, seeded
 
-from resnet_probe import chain_of
+from resnet_probe import Edit, chain_of
 from resnet_probe.benchmarks.clock import Comparison, fastest, in_turn, ratio
-from resnet_probe.benchmarks.lesion import Ran, against_precision, benchmark, ran
+from resnet_probe.benchmarks.lesion import (
+    Ran,
+    against_precision,
+    benchmark,
+    in_processes,
+    predict_engine,
+    predict_reading,
+    ran,
+)
+from resnet_probe.engine.images import ImageStream
+from resnet_probe.engine.sweep import Sweep
 from resnet_probe.errors import ProbeError
 
 CPU = torch.device("cpu")
@@ -62,6 +74,38 @@ def test_stopping_early_is_compared_where_both_ran():
         lambda p: Ran(1, whole if p is None else 1 - whole), 1.0, rounds=1, device=CPU
     )
     assert not wrong.equal and "differ where both ran: 8" in str(wrong)
+
+
+def test_a_benchmark_of_processes_compares_equal_answers():
+    x, y = images(7, side=8), labels(7, classes=5)
+    chain = chain_of(seeded(TinyResNet), x[:2])
+    options = {"rounds": 1, "seed": 0, "memory": 2**30, "batch": None}
+    found = benchmark(chain, x, y, processes=3, **options)
+    assert found.equal and [name for name, _ in found.ways][1] == "3 of one thread each"
+    sweep, edits = Sweep(chain), [Edit(), Edit.delete(2)]
+    together, alone = in_processes(sweep, edits, x, 3), predict_engine(sweep, edits, x)
+    torch.testing.assert_close(together, alone)
+    with pytest.raises(ProbeError, match="processes=8: 1 to 7 have images to work on"):
+        benchmark(chain, x, y, processes=8, **options)
+    with pytest.raises(ProbeError, match="precision= and processes= are two benchmarks"):
+        benchmark(chain, x, y, processes=2, precision=5.0, **options)
+
+
+def test_the_share_of_time_that_waits_for_images_is_that_of_reading_them():
+    x = images(6, side=8)
+    sweep, edits = Sweep(chain_of(seeded(TinyResNet), x[:2]), batch=2), [Edit(), Edit.delete(2)]
+
+    def slow(start, stop):
+        time.sleep(0.1)
+        return x[start:stop]
+
+    shares = []
+    for read in (slow, lambda start, stop: x[start:stop]):
+        stream = ImageStream(read, range(6), x.shape[1:], device=CPU)
+        found, share = predict_reading(sweep, edits, stream)
+        torch.testing.assert_close(found, predict_engine(sweep, edits, x))
+        shares.append(share)
+    assert shares[0] > 0.5 > shares[1] >= 0
 
 
 def test_a_study_that_stops_gives_the_answers_of_the_whole_one():

@@ -388,7 +388,10 @@ def test_the_model_stays_as_it_was_also_after_an_error():
         ({"at": "head"}, r"^unknown place 'head': write input, stem, or the number of a block$"),
         ({"at": 4}, r"^block 4 is out of range: TinyResNet has 3 blocks"),
         ({"at": "0"}, r"^block 0 is out of range"),
-        ({"batch": 10**6}, r"^a batch of 1000000 images needs .* allows \d+ images$"),
+        (
+            {"batch": 10**6},
+            r"^a batch of 1000000 images needs .* allows \d+ images, so give batch=\d",
+        ),
         ({"memory": 20_000}, r"^a memory budget of 19.5 KiB is too small for the paths of one ima"),
     ],
 )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
+import re
+import shlex
 import subprocess
 
 import pytest
+import torch
+from conftest import ROOT
 
 import resnet_probe as rp
-from resnet_probe.cli import main
+from resnet_probe.cli import main, parser
 from resnet_probe.guide import kind_of, refusals
-from resnet_probe.guide.build import REFUSALS, Page, _messages, llms, written
+from resnet_probe.guide.build import CODE, REFUSALS, Page, _html, _messages, llms, shown, written
 from resnet_probe.runs import rehearsal
 from resnet_probe.runs.progress import Log, progress_bar
 
@@ -153,6 +158,67 @@ def test_every_page_says_what_it_does_not_show():
     index = llms([Page("questions", "a", "# A\n\nWhat it is.\n")])
     assert "[A](questions/a.html): What it is." in index
     assert all(f"rp.{name}" in index for name in rp.__all__)
+
+
+def test_pages_lead_to_pages():
+    written_in = ROOT / "resnet_probe" / "guide"
+    for file in written_in.glob("*_pages/*.md"):
+        links = re.findall(r"\]\((?!http)([^)]+)\)", file.read_text(encoding="utf-8"))
+        assert [each for each in links if not (file.parent / each).is_file()] == [], file.name
+    pytest.importorskip("markdown2", reason="markdown2 is not installed")
+    html = _html("[a](../question_pages/14_found.md), [b](../refusal_pages/cutting.md)")
+    assert 'href="../questions/found.html"' in html and 'href="../refusals/cutting.html"' in html
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in written() if CODE.search(p.text)], ids=lambda p: p.name
+)
+def test_code_of_a_page_runs_and_draws(page):
+    found = CODE.search(page.text)
+    with torch.random.fork_rng():
+        drawn = shown(re.sub(r"(limit|signs|samples|permutations)=\d+", _few, found[1]))
+    assert drawn.get_axes()
+
+
+def _few(found: re.Match[str]) -> str:
+    return f"{found[1]}={8 if found[1] == 'limit' else 2}"
+
+
+def test_the_readme_is_short_and_leads_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 200
+    links = re.findall(r'(?:\]\(|src="|href=")(?!http)([^)"]+)', text)
+    assert len(links) > 20 and [each for each in links if not (ROOT / each).exists()] == []
+
+
+@pytest.mark.parametrize("marker", ["main", "tests"])
+def test_a_command_of_the_readme_is_cut_off_nowhere_and_is_one(marker):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"<!-- {marker} -->\n```sh\n(.*?)\n```", text, re.DOTALL)
+    *first, last = block.splitlines()
+    assert max(map(len, block.splitlines())) < 80
+    assert all(line.endswith(" \\") for line in first) and not last.endswith("\\")
+    words = shlex.split(block.replace("\\\n", ""))
+    assert words[:4] == ["python3", "-m", "venv", ".venv"] and words.count("&&") == 2
+
+
+def test_every_help_screen_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    screens = list(_screens(parser(every=True)))
+    assert len(screens) > 20
+    for screen in screens:
+        assert max(map(len, screen.splitlines())) <= 80, screen[:60]
+    (claims,) = [each for each in screens if "resnet_probe claims [" in each]
+    copied = claims.partition("examples:")[2].replace(" \\\n", "")
+    assert "--data parquet:test.parquet --data-is cifar10" in " ".join(copied.split())
+
+
+def _screens(of):
+    yield of.format_help()
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _screens(inner)
 
 
 def test_completion_is_a_script_that_bash_can_read(capsys):

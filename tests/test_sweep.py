@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
-from resnet_probe import Edit, ProbeError, chain_of, layers_of, models
+from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
-from resnet_probe.engine.fold import folded
+from resnet_probe.engine.fold import FoldedBlock, folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 
@@ -101,6 +102,9 @@ def test_folding_removes_batch_norm_and_keeps_the_function():
     fast = folded(chain)
     left = [m for part in fast.modules for m in part.modules() if "BatchNorm" in type(m).__name__]
     assert left == []
+    assert {type(block) for block in fast} == {FoldedBlock}
+    weights = [p for part in fast.modules for p in part.parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     x = images().double()
     with torch.no_grad():
         assert torch.allclose(fast(x), chain(x), rtol=1e-12, atol=1e-12)
@@ -225,6 +229,18 @@ def test_few_states_are_kept(gates):
     assert tree.states <= len(gates).bit_length()
 
 
+@pytest.mark.parametrize("blocks", range(6))
+def test_all_choices_of_gates_keep_a_state_a_level(blocks):
+    plan = [Edit.scale(dict(enumerate(row, start=1))) for row in product([0, 1], repeat=blocks)]
+    assert PrefixTree.of(plan, scalar_chain([1.0] * blocks)).states == blocks + 1
+
+
+@pytest.mark.parametrize(("batch", "size"), [(2, 3), (3, 3), (7, 6), (9, 9)])
+def test_a_batch_of_whole_groups(batch, size):
+    sweep = Sweep(scalar_chain([1.0, 2.0]), batch=batch)
+    assert sweep.whole_groups(every_deletion(2), torch.ones(20, 2), 3) == size
+
+
 def test_progress_counts_up_to_all_branch_runs():
     chain = scalar_chain([1.0, 2.0, 3.0])
     seen = []
@@ -242,8 +258,27 @@ def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
     assert 1 <= small < large
     with pytest.raises(ProbeError, match=r"10\.0 KiB is too small for one image of TinyResNet: it"):
         collect(Sweep(chain, memory=10 * 2**10), every_deletion(3), images())
-    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows"):
+    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows") as refused:
         collect(Sweep(chain, memory=200_000, batch=500), every_deletion(3), images(500))
+    fits = int(str(refused.value).partition("give batch=")[2].split()[0])
+    assert Sweep(chain, memory=200_000, batch=fits).batch_for(tree, images(500)) == fits
+    with pytest.raises(ProbeError, match=f"a batch of {fits + 1} images"):
+        Sweep(chain, memory=200_000, batch=fits + 1).batch_for(tree, images(500))
+
+
+class Full(nn.Module):
+    """Asks for more than there is."""
+
+    def forward(self, h):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
+
+
+def test_a_study_that_fills_the_memory_says_which_option_takes_less():
+    chain = scalar_chain([1.0, 2.0])
+    chain = replace(chain, blocks=(chain.blocks[0], replace(chain.blocks[1], branch=Full())))
+    x, y = torch.ones(4, 2, dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ProbeError, match=r"lesion has filled .* cpu.*give memory=1\.0GiB, or a sm"):
+        lesion(chain, x, y)
 
 
 def test_the_footprint_of_a_network_by_hand():

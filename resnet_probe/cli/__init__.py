@@ -23,6 +23,7 @@ OTHERS = {
     "merge": "put the parts of a run together",
     "claims": "judge published claims on the networks that are here",
     "report": "run every study and write one page of what they found",
+    "atlas": "measure a list of networks into one table and one page",
     "blocks": "find the residual blocks of any network, with a proof",
     "edit": "save an edited network, proven, with its size and speed",
     "describe": "print the blocks of an architecture, or the architectures there are",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.cli import bench_train
 from resnet_probe.cli import options as shared
@@ -20,27 +20,53 @@ if TYPE_CHECKING:
 NAME = "bench"
 
 
+class Own(NamedTuple):
+    """A number that one benchmark takes."""
+
+    name: str
+    usual: float | None
+    about: str
+    kind: type = int
+
+
 @dataclass(frozen=True)
 class Bench:
-    """One benchmark: what it compares, on how many random images, and a number of its own."""
+    """One benchmark: what it compares, on how many random images, and numbers of its own.
+
+    `files` says that it reads images which lie on disk from there.
+    """
 
     name: str
     help: str
     images: int
-    own: str = ""
-    usual: float | None = None
-    about: str = ""
-    kind: type = int
+    own: tuple[Own, ...]
+    files: bool = False
 
 
 BENCHES = (
-    Bench("lesion", "every single deletion: plain loop against engine", 256,
-          "precision", None, "instead: all images against stopping at so many points", float),
-    Bench("paths", "gradient by path length: autograd against the engine", 32,
-          "samples", 1, "paths of each length"),
-    Bench("attribute", "Shapley values with captum: plain model against engine", 256,
-          "permutations", 2, "random orders of the blocks"),
-)  # fmt: skip
+    Bench(
+        "lesion",
+        "every single deletion: plain loop against engine",
+        256,
+        (
+            Own("precision", None, "instead: all images against stopping at so many points", float),
+            Own("processes", None, "instead: one process against so many of one thread"),
+        ),
+        files=True,
+    ),
+    Bench(
+        "paths",
+        "gradient by path length: autograd against the engine",
+        32,
+        (Own("samples", 1, "paths of each length"),),
+    ),
+    Bench(
+        "attribute",
+        "Shapley values with captum: plain model against engine",
+        256,
+        (Own("permutations", 2, "random orders of the blocks"),),
+    ),
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -69,10 +95,10 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
     )
-    if bench.own:
-        about = bench.about + (f" (default: {bench.usual})" if bench.usual else "")
+    for own in bench.own:
+        about = own.about + (f" (default: {own.usual})" if own.usual else "")
         parser.add_argument(
-            f"--{bench.own}", type=bench.kind, default=bench.usual, metavar="N", help=about
+            f"--{own.name}", type=own.kind, default=own.usual, metavar="N", help=about
         )
     parser.set_defaults(run=run, bench=bench)
 
@@ -141,8 +167,8 @@ def run(options: Namespace) -> int:
     bench: Bench = options.bench
     if options.rounds < 1:
         raise ProbeError(f"rounds={options.rounds}: at least one round is needed")
-    chain, images, labels, what = chain_and_images(options, bench.images)
-    own = {bench.own: getattr(options, bench.own)} if bench.own else {}
+    chain, images, labels, what = chain_and_images(options, bench.images, files=bench.files)
+    own = {each.name: getattr(options, each.name) for each in bench.own}
     found = import_module(f"resnet_probe.benchmarks.{bench.name}").benchmark(
         chain, images, labels,
         rounds=options.rounds, seed=options.seed, **own, **shared.run_options(options),
@@ -154,16 +180,21 @@ def run(options: Namespace) -> int:
     return 0 if found.equal else 1
 
 
-def chain_and_images(options: Namespace, count: int) -> tuple[ResidualChain, Tensor, Tensor, str]:
-    """The chain, images, labels, and what the images are; `count` random ones by default."""
+def chain_and_images(
+    options: Namespace, count: int, *, files: bool = False
+) -> tuple[ResidualChain, Any, Tensor, str]:
+    """The chain, images, labels, and what the images are; `count` random ones by default.
+
+    Images in files are left there where the benchmark reads `files`.
+    """
     import torch
 
     from resnet_probe.loading import cut, find_device, load_network
 
     if options.data:
         prepared = shared.prepare(options)
-        held = prepared.images.to(prepared.chain.device)  # a benchmark reads no files
-        return prepared.chain, held, prepared.labels, prepared.image_set.name
+        there = prepared.images if files else prepared.images.to(prepared.chain.device)
+        return prepared.chain, there, prepared.labels, prepared.image_set.name
     where = find_device(options.device)
     network = load_network(
         shared.read(Request, options).spec, options.weights, None, zoo=options.zoo

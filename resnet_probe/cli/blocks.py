@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
 
 NAME = "blocks"
+HELP = "find the residual blocks of any network, with a proof"
 DESCRIPTION = """\
 Cut a network into its residual blocks, prove that the chain of them is the network, and print
 what was found, what was not cut and why, how exact the proof is, and which studies can measure it
@@ -27,13 +28,7 @@ examples:
 
 
 def add_parser(commands: Any) -> None:
-    parser: ArgumentParser = commands.add_parser(
-        NAME,
-        help="find the residual blocks of any network, with a proof",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES)
     shared.add_architecture(parser)
     parser.add_argument(
         "--graph", type=_svg, metavar="FILE.svg", help="draw the blocks, stage by stage"

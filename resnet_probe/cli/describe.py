@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import whole_number
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "describe"
+HELP = "print the blocks of an architecture, or the architectures there are"
 DESCRIPTION = """\
 Print the blocks of an architecture: number, name, stage, kind of shortcut, output shape,
 parameters, multiply-adds; and the totals. Nothing is trained or loaded."""
@@ -23,19 +25,13 @@ examples:
   python -m resnet_probe describe --arch resnet110:order=bn_after
   python -m resnet_probe describe --arch resnet110:shortcut=gated,gate_bias=-6
   python -m resnet_probe describe --arch resnet50:stride=v1 --input 3x224x224
-  python -m resnet_probe describe --list       names; with --options what each of them takes
-  python -m resnet_probe describe --paper      the sizes in He et al. 2015, counted here"""
+  python -m resnet_probe describe --list     names; --options: with theirs
+  python -m resnet_probe describe --paper    sizes of He et al. 2015, counted"""
 COUNTS = ("parameters", "multiply_adds", "torchvision_parameters", "torchvision_multiply_adds")
 
 
 def add_parser(commands: Any) -> None:
-    parser: ArgumentParser = commands.add_parser(
-        NAME,
-        help="print the blocks of an architecture, or the architectures there are",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shared.command(commands, NAME, HELP, DESCRIPTION, EXAMPLES)
     parser.add_argument("--arch", metavar="NAME", help="such as resnet110, resnet20:shortcut=B")
     parser.add_argument(
         "--model",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from resnet_probe.loading import Prepared
 
 S = TypeVar("S", bound=Settings)
-OF_A_NETWORK = "%(prog)s (--arch NAME | --model MODULE:CALLABLE) [options]"
+OF_A_NETWORK = "%(prog)s\n       (--arch NAME | --model MODULE:CALLABLE) [options]"
 """How a command on a network is used; its options are listed below that, in their groups."""
+WIDE = 77
+"""Characters of an example's line, without what says that it goes on."""
 TITLES = {"run": "the run", "": "what is measured", "networks": NETWORK}
 
 
@@ -29,11 +33,31 @@ def command(
         name,
         usage=usage,
         help=help,
-        description=description,
-        epilog=examples,
+        description=_wrapped(description),
+        epilog=_broken(examples),
         formatter_class=RawDescriptionHelpFormatter,
     )
     return parser
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs as wide as the terminal, as argparse wraps what it is not given raw."""
+    width = max(shutil.get_terminal_size().columns - 2, 20)
+    return "\n\n".join(textwrap.fill(each, width) for each in text.split("\n\n"))
+
+
+def _broken(examples: str) -> str:
+    """Commands on as many lines as they need, each from an option on, which copy as one."""
+    lines: list[str] = []
+    for command in re.sub(r" \\\n +", " ", examples).split("\n"):
+        line, *pieces = re.split(r"(?= --)", command)
+        for piece in pieces:
+            if len(line + piece) > WIDE:
+                lines.append(f"{line} \\")
+                line = "     "
+            line += piece
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def add(
@@ -119,7 +143,7 @@ def add_run(parser: ArgumentParser, *, seed: bool = True) -> None:
     """What a run may take, and where it writes to."""
     add(parser, Resources)
     add(parser, Request, among=["run"])
-    group = _group(parser, TITLES["run"])
+    group = run_group(parser)
     if seed:
         group.add_argument(
             "--seed", type=int, default=0, help="of all random draws (default: 0)", metavar="N"
@@ -127,6 +151,11 @@ def add_run(parser: ArgumentParser, *, seed: bool = True) -> None:
     group.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write (default: runs/STUDY-ARCH-DATA)"
     )
+
+
+def run_group(parser: ArgumentParser) -> Any:
+    """Where the options of a run stand."""
+    return _group(parser, TITLES["run"])
 
 
 def run_options(options: Namespace) -> dict[str, Any]:

@@ -22,7 +22,7 @@ LABELS = ("labels", "y", "targets", "Y", "label", "arr_1")
 MOST_BYTES = 2**34
 """Bytes of the largest array that is read."""
 DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, SyntaxError,
-           RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile,
+           ArithmeticError, RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile,
            zlib.error)  # fmt: skip
 """What NumPy and Python raise for archives that are damaged or were made to be."""
 
@@ -97,7 +97,7 @@ def _refuse_more_than_is_there(archive: Any, key: str, name: str) -> None:
     count = 1
     for side in shape:
         count *= side
-    if count * dtype.itemsize > size:
+    if count * dtype.itemsize > size or not all(0 <= side <= size for side in shape):
         raise ProbeError(f"{key} in {name} is said to have the shape {shape}, and holds less")
 
 

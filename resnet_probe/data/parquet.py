@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from glob import glob
+from os import stat_result
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,30 @@ def load_parquet(
     are several, or an image is undecodable or of another size.
     """
     check_limit(limit)
+    files = parts(path, split)
+    state = [(stat.st_size, stat.st_mtime_ns) for stat in map(_stat, files) if stat is not None]
+    return _decoded(path, tuple(files), tuple(state), split, limit, preprocess)
+
+
+def _stat(path: Path) -> stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # reading it says what is wrong with it
+        return None
+
+
+@lru_cache(maxsize=4)
+def _decoded(
+    path: Path,
+    places: tuple[Path, ...],
+    state: tuple[tuple[int, int], ...],
+    split: str,
+    limit: int | None,
+    preprocess: Preprocess | None,
+) -> ImageSet:
+    """The images of these files as they are now: networks side by side have the same ones."""
     name = f"parquet:{path}"
-    files = [opened(each) for each in parts(path, split)]
+    files = [opened(each) for each in places]
     columns = Columns.of(files[0].schema_arrow, name)
     images, labels, encodings, touched = [], [], set(), False
     size = BATCH if limit is None else min(BATCH, limit)

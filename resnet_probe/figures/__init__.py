@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import ensembles, pairs, votes
+from resnet_probe.figures.atlas import networks_by_size
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.classes import classes_by_block
 from resnet_probe.figures.control import disturbances
@@ -87,6 +88,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
     "agreement": {"figure": votes, "pairs": pairs, "ensemble": ensembles},
+    "atlas": {"figure": networks_by_size},
     "train": {"figure": error_by_epoch},
 }
 """By study, its figures by file stem; the first is the one of `draw`."""

@@ -5,6 +5,7 @@ whose every number has a name and a value, and, where the table tests a claim, i
 """
 
 from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
+from resnet_probe.findings.atlas import summarize_atlas
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import same_size, summarize_control
 from resnet_probe.findings.flow import summarize_flow
@@ -41,6 +42,7 @@ __all__ = [
     "single_deletions",
     "small_residuals",
     "summarize_agreement",
+    "summarize_atlas",
     "summarize_attribution",
     "summarize_control",
     "summarize_flow",

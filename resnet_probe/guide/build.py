@@ -29,6 +29,8 @@ ABOUT = (
     "which path lengths carry the gradient, how large the residuals are; with intervals."
 )
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r'href="\.\./(question|refusal)_pages/(?:\d+_)?(\w+)\.md"')
+"""From one page to another, as it is written, so that it leads somewhere in the source as well."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,9 @@ def _html(text: str) -> str:
     extras = ["fenced-code-blocks", "tables", "cuddled-lists"]
     html = str(markdown2.markdown(text, extras=extras))
     html = html.replace("<pre>", '<pre tabindex="0">').replace("<th>", '<th scope="col">')
-    return re.sub(r"(<table>.*?</table>)", r'<div class="scroll">\1</div>', html, flags=re.DOTALL)
+    html = LINK.sub(r'href="../\1s/\2.html"', html)
+    table = r'<div class="scroll" tabindex="0">\1</div>'
+    return re.sub(r"(<table>.*?</table>)", table, html, flags=re.DOTALL)
 
 
 def _messages(kind: str) -> str:

@@ -68,8 +68,9 @@ class Result:
         return f"Result({self.study}{of}: {rows} rows × {columns} columns)"
 
     def __str__(self) -> str:
-        """The same, and below it the first rows of the table in its first columns."""
-        few = self.table.iloc[:ROWS, :COLUMNS]
+        """The same, and below it the first rows, in the first columns that tell rows apart."""
+        telling = [name for name in self.table if self.table[name].nunique(dropna=False) > 1]
+        few = self.table.head(ROWS)[(telling or list(self.table))[:COLUMNS]]
         more = "" if len(self.table) <= ROWS else f"\n… {len(self.table) - ROWS:,} rows more"
         return f"{self!r}\n{few.to_string(index=False)}{more}"
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HELD = 8
 """States of each block that a pass holds for its way back."""
 STEM, CONSTANTS = "stem", "constants"
+FREE = ("identity", "parameter-free", "scaled")
+"""Shortcuts without parameters, behind which nothing is left for constants."""
 
 
 class Quantity(NamedTuple):
@@ -108,7 +110,8 @@ def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
             if run.progress is not None:
                 run.progress(stop, len(images))
     whole = {name: np.concatenate([part[name] for part in seen]) for name in seen[0]}
-    return Measured(_table(chain, whole), {})
+    free = all(block.shortcut_kind in FREE for block in chain) if chain.residual else False
+    return Measured(_table(chain, whole), {"free_shortcuts": free})
 
 
 def _step(chain: ResidualChain, images: Images, labels: Tensor, start: int) -> Arrays:
