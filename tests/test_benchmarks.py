@@ -150,3 +150,19 @@ def test_a_choice_that_differs_is_seen(monkeypatch):
     assert not benchmark(chain, x, y, rounds=1, seed=0, memory=2**30, batch=16, edit="greedy").equal
     with pytest.raises(ProbeError, match="precision= and processes= are of deletions"):
         benchmark(chain, x, y, rounds=1, seed=0, memory=1, batch=1, edit="gates", precision=1.0)
+
+
+def test_deletions_of_a_language_model_are_those_of_hooks(pytestconfig, monkeypatch):
+    if not pytestconfig.getoption("--campaign-size"):
+        pytest.skip("takes seconds: with --campaign-size")
+    pytest.importorskip("transformers")
+    from resnet_probe.benchmarks import tokens
+
+    size = tokens.Size(layers=2, width=64, vocabulary=211, texts=5, context=12)
+    run = {"rounds": 1, "seed": 0, "memory": 2**28, "batch": 2, "device": CPU}
+    found = tokens.benchmark(size, **run)
+    assert found.equal and [name.split()[0] for name, _ in found.ways] == ["plain", "study"]
+    monkeypatch.setattr(tokens, "ENDS", tokens.ENDS[::-1])  # another block is zeroed
+    assert not tokens.benchmark(size, **run).equal
+    with pytest.raises(ProbeError, match="texts of two tokens"):
+        tokens.benchmark(tokens.Size(context=1), **run)

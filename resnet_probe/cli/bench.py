@@ -88,6 +88,7 @@ def add_parser(commands: Any) -> None:
     for bench in BENCHES:
         _add(what.add_parser(bench.name, help=bench.help), bench)
     bench_train.add_parser(what)
+    _add_tokens(what)
     _add_coverage(what)
 
 
@@ -109,6 +110,45 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
             metavar=own.name.upper() if own.choices else "N",
         )  # fmt: skip
     parser.set_defaults(run=run, bench=bench)
+
+
+def _add_tokens(what: Any) -> None:
+    parser: ArgumentParser = what.add_parser(
+        "tokens",
+        help="every single deletion of a language model: hooks against the study",
+        description="Draw a GPT-2 and texts at random, and delete each block: by hooks on the "
+        "model, and by the study of lesions.  It needs transformers, and fetches nothing.",
+    )
+    shared.add_run(parser)
+    sizes = (("layers", 12), ("width", 768), ("vocabulary", 50257), ("texts", 64), ("context", 128))
+    for name, usual in sizes:
+        parser.add_argument(
+            f"--{name}", type=int, default=usual, metavar="N", help=f"(default: {usual})"
+        )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
+    )
+    parser.set_defaults(run=run_tokens)
+
+
+def run_tokens(options: Namespace) -> int:
+    import torch
+
+    from resnet_probe.benchmarks import tokens
+    from resnet_probe.loading import find_device
+
+    device = find_device(options.device)
+    size = tokens.Size(
+        layers=options.layers, width=options.width, vocabulary=options.vocabulary,
+        texts=options.texts, context=options.context,
+    )  # fmt: skip
+    found = tokens.benchmark(
+        size, rounds=options.rounds, seed=options.seed, device=device, **shared.run_options(options)
+    )
+    texts = f"{size.texts} random texts of {size.context} tokens of {size.vocabulary:,}"
+    threads = f"{torch.get_num_threads()} threads"
+    print(", ".join(["gpt2", texts, str(device), threads, found.what]), found, sep="\n\n")
+    return 0 if found.equal else 1
 
 
 def _add_coverage(what: Any) -> None:
