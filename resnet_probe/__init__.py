@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from resnet_probe.loading.untrained import untrained
     from resnet_probe.results import Result, load
     from resnet_probe.studies.agreement import agreement
+    from resnet_probe.studies.append import append
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
     from resnet_probe.studies.flow import flow
+    from resnet_probe.studies.gates import gates
+    from resnet_probe.studies.greedy import greedy
     from resnet_probe.studies.influence import influence
     from resnet_probe.studies.interactions import interactions
     from resnet_probe.studies.lens import lens
@@ -44,6 +47,7 @@ _HOME = {
     "Result": "results",
     "Sweep": "engine.sweep",
     "agreement": "studies.agreement",
+    "append": "studies.append",
     "attribute": "studies.attribution",
     "chain_of": "discover",
     "control": "studies.control",
@@ -51,6 +55,8 @@ _HOME = {
     "edited": "engine.edited",
     "explore": "explorer",
     "flow": "studies.flow",
+    "gates": "studies.gates",
+    "greedy": "studies.greedy",
     "influence": "studies.influence",
     "interactions": "studies.interactions",
     "judge": "claims",
@@ -76,6 +82,7 @@ __all__ = [
     "Result",
     "Sweep",
     "agreement",
+    "append",
     "attribute",
     "chain_of",
     "control",
@@ -83,6 +90,8 @@ __all__ = [
     "edited",
     "explore",
     "flow",
+    "gates",
+    "greedy",
     "influence",
     "interactions",
     "judge",

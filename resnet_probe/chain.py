@@ -174,7 +174,8 @@ class ResidualChain:
     where nothing else is said; `output` names it among several that the network returns.  `values`
     has what stands in for branches that an edit replaces, by block number and name.  `free` names
     the sizes of the inputs that are free, where those are not images in batches of any size;
-    `takes` are the forms of inputs that are not images alone.
+    `takes` are the forms of inputs that are not images alone.  `beside` names the carried values
+    that are made of the state itself, such as a U-Net's skips, and not of the inputs alone.
     """
 
     name: str
@@ -190,6 +191,7 @@ class ResidualChain:
     values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
     free: tuple[str, ...] = ()
     takes: tuple[InputForm, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""

@@ -73,6 +73,20 @@ def tensors_of(state: AnyState) -> tuple[Tensor, ...]:
     return (state.h, *(v for v in state.carried.values() if isinstance(v, Tensor)))
 
 
+def detached(state: AnyState) -> AnyState:
+    """The same state, without what leads back from it."""
+    return state.detach() if isinstance(state, Tensor) else state.map(Tensor.detach)
+
+
+def watched(state: AnyState) -> AnyState:
+    """The same state, to whose numbers gradients lead back, and no further."""
+    found = detached(state)
+    for tensor in tensors_of(found):
+        if tensor.is_floating_point():
+            tensor.requires_grad_()
+    return found
+
+
 def bytes_of(state: AnyState) -> int:
     """The memory of a state, what it carries counted with it; shared memory counts once."""
     held = {(t.data_ptr(), t.shape): t.nbytes for t in tensors_of(state)}

@@ -174,5 +174,48 @@ def responded(
     return result("responses", arch, pd.DataFrame(rows), blocks=9, residual=residual)
 
 
+def flow(
+    values: Sequence[float],
+    *,
+    quantity: str = "gradient_log10",
+    error: float = 0.01,
+    arch: str = "resnet56",
+    seeds: int = 0,
+    **facts: Any,
+) -> Result:
+    """One quantity by block, each mean known to a standard error; the last block has none."""
+    count = len(values)
+    half = 1.97 * error * np.append(np.ones(count - 1), 0)
+    table = pd.DataFrame(
+        {
+            "quantity": quantity,
+            "block": range(1, count + 1),
+            "name": [f"layer1.{place}" for place in range(count)],
+            "value": values,
+            "ci_low": values - half,
+            "ci_high": values + half,
+            "images": 200,
+        }
+    )
+    more = {"more": {"init": True}} if seeds else {}
+    given = [table.assign(value=table["value"] + error * seed, seed=seed) for seed in range(seeds)]
+    table = pd.concat(given, ignore_index=True) if seeds else table
+    facts = {"blocks": count, "residual": True, "classes": 10, **facts}
+    return result("flow", arch, table, **facts, **more)
+
+
+def appended(*, plain: float, residual: float = 0.0, steps: Sequence[int] = (40, 50, 60)) -> Result:
+    """Three draws a kind: losses changed by so much, and steps to the identity of the plain one."""
+    rows: list[tuple[str, int, str, int, float]] = [("whole", 0, "loss", 0, 0.2)]
+    for draw in (1, 2, 3):
+        for kind, change in (("residual", residual), ("plain", plain)):
+            last = steps[draw - 1] if kind == "plain" else 20
+            loss = 0.2 + change + 0.01 * draw
+            rows += [(kind, draw, "identity_error", last, 1e-4), (kind, draw, "loss", 60, loss)]
+    table = pd.DataFrame(rows, columns=["kind", "draw", "quantity", "step", "value"])
+    facts = {"blocks": 9, "residual": True, "classes": 10}
+    return result("append", "resnet20", table.assign(images=64), **facts)
+
+
 def structure(arch: str, **counts: float) -> Result:
     return result("structure", arch, pd.DataFrame([{"arch": arch, **counts}]))

@@ -13,7 +13,7 @@ from toy_chains import TinyResNet, images, labels, seeded
 
 from resnet_probe import ProbeError, agreement, chain_of, lesion
 from resnet_probe.studies.agreement import COLUMNS, QUANTITIES, AgreementSettings, edits_of
-from resnet_probe.studies.votes import Votes
+from resnet_probe.studies.votes import Truth, Votes
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +93,18 @@ def test_independent_and_equal_members():
     generator = np.random.default_rng(0)
     truth = np.zeros(20_000, dtype=np.int64)
     independent = (generator.random((3, 20_000)) < 0.2).astype(np.int64)
-    votes = Votes.of(independent, truth).whole
+    votes = Votes.of(independent, Truth.of(truth)).whole
     above = np.triu_indices(3, 1)
     assert abs(votes.error_correlation[above]).max() < 0.03
     assert votes.disagreement_pct[above] == pytest.approx([32] * 3, abs=1.5)
-    same = Votes.of(np.repeat(independent[:1], 2, axis=0), truth).whole
+    same = Votes.of(np.repeat(independent[:1], 2, axis=0), Truth.of(truth)).whole
     assert same.error_correlation[0, 1] == pytest.approx(1)
     assert same.disagreement_pct[0, 1] == 0
 
 
 def test_networks_that_are_always_right_have_no_correlation():
     truth = np.zeros(30, dtype=np.int64)
-    votes = Votes.of(np.zeros((2, 30), dtype=np.int64), truth)
+    votes = Votes.of(np.zeros((2, 30), dtype=np.int64), Truth.of(truth))
     assert np.isnan(votes.whole.error_correlation).all()
 
 

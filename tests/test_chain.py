@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 from toy_chains import TinyPlain, images, scalar_chain, seeded
 
 from resnet_probe import ProbeError, layers_of
@@ -17,6 +20,25 @@ def test_a_scalar_chain_is_a_product():
     assert torch.allclose(half, x * 1.5 * 0.875 * 3)
     twice = chain.run(x, [(3, 1.0), (1, 1.0), (1, 1.0), (2, 1.0)])
     assert torch.allclose(twice, x * 3 * 1.5**2 * 0.75)
+
+
+def test_the_sum_lies_in_memory_as_the_network_adds_it():
+    shortcut = torch.ones(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    branch = torch.ones(2, 4, 3, 3)
+    block = scalar_chain([1.0]).blocks[0]
+    for first in (False, True):
+        total = replace(block, branch_first=first).add(shortcut, branch)
+        assert total.is_contiguous() is first
+
+
+def test_a_block_of_other_modules_has_a_total_where_it_had_one():
+    made = []
+    block = scalar_chain([1.0]).blocks[0]
+    for total, parts in ((None, 3), (nn.Identity(), 4)):
+        other = replace(block, total=total).map(lambda part: made.append(part) or nn.Tanh())
+        assert len(made) == parts and type(other.total) is (nn.Tanh if total else type(None))
+        assert type(other.shortcut) is type(other.branch) is type(other.after) is nn.Tanh
+        made.clear()
 
 
 def test_a_block_outside_the_chain_is_refused_with_the_range():

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from claim_tables import (
+    appended,
     control,
     draws,
+    flow,
     lesion,
     paths,
     re_estimated,
@@ -111,8 +113,37 @@ def restored(own: float, **network):
 
 
 PLAIN = {"arch": "plain20", "residual": False}
+
+
+def beside(plain: float):
+    found = flow([0.4, 0.2, 0], arch="resnet20")
+    return [found, flow([plain, 0.2, 0], arch="plain20", residual=False)]
+
+
+def halves(fall: float, error: float = 0.01):
+    pair = ("resnet56:shortcut=scaled_shortcut", -fall), ("resnet56", 0.0)
+    return [flow([first, 0, 0], arch=arch, seeds=3, error=error) for arch, first in pair]
+
+
 LS = np.arange(1.0, 19)
 CASES = {
+    "he2015/identity": tuple(
+        [appended(plain=0, steps=steps)] for steps in ((40, 50, 60), (8, 10, 9), (19, 21, 23))
+    ),
+    "he2015/nested/residual": tuple(
+        [appended(plain=0, residual=change)] for change in (-0.1, 0.1, -0.02)
+    ),
+    "he2015/nested/plain": tuple([appended(plain=change)] for change in (0.1, -0.1, -0.02)),
+    "he2016/gradient/kept": tuple([flow([low, 0.1, 0])] for low in (-0.2, -2, -1.01)),
+    "he2015/gradient/plain": tuple(
+        [flow([low, 0.1, 0], **PLAIN)] for low in (-0.2, -2, -1.01)
+    ),
+    "he2016/gradient/beside-plain": (beside(-0.9), beside(0.1), beside(0.41)),
+    "he2016/half-shortcut": (halves(2), halves(0.5), [flow([-1.1, 0], arch="resnet56"
+        ":shortcut=scaled_shortcut", seeds=3, error=0.5), halves(0)[1]]),
+    "he2016/orders/falls": tuple(
+        [flow([least, 40, 30], quantity="falling_pct", error=1)] for least in (20, 4, 10)
+    ),
     **{
         f"chang2018/size/{name}": tuple([control(apart)] for apart in (0.1, 3, 0.45))
         for name in ("other-image", "noise")

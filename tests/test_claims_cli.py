@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
 import pytest
 from claim_tables import lesion, paths, straight
 
 from resnet_probe import zoo
-from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, judge, lesions
+from resnet_probe.claims import CLAIMS, FAILS, HOLDS, NOT_HERE, UNDECIDED, judge, lesions
 from resnet_probe.claims.words import ledger_text, matrix_text, measured, number, rules_text
 from resnet_probe.cli import claims, main, parser
+from resnet_probe.errors import ProbeError
 from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
 from resnet_probe.results import Result
+from resnet_probe.runs import kept
+from resnet_probe.runs.evidence import checkpoints
+from resnet_probe.runs.job import Job
 from resnet_probe.stats import bootstrap as intervals
 
+PUBLISHED = Path(__file__).parents[2] / "shared" / "checkpoints"
 SMALL = ["claims", "--only", "--arch", "resnet20", "--limit", "6"]
 
 
@@ -37,18 +46,93 @@ def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
     assert result.study == "claims" and len(result.table) >= len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
     assert {"figure.png", "intervals.svg"} <= {path.name for path in folder.iterdir()}
-    assert "[1 of 9] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
+    assert "[1 of 12] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
     assert str(folder) in first.out and first.err == ""
     verdicts = result.table.set_index("claim")["verdict"]
     assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
 
-    damaged = tmp_path / "runs" / "lesion-resnet20-digits" / "table.csv"
-    damaged.write_text(damaged.read_text()[:-40])
     assert main(SMALL) == 0
     again = capsys.readouterr().out
-    assert "paths of resnet20, 6 images: found in" in again
-    assert "lesion of resnet20, 6 images: to runs/lesion" in again
-    assert Result.load(folder).table.equals(result.table)
+    assert "found in runs/claims-resnet20-digits, from the same files" in again
+    assert "[1 of" not in again and first.out.endswith(again.partition("rules\n\n")[2])
+
+
+def test_a_damaged_study_is_made_again_and_the_others_are_found(tmp_path, capsys):
+    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
+    assert "[1 of 4] paths of resnet20" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "runs" / "claims-resnet20-digits")
+    (damaged,) = (tmp_path / "runs").glob("paths-resnet20-digits/table.csv")
+    damaged.write_text(damaged.read_text()[:-40])
+    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
+    again = capsys.readouterr().out
+    assert "responses of resnet20, 6 images: found in" in again
+    assert "paths of resnet20, 6 images: to runs/paths" in again
+
+
+def test_a_study_that_is_refused_while_it_runs_is_said_and_the_others_are_judged(
+    tmp_path, capsys, monkeypatch
+):
+    usual = Job.obtain
+
+    def obtain(job, *args, **kwargs):
+        if job.study == "paths":
+            raise ProbeError("the logits are off")
+        return usual(job, *args, **kwargs)
+
+    monkeypatch.setattr(Job, "obtain", obtain)
+    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "Without paths of resnet20: the logits are off" in said
+    table = Result.load(tmp_path / "runs" / "claims-resnet20-digits").table.set_index("claim")
+    assert table["verdict"]["he2016/no-cancellation"] == NOT_HERE
+    assert table["verdict"]["chang2018/tiny"] != NOT_HERE
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("veit2016/delete-on", "no claim 'veit2016/delete-on'*did you mean veit2016/delete-one?"),
+        ("he2015/errors", "he2015/errors cannot be tested here: a claim about training"),
+    ],
+)
+def test_a_claim_named_wrongly_is_refused(tmp_path, capsys, name, words):
+    assert main(["claims", "--claim", name]) == 2
+    said = capsys.readouterr().err
+    assert fnmatch(said, f"error: *{words}*") and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_ledger_is_another_where_a_file_or_a_rule_changed(tmp_path, monkeypatch):
+    weights = tmp_path / "a.th"
+    weights.write_bytes(b"1")
+    options = {"arch": ["resnet20"], "weights": [str(weights)], "data": None}
+    asked = kept.question(options)
+    assert asked == kept.question(dict(options)) != kept.question({**options, "seed": 1})
+    weights.write_bytes(b"12")
+    assert kept.question(options) != asked
+    asked = kept.question(options)
+    monkeypatch.setattr(kept, "rules_sha256", lambda: "others")
+    assert kept.question(options) != asked
+    assert kept.question({**options, "model": "a:b"}) is None
+
+
+def test_published_checkpoints_stand_beside_where_they_are_and_are_named_where_not(tmp_path):
+    def named(folder):
+        said: list[str] = []
+        return [one.weights for one in checkpoints(folder, "digits", say=said.append)], said
+
+    with pytest.raises(ProbeError, match=r"none of resnet20-12fca82f\.th, resnet56"):
+        named(tmp_path)
+    other = tmp_path / "resnet56-4bfd9763.th"
+    other.write_bytes(b"another")
+    with pytest.raises(ProbeError, match="another file: its SHA-256 begins"):
+        named(tmp_path)
+    if PUBLISHED.is_dir():
+        (tmp_path / "one").mkdir()
+        mine = tmp_path / "one" / other.name
+        mine.symlink_to((PUBLISHED / other.name).resolve())
+        found, said = named(tmp_path / "one")
+        assert found == [str(mine)] and "Without the published resnet20" in said[0]
 
 
 def test_the_rules_are_there_before_anything_is_run(tmp_path, capsys):

@@ -82,7 +82,7 @@ def test_options_reach_the_study(tmp_path, capsys, arguments, methods, places):
         (["--at", "-1"], "unknown place '-1': write input, stem, or the number of a block"),
         (["--max-length", "10"], "a path length of 10 is out of range: resnet20 has 9 blocks"),
         (["--samples", "0"], "0 samples are none"),
-        (["--memory", "100KiB"], "is too small for the paths of one image of resnet20: they take"),
+        (["--memory", "100KiB"], "is too small for the paths of one image of resnet20: it takes"),
         (["--batch", "0"], "--batch 0: at least 1 is needed"),
         (["--method", "some"], "invalid choice: 'some'"),
     ],

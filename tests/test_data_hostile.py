@@ -126,7 +126,7 @@ def test_no_other_program_is_started_for_a_picture(
     program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None, raising=False)
     eps = encoded(kind="EPS")
     assert "0.png cannot be decoded as an image (of none of the formats" in refusal(
         folder(tmp_path / "val", **{"0": eps})
@@ -225,6 +225,15 @@ def test_labels_that_number_no_class(tmp_path: Path, labels: Any, said: str) -> 
     assert re.search(said, refusal(f"parquet:{path}"))
 
 
+def test_one_image_in_many_rows_is_held_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * 400), [encoded() + bytes(2**22)])
+    rows = pa.table({"img": once, "label": [0] * 400})
+    pq.write_table(rows, path, dictionary_pagesize_limit=2**30, store_schema=False)
+    with bounded(60, more=2**30):
+        assert len(data.load(f"parquet:{path}").images) == 400
+
+
 @pytest.mark.parametrize("kind", [pa.uint8(), pa.uint16(), pa.uint64(), pa.int8()])
 def test_labels_of_every_whole_type(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "x.parquet"
@@ -297,11 +306,15 @@ def array_head(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
     [
         (array_head((2**20, 2**20)) + bytes(10), "is said to have the shape"),
         (array_head((-1, 4, 4)) + bytes(10), "x.npz"),
+        (array_head((0, 2**64)) + bytes(10), "x.npz"),
+        (array_head((-(2**70), -1)) + bytes(10), "x.npz"),
         (array_head((1,), "|O") + bytes(10), "x.npz"),
         (array_head((1, 4, 4), "<f4") + bytes(64), "are float32 of shape"),
         (array_head((1, 2, 4, 5)) + bytes(40), "with 1 or 3 channels"),
         (b"\x93NUMPY\x09\x00garbage", "cannot be read as an archive"),
         (b"", "cannot be read as an archive"),
+        (b"\x93NUMPY\x01\0\xb8\x0b" + b"(" * 3000, "cannot be read as an archive"),
+        (b"\x93NUMPY\x01\0\x04\0{1:2", "cannot be read as an archive"),
     ],
 )
 def test_arrays_that_are_no_images(tmp_path: Path, images: bytes, said: str) -> None:

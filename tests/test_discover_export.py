@@ -43,6 +43,30 @@ LANGUAGE = {  # configuration, blocks, what ends a branch inside a layer, the la
     "qwen2": (SMALL | PAIR, 4, ("self_attn.o_proj", "mlp.down_proj"), "model.layers"),
     "cohere": (SMALL | PAIR, 2, ("self_attn.o_proj", "mlp.down_proj"), "model.layers"),
 }  # fmt: skip
+MORE = {  # configuration, blocks; the auto class where it is no causal language model
+    "qwen3": (SMALL | PAIR | {"head_dim": 8}, 4),
+    "gemma3_text": (SMALL | PAIR | {"head_dim": 8}, 4),
+    "mpt": ({"d_model": 16, "n_heads": 2, "n_layers": 2, "max_seq_len": 32}, 4),
+    "stablelm": (SMALL | PAIR, 4),
+    "olmo2": (SMALL | PAIR, 4),
+    "mistral": (SMALL | PAIR, 4),
+    "qwen2_moe": (SMALL | PAIR | {"num_experts": 4, "moe_intermediate_size": 8,
+                                  "shared_expert_intermediate_size": 8}, 4),
+    "gpt_oss": (SMALL | PAIR | {"head_dim": 8, "num_local_experts": 4}, 4),
+    "gpt_neo": ({"hidden_size": 16, "num_layers": 2, "num_heads": 2,
+                 "attention_types": [[["global", "local"], 1]]}, 4),
+    "phi3": (SMALL | PAIR | {  # its forward pass writes to itself
+        "original_max_position_embeddings": 8, "max_position_embeddings": 32,
+        "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4,
+                            "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}}, 4),
+    "xlnet": ({"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32}, 4),
+    "roberta": (SMALL, 4, "AutoModelForMaskedLM"),
+    "electra": (SMALL | {"embedding_size": 16}, 4, "AutoModelForMaskedLM"),
+    "distilbert": ({"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2}, 4,
+                   "AutoModelForMaskedLM"),
+    "deberta-v2": (SMALL, 4, "AutoModelForMaskedLM"),
+    "modernbert": (SMALL, 4, "AutoModelForMaskedLM"),
+}  # fmt: skip
 IMAGES = {
     "vit": ({**SMALL, "image_size": 16, "patch_size": 8}, 4),
     "swin": ({"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 2,
@@ -50,6 +74,12 @@ IMAGES = {
     "convnext": ({"hidden_sizes": [4, 8], "depths": [2, 2], "num_stages": 2, "image_size": 32}, 4),
     "resnet": ({"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [2, 2],
                 "layer_type": "basic"}, 4),
+    "beit": ({**SMALL, "image_size": 16, "patch_size": 8}, 4),
+    "dinov2": ({**SMALL, "image_size": 16, "patch_size": 8}, 4),
+    "swinv2": ({"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 2,
+                "image_size": 16, "patch_size": 2}, 8),
+    "regnet": ({"embedding_size": 4, "hidden_sizes": [4, 8, 8, 8], "depths": [1, 2, 1, 1],
+                "groups_width": 4}, 5),
 }  # fmt: skip
 
 
@@ -113,6 +143,29 @@ def test_language_models_are_cut_and_a_deletion_is_a_zeroed_branch(kind):
                 gone = ends if together else ends[(block - 1) % 2 :][:1]
                 expected = with_zeroed(model, [f"{place}.{layer}.{end}" for end in gone], other)
                 assert torch.equal(chain.run(other, Edit.delete(block)), expected)
+
+
+@pytest.mark.parametrize("kind", some(MORE, {"xlnet"}))
+def test_more_architectures_are_cut_at_every_layer_of_theirs(kind):
+    options, count, *auto = MORE[kind]
+    auto = getattr(transformers, auto[0] if auto else "AutoModelForCausalLM")
+    model = built(auto, kind, options | {"vocab_size": WORDS})
+    chain = chain_of(model, tokens(), name=kind)
+    assert len(chain) == count and [block.role for block in chain] == ["attention", "mlp"] * 2
+    near = 1e-6 if kind == "gpt_neo" else 0  # another length, another order of sums
+    for other in (tokens(), tokens(3, 9, seed=1), tokens(2, 20, seed=2)):
+        with torch.no_grad():
+            assert (chain(other) - model(**other).logits).abs().max() <= near
+
+
+def test_one_length_is_free_of_a_recurrence_that_unrolls():
+    if not ALL:
+        pytest.skip("with RESNET_PROBE_ALL_NETWORKS=1")
+    options = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4, "vocab_size": WORDS}
+    chain = chain_of(built(transformers.AutoModelForCausalLM, "mamba", options), tokens())
+    assert len(chain) == 2 and chain.free == ("input_ids[0]", "attention_mask[0]")
+    with pytest.raises(ProbeError, match=r"its chain was cut for .*letters are free sizes"):
+        chain(tokens(2, 9))
 
 
 @pytest.mark.parametrize("kind", some(["gpt2", "llama", "bloom", "opt", "qwen2"], {"gpt2"}))

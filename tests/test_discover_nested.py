@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from toy_chains import seeded
 
-from resnet_probe import ProbeError, Sweep, chain_of
+from resnet_probe import ProbeError, Sweep, chain_of, flow, path_gradients, paths, responses
 from resnet_probe.edits import Edit
-from resnet_probe.state import State, bytes_of
+from resnet_probe.state import State, bytes_of, detached
 
 
 def zeroed(model, path, x):
@@ -53,6 +53,43 @@ def test_many_edits_share_their_beginnings_with_all_that_is_carried(name):
                 with torch.no_grad():
                     expected = chain.run(x[piece.start : piece.stop], edits[number])
                 assert (piece.logits - expected).abs().max() <= near * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["UNet", "SuperResolution", "Waves", "TwoStreams"])
+def test_gradients_by_length_travel_along_what_is_carried(name):
+    """Where a branch's gradient counts w times, paths through k branches count w to the k."""
+    model, x = beside.build(name)
+    model, x, y = model.double(), x.double(), torch.arange(len(x)) % 5
+    chain = chain_of(model, x)
+    found = path_gradients(chain, x, y, precision="float64")
+    for weight in (1.0, 0.0, 2.0, -1.0):
+        given = x.clone().requires_grad_()
+        state = chain.stem(given)
+        for block in chain:
+            branch = weight * block.branch(state) + (1 - weight) * block.branch(detached(state))
+            state = block.close(state, block.add(block.shortcut(state), branch))
+        loss = torch.nn.functional.cross_entropy(chain.head(state), y, reduction="sum")
+        wanted = torch.autograd.grad(loss, given)[0]
+        total = sum(weight**k * row for k, row in enumerate(found))
+        assert (total - wanted).abs().max() < 1e-12 * wanted.abs().max()
+    assert chain.beside and paths(chain, x, y, method="all").table.value.notna().all()
+
+
+@pytest.mark.parametrize("name", ["UNet", "TwoStreams"])
+def test_what_flows_and_what_blocks_answer_beside_other_paths(name):
+    model, x = beside.build(name)
+    chain, y = chain_of(model, x), torch.arange(len(x)) % 5
+    table = flow(chain, x, y).table
+    for quantity in ("state_share", "logit_share"):
+        assert table.value[table.quantity == quantity].sum() == pytest.approx(1)
+    assert len(responses(chain, x, y).table)
+
+
+def test_gradients_at_a_state_that_is_not_all_are_refused():
+    model, x = beside.build("UNet")
+    chain = chain_of(model, x)
+    with pytest.raises(ProbeError, match=r"other values lead to its logits \(relu_4"):
+        path_gradients(chain, x, torch.zeros(len(x), dtype=torch.int64), at=3)
 
 
 def test_a_state_counts_what_it_carries():

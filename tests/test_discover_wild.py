@@ -140,11 +140,11 @@ def test_timm_networks_are_cut_or_refused_as_the_table_says(name):
                 assert torch.equal(chain(x), model(x))
 
 
-def test_nine_in_ten_residual_networks_of_timm_are_cut():
+def test_of_the_residual_networks_of_timm_95_percent_are_cut():
     table = timm_names.table()
     assert list(table) == timm_names.NAMES and len(table) == len(set(timm_names.NAMES)) == 101
     residual = [line for line in table.values() if line["residual"] == "yes"]
     cut = [line for line in residual if int(line["blocks"]) > 0]
     assert len(residual) >= 80
-    assert len(cut) >= 0.9 * len(residual)
+    assert len(cut) >= 0.95 * len(residual)
     assert all(line["reason"] for line in table.values() if line["blocks"] == "0")

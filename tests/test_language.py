@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from resnet_probe import ProbeError, chain_of
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
+RAGGED = torch.where(torch.arange(LENGTH) < torch.tensor([9, 4, 9, 6, 9, 8])[:, None], IDS, -100)
 N = 4
 ALWAYS = ("gpt2", "vit")
 CAUSAL = ("gpt2", "llama", "bloom")
@@ -106,9 +109,82 @@ def test_responses_and_shares_of_blocks(model, chain):
     assert table["class"].isna().all()
 
 
+def test_networks_without_a_block_agree_on_tokens(model, chain):
+    """Each text counts alike, whatever it has of known tokens."""
+    table = rp.agreement(chain, IDS, RAGGED, counts=(1,)).table
+    known = RAGGED[:, 1:] != -100
+    share = known.double() / known.sum(1, keepdim=True)
+    with torch.no_grad():
+        logits = [model.behind(model.embedded(IDS), gates(b))[:, :-1] for b in range(N + 1)]
+    answers = torch.stack([z.argmax(-1) for z in logits])
+    wrong = (answers != RAGGED[:, 1:]).double()
+    rows = table[table.kind == "lesioned"].set_index("quantity").value
+    each = 100 * (wrong * share).sum(2)
+    assert rows["error_pct"] == pytest.approx(float(each[1:].mean()))
+    chance = torch.stack(logits[1:]).double().softmax(-1)
+    averaged = (chance.mean(0).argmax(-1) != RAGGED[:, 1:]).double() * share
+    assert rows["averaged_error_pct"] == pytest.approx(100 * float(averaged.sum(1).mean()))
+    apart = ((chance - chance.mean(0)).square().sum(-1).mean(0) * share).sum(1).mean()
+    assert rows["ambiguity"] == pytest.approx(float(apart), rel=1e-5)
+    pair = table[(table.kind == "pair") & (table.quantity == "disagreement_pct")].iloc[0]
+    differ = ((answers[1] != answers[2]) * share).sum(1).mean()
+    assert (pair.block, pair.other) == (1, 2)
+    assert pair.value == pytest.approx(100 * float(differ))
+    whole = table[table.kind == "whole"].iloc[0]
+    ends = scipy_stats.t.interval(0.95, 5, each[0].mean(), scipy_stats.sem(each[0]))
+    assert (whole.ci_low, whole.ci_high) == pytest.approx(ends) and whole.images == 6
+
+
+def test_moves_of_a_deletions_size_are_judged_by_tokens(model, chain):
+    table = rp.control(chain, IDS, PROMPT, controls=("sign",)).table
+    with torch.no_grad():
+        for block in range(1, N + 1):
+            several = gates(block), [-1.0 if b == block else 1.0 for b in range(1, N + 1)]
+            shares = [
+                right_of(model.behind(model.embedded(IDS), each), PROMPT).double()
+                for each in several
+            ]
+            row = table[(table.kind == "sign") & (table.block == str(block))].iloc[0]
+            more = 100 * (shares[0] - shares[1])
+            assert row.error_pct == pytest.approx(100 * (1 - float(shares[1].mean())), abs=1e-4)
+            assert row.beside_deletion_pct == pytest.approx(float(more.mean()), abs=1e-4)
+            if more.std() > 0:
+                ends = scipy_stats.t.interval(0.95, 5, more.mean(), scipy_stats.sem(more))
+                assert row.beside_deletion_low_pct == pytest.approx(ends[0], abs=1e-3)
+
+
+def test_influences_interactions_and_flow_of_tokens(model, chain):
+    influence = rp.influence(chain, IDS, IDS).table.iloc[0]
+    variance = rp.interactions(chain, IDS, IDS, keep=(0.5,)).table
+    flow = rp.flow(chain, IDS, IDS).table
+    with torch.no_grad():
+        h = model.embedded(IDS)
+        attention, mlp = model.attention[0], model.mlp[0]
+        own, changed = mlp(h + attention(h)), mlp(h)
+        sizes = [each.flatten(1).norm(dim=1) for each in (changed - own, own)]
+        subsets = list(product((0.0, 1.0), repeat=N))
+        loss = torch.stack([next_token_loss(model.behind(h, g), IDS) for g in subsets]).double()
+    assert (influence.block, influence.on) == (1, 2)
+    assert influence.value == pytest.approx(float((sizes[0] / sizes[1]).mean()), rel=1e-5)
+    signs = 2 * torch.tensor(subsets, dtype=torch.float64) - 1
+    single = (signs.T @ loss / len(loss)).square().sum()
+    total = (loss - loss.mean(0)).square().mean(0).sum()
+    assert variance.value.iloc[0] == pytest.approx(100 * float(single / total), rel=1e-3)
+    for quantity in ("state_share", "logit_share"):
+        share = flow.value[flow.quantity == quantity]
+        assert share.sum() == pytest.approx(1)
+    assert share.iloc[-1] != 0 and abs(flow.value[flow.quantity == "state_share"].iloc[-1]) < 1e-5
+
+
 def test_what_has_no_use_for_tokens_says_so(chain):
-    with pytest.raises(ProbeError, match=r"agreement takes one tensor of images.*lesion, paths"):
-        rp.agreement(chain, IDS, IDS)
+    with pytest.raises(ProbeError, match="'logits' is of one class an image: give"):
+        rp.interactions(chain, IDS, IDS, what="logits")
+    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*`blocks` says"):
+        rp.greedy(chain, IDS, IDS)
+    with pytest.raises(ProbeError, match="others= needs one class an image"):
+        rp.agreement(chain, IDS, IDS, others=[chain])
+    with pytest.raises(ProbeError, match=r"networks for one image, 9 positions of 23 .*memory="):
+        rp.agreement(chain, IDS, IDS, memory=1024)
     with pytest.raises(ProbeError, match="takes tokens, whole numbers, and got fractions"):
         rp.lesion(chain, IDS.float() / 2, IDS)
     with pytest.raises(ProbeError, match=r"gives logits \[n, 9, 23\], and labels \[n\]"):

@@ -28,6 +28,7 @@ CLAIMS = {
         by_tau = drawn.groupby(drawn["tau"].round(2))["error_pct"].median()
         assert by_tau.loc[0.8] > by_tau.loc[0.98]
         assert both["recalibrated_error_pct"].median() < both["error_pct"].median()
+        assert list(against) == ["single deletion", "block influence"] and r2["0"] < 0.5
     """,
     "3_paths": """
         assert len(by_length) == len(chain) + 1

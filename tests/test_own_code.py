@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from pathlib import Path
@@ -75,3 +76,29 @@ def test_code_that_builds_nothing(own: Path, spec: str, said: str) -> None:
     with pytest.raises(ProbeError, match=said) as caught:
         rp.prepare(f"{spec}@3x8x8", data=(X, Y))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('{"architectures": 5}', "does not name its architectures"),
+        ('{"architectures": [[]]}', "does not name its architectures"),
+        ('{"architectures": ["A"], "image_size": "big"}', "says that images are 3×big×big"),
+        ('{"architectures": ["A"], "image_size": 1e999}', "says that images are 3×inf×inf"),
+        ('{"architectures": ["A"], "num_channels": true}', "says that images are True×"),
+        ('{"architectures": ["A"], "image_size": [1, 2, 3]}', "says that images are 3×1×2×3"),
+        ("[1]", "is no JSON object"),
+        ("[" * 5000 + "]" * 5000, "cannot be read as JSON"),
+        (None, "it is no file"),
+    ],
+)
+def test_a_folder_of_transformers_with_a_strange_configuration(
+    tmp_path: Path, config: str | None, said: str
+) -> None:
+    file = tmp_path / "config.json"
+    if config is None:
+        os.mkfifo(file)
+    else:
+        file.write_text(config)
+    with pytest.raises(ProbeError, match=said):
+        rp.prepare(f"hf:{tmp_path}", data=(X, Y))

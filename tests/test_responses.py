@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar
 
 from resnet_probe import ProbeError, chain_of, data, layers_of, models, responses
 from resnet_probe.studies.responses import COLUMNS, QUANTITIES, together
+from resnet_probe.studies.responses.collect import Collector
+from resnet_probe.studies.responses.passes import Passes
 from resnet_probe.zoo import checkpoint
 
 LOSSLESS = SHARED / "cifar10-lossless" / "test-00000-of-00001.parquet"
@@ -301,6 +304,16 @@ def test_a_constant_response_has_no_ratio_and_no_warning():
     assert table[table["place"] == "layer"]["value"].iloc[0] == 0
 
 
+def test_of_a_batch_no_more_is_kept_than_what_belongs_to_its_images():
+    chain = chain_of(network("resnet20:width=4"), images(4)[:1])
+    collector, passes = Collector(chain, 0, 4), Passes(chain)
+    collector.add(replace(passes(images(4), labels(4, classes=10)), layers=()))
+    for values in collector.blocks:
+        for parts in values.per_image.values():
+            assert [part.shape for part in parts] == [(4,)]
+            assert all(part.base is None for part in parts)  # no view of all that was fetched
+
+
 def test_what_cannot_be_measured_is_refused():
     model = network("resnet20:width=4")
     x, y = images(4), labels(4, classes=10)
@@ -318,3 +331,18 @@ def test_what_cannot_be_measured_is_refused():
         model.layer2[1].conv2.weight[0, 0] = torch.nan
     with pytest.raises(ProbeError, match=r"layer2\.1\.conv2\.weight of .* holds 9 NaN or infinite"):
         responses(chain, x, y)
+
+
+def test_a_stage_whose_layers_have_several_shapes_is_compared_where_they_agree():
+    """On small images VGG's last pooling leaves two resolutions' layers in one stage."""
+    model = models.architecture("vgg16_bn:width=16").build(seed=0).eval()
+    chain = layers_of(model, images(1, side=16), name="vgg16_bn")
+    table = responses(chain, images(3, side=16), labels(3)).table
+    found = table[table["quantity"] == "stage_deviation"].set_index("block")["value"]
+    shapes = {block.number: block.out_shape for block in chain}
+    mixed = [stage for stage in chain.stages if len({shapes[n] for n in stage}) > 1]
+    assert mixed
+    for stage in chain.stages:
+        for number in stage:
+            assert np.isfinite(found[number]) or stage in mixed
+        assert found[stage[-1]] == 0

@@ -186,6 +186,31 @@ def test_a_provenance_that_is_none_is_refused(tmp_path: Path, text: str) -> None
         results.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("table.csv", b""),
+        ("table.csv", b"kind,blocks\na,b,c,d\n"),
+        ("table.csv", b"\xff\xfe\x00"),
+        ("table.csv", b'"' * 70_000),
+        ("outcomes.npz", b"PK\x03\x04" + bytes(40)),
+        ("outcomes.npz", b"no archive"),
+        ("../table.csv", b""),
+    ],
+)
+def test_files_of_another_kind_with_the_right_sum_are_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = result().save(tmp_path / "run")
+    (folder / name).write_bytes(content)
+    record = json.loads((folder / "provenance.json").read_text())
+    record["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(ProbeError, match=r"no run that can be read|does not lie") as caught:
+        Result.load(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_empty_folder_holds_no_run(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match="holds no run"):
         results.load(tmp_path)

@@ -178,18 +178,21 @@ def elementary(factors) -> list[float]:
 
 
 @settings(max_examples=40, deadline=None)
-@example([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1)  # a loss gradient whose square is zero
-@given(st.lists(st.floats(-2, 2), min_size=1, max_size=12), st.integers(1, 2**20))
-def test_a_scalar_chain_gives_the_elementary_symmetric_polynomials(factors, chunk):
+@example([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1, 12)  # a loss gradient whose square is zero
+@example([1.0, 1.5, 2.0, -2.0, 0.5, 1.0, 1.0], 64, 3)  # two lengths at a time, not all of them
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=12), st.integers(1, 400), st.integers(0, 12))
+def test_a_scalar_chain_gives_the_elementary_symmetric_polynomials(factors, chunk, longest):
     chain = scalar_chain(factors)
     x, y = torch.tensor([[0.3, -0.2], [1.0, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
     frozen, gradient, size = frozen_at(chain, x, y)
-    found = true(gradients_by_length(frozen, gradient, most=len(factors), chunk=chunk), size)
+    most = min(longest, len(factors))
+    found = true(gradients_by_length(frozen, gradient, most=most, chunk=chunk), size)
     logits = x * np.prod([1 + f for f in factors])
     margin = logits.gather(1, y[:, None]) - logits.gather(1, 1 - y[:, None])
     at_head = torch.sigmoid(-margin) * torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
     expected = torch.tensor(elementary(factors), dtype=torch.float64)[:, None, None] * at_head
     bound = torch.tensor(elementary(np.abs(factors)), dtype=torch.float64)[:, None, None]
+    expected, bound = expected[: most + 1], bound[: most + 1]
     assert ((found - expected).abs() <= 1e-12 * bound * at_head.abs().max() + 1e-300).all()
 
 
@@ -242,6 +245,57 @@ def test_every_block_sees_its_own_gradients():
         expected = path_gradients(chain, x, y, at=number, precision="float64")
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-14)
         torch.testing.assert_close(norms, expected.flatten(2).norm(dim=2), rtol=1e-11, atol=0)
+
+
+def with_tolerance(factors, tolerance) -> tuple[np.ndarray, float, int]:
+    """Of a scalar chain by the rule: its lengths, their whole, how many products that takes."""
+    lengths, whole, products = np.zeros(len(factors) + 1), 1.0, 0
+    lengths[0] = 1.0
+    for factor in reversed(factors):
+        products += 1 + (lengths != 0).sum()
+        lengths[1:] += factor * lengths[:-1].copy()
+        whole *= 1 + factor
+        lengths[1:][np.abs(lengths[1:]) < tolerance * abs(whole)] = 0
+    return lengths, whole, products
+
+
+class Counted:
+    """A branch's way back that counts the cotangents which it is given."""
+
+    def __init__(self, branch, rows) -> None:
+        self.branch, self.rows, self.shape = branch, rows, branch.shape
+
+    def __call__(self, g, **options):
+        self.rows.append(len(g))
+        return self.branch(g, **options)
+
+
+LONG_DIE = [0.02 * (1 + 0.1 * (i % 7)) for i in range(40)]
+SHORT_DIE = [3.0 - 0.05 * (i % 9) for i in range(40)]
+BOTH_SIGNS = [0.3 * (-1) ** i - 0.01 * i for i in range(25)]
+
+
+@pytest.mark.parametrize("factors", [LONG_DIE, SHORT_DIE, BOTH_SIGNS])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-9])
+@pytest.mark.parametrize("chunk", [1, 2**20])
+def test_lengths_that_have_died_out_are_left_out_by_the_rule(factors, tolerance, chunk):
+    x, y = torch.tensor([[0.3, -0.2]], dtype=torch.float64), torch.tensor([1])
+    frozen, gradient, _ = frozen_at(scalar_chain(factors), x, y)
+    run: list[int] = []
+    counted = [replace(each, branch=Counted(each.branch, run)) for each in frozen.blocks]
+    frozen = replace(frozen, blocks=tuple(counted))
+    options = {"most": len(factors), "total": True, "chunk": chunk, "tolerance": tolerance}
+    rows = gradients_by_length(frozen, gradient, **options)
+    whole, *found = (rows.values[:, 0, 0] / gradient[0, 0] * rows.scale).tolist()
+    expected, total, products = with_tolerance(factors, tolerance)
+    assert sum(run) == products
+    exact = np.array(elementary(factors))
+    assert whole == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=0)
+    assert 0 < (expected == 0).sum() < len(factors) - 3  # some die, some live
+    if min(factors) > 0:  # what is left out of one length is no more than what is in all
+        gap = exact - np.array(found)
+        assert (gap >= -1e-12 * total).all() and (gap <= total - sum(found) + 1e-12 * total).all()
 
 
 CIFAR = SHARED / "cifar10-lossless" / "test-00000-of-00001.parquet"

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import fx, nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
-from resnet_probe import Edit, ProbeError, chain_of, layers_of, models
+from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
-from resnet_probe.engine.fold import folded
+from resnet_probe.engine.fold import FoldedBlock, fold, folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 
@@ -79,6 +80,33 @@ def test_a_deleted_block_leaves_the_states_of_other_edits_alone():
     assert torch.allclose(found, one_by_one(chain, plan, x), atol=1e-5)
 
 
+def test_a_branch_that_gives_the_state_itself_leaves_it_alone():
+    chain = scalar_chain([1.0, 1.0, 1.0])
+    blocks = tuple(replace(block, branch=nn.Identity()) for block in chain)
+    chain, x = replace(chain, blocks=blocks), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    plan = [*every_deletion(3), Edit.scale({1: 0.5, 3: 2.0})]
+    assert torch.equal(collect(Sweep(chain), plan, x), one_by_one(chain, plan, x))
+
+
+class ReadTwice(nn.Module):
+    """A convolution whose output a batch norm and a sum read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + y
+
+
+def test_a_convolution_that_others_read_keeps_its_weights():
+    module = fx.symbolic_trace(seeded(ReadTwice))
+    x = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3)
+    with torch.no_grad():
+        assert torch.allclose(fold(module)(x), module(x), rtol=1e-5)
+
+
 def test_plain_networks_are_swept_too():
     chain = layers_of(randomized(models.architecture("vgg16_bn:width=4").build(seed=0)), images(3))
     plan = every_deletion(len(chain))
@@ -101,6 +129,9 @@ def test_folding_removes_batch_norm_and_keeps_the_function():
     fast = folded(chain)
     left = [m for part in fast.modules for m in part.modules() if "BatchNorm" in type(m).__name__]
     assert left == []
+    assert {type(block) for block in fast} == {FoldedBlock}
+    weights = [p for part in fast.modules for p in part.parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     x = images().double()
     with torch.no_grad():
         assert torch.allclose(fast(x), chain(x), rtol=1e-12, atol=1e-12)
@@ -225,6 +256,18 @@ def test_few_states_are_kept(gates):
     assert tree.states <= len(gates).bit_length()
 
 
+@pytest.mark.parametrize("blocks", range(6))
+def test_all_choices_of_gates_keep_a_state_a_level(blocks):
+    plan = [Edit.scale(dict(enumerate(row, start=1))) for row in product([0, 1], repeat=blocks)]
+    assert PrefixTree.of(plan, scalar_chain([1.0] * blocks)).states == blocks + 1
+
+
+@pytest.mark.parametrize(("batch", "size"), [(2, 3), (3, 3), (7, 6), (9, 9)])
+def test_a_batch_of_whole_groups(batch, size):
+    sweep = Sweep(scalar_chain([1.0, 2.0]), batch=batch)
+    assert sweep.whole_groups(every_deletion(2), torch.ones(20, 2), 3) == size
+
+
 def test_progress_counts_up_to_all_branch_runs():
     chain = scalar_chain([1.0, 2.0, 3.0])
     seen = []
@@ -242,8 +285,27 @@ def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
     assert 1 <= small < large
     with pytest.raises(ProbeError, match=r"10\.0 KiB is too small for one image of TinyResNet: it"):
         collect(Sweep(chain, memory=10 * 2**10), every_deletion(3), images())
-    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows"):
+    with pytest.raises(ProbeError, match=r"a batch of 500 images needs .* allows") as refused:
         collect(Sweep(chain, memory=200_000, batch=500), every_deletion(3), images(500))
+    fits = int(str(refused.value).partition("give batch=")[2].split()[0])
+    assert Sweep(chain, memory=200_000, batch=fits).batch_for(tree, images(500)) == fits
+    with pytest.raises(ProbeError, match=f"a batch of {fits + 1} images"):
+        Sweep(chain, memory=200_000, batch=fits + 1).batch_for(tree, images(500))
+
+
+class Full(nn.Module):
+    """Asks for more than there is."""
+
+    def forward(self, h):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
+
+
+def test_a_study_that_fills_the_memory_says_which_option_takes_less():
+    chain = scalar_chain([1.0, 2.0])
+    chain = replace(chain, blocks=(chain.blocks[0], replace(chain.blocks[1], branch=Full())))
+    x, y = torch.ones(4, 2, dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ProbeError, match=r"lesion has filled .* cpu.*give memory=1\.0GiB, or a sm"):
+        lesion(chain, x, y)
 
 
 def test_the_footprint_of_a_network_by_hand():

@@ -9,10 +9,10 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
-from toy_chains import TinyResNet, images, seeded
+from toy_chains import TinyPlain, TinyResNet, images, seeded
 
 import resnet_probe as rp
-from resnet_probe import ProbeError, chain_of
+from resnet_probe import ProbeError, chain_of, layers_of
 from resnet_probe.engine.task import IGNORED, asked, loss_gradient, losses, margins, right
 from resnet_probe.runs.compatible import answers
 from resnet_probe.state import Inputs
@@ -223,9 +223,9 @@ def test_what_a_metric_or_a_study_has_no_use_for_is_refused_by_name():
         rp.lesion(chain, X, y, metric="mse")
     with pytest.raises(ProbeError, match="precision= counts images"):
         rp.lesion(chain, X, y, precision=20.0)
-    with pytest.raises(ProbeError, match="control needs one class an image, and these labels are"):
-        rp.control(chain, X, y)
     numbers, t = CASES["numbers"]
+    with pytest.raises(ProbeError, match="agreement needs one class an image or a class at each"):
+        rp.agreement(chain_of(numbers, X), X, t)
     with pytest.raises(ProbeError, match="of classes: numbers have metric='mse'"):
         rp.lesion(chain_of(numbers, X), X, t, metric="accuracy")
 
@@ -306,9 +306,10 @@ def test_the_tokens_are_found_wherever_they_stand_among_the_inputs():
 def test_a_report_says_which_studies_can_measure_a_network(language_model):
     assert not any(dict(answers(chain_of(seeded(TinyResNet), X), X)).values())
     reasons = dict(answers(chain_of(seeded(Pixels), X), X))
-    several = ["lesion", "paths", "responses", "lens", "attribute"]
-    assert [name for name in reasons if not reasons[name]] == several
-    assert "agreement needs one class an image" in reasons["agreement"]
+    assert [name for name in reasons if reasons[name]] == ["greedy", "gates"]
+    assert "greedy needs one class an image" in reasons["greedy"]
     reasons = dict(answers(language_model, Inputs.of({"input_ids": drawn((2, 7), 20)})))
-    assert [name for name in reasons if not reasons[name]] == several
-    assert "takes tokens" in reasons["influence"]
+    assert [name for name in reasons if reasons[name]] == ["greedy", "gates"]
+    assert "takes tokens" in reasons["gates"]
+    alone = dict(answers(layers_of(seeded(TinyPlain), X), X))
+    assert [name for name in alone if "plain network" in alone[name]] == ["control", "paths"]

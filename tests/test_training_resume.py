@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,23 @@ def test_another_network_or_a_damaged_file_is_not_resumed(tmp_path: Path) -> Non
         run(checkpoint=path, resume=True)
     torch.save(network().state_dict(), path)
     with pytest.raises(ProbeError, match="is not a checkpoint of a training run"):
+        run(checkpoint=path, resume=True)
+
+
+def test_a_checkpoint_of_other_types_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    run(checkpoint=path)
+    whole = torch.load(path, weights_only=True)
+    for part, other in (
+        ("options", [1]), ("options", {**whole["options"], "epochs": torch.ones(2)}), ("model", 3),
+        ("optimizer", {}), ("generator", "x"), ("history", 5),
+    ):  # fmt: skip
+        torch.save(whole | {part: other}, path)
+        with pytest.raises(ProbeError, match=r"is not a checkpoint|cannot be resumed|of another"):
+            run(checkpoint=path, resume=True)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ProbeError, match="is a named pipe"):
         run(checkpoint=path, resume=True)
 
 

@@ -27,7 +27,7 @@ from numpy.random import Generator
 from scipy import stats
 
 from resnet_probe import published
-from resnet_probe.claims import CLAIMS, HOLDS, Claim, Evidence, lesions
+from resnet_probe.claims import CLAIMS, HOLDS, Claim, Evidence, flows, lesions
 from resnet_probe.claims.ledger import CONFIDENCE
 from resnet_probe.edits import kendall_tau
 from resnet_probe.findings.verdict import BARELY
@@ -39,6 +39,8 @@ STUDIES = 100
 RESAMPLES = 800
 """For an interval at 95 %: as few as will do."""
 IMAGES = 10_000
+RENEWED = 1000
+"""Images on which statistics are re-estimated for each edit, as in the ledger's own runs."""
 FEW = 200
 """Images on which random draws are made, as in the ledger's own runs."""
 DRAWS = 40
@@ -78,7 +80,8 @@ def passes(claim: Claim, case: Case, studies: int, *, seed: int = 0) -> float:
 def cases(errors: Errors) -> dict[str, tuple[Case, Case]]:
     """For every claim on something sampled, a truth by which it is true, and one by which not."""
     single = _single_edits()
-    return single | _re_estimated(single) | _controls() | _draws(errors) | _gradients() | _sizes()
+    sampled = single | _re_estimated(single) | _controls() | _draws(errors)
+    return sampled | _gradients() | _sizes() | _flows() | _appended()
 
 
 def _single_edits() -> dict[str, tuple[Case, Case]]:
@@ -145,7 +148,7 @@ def _single_edits() -> dict[str, tuple[Case, Case]]:
 
 
 def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Case, Case]]:
-    """The same lesions as networks with statistics of their own would give them."""
+    """The same lesions with statistics of their own, on the first images."""
 
     def again(case: Case) -> Case:
         return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
@@ -364,6 +367,68 @@ def _sizes() -> dict[str, tuple[Case, Case]]:
     }  # fmt: skip
 
 
+def _flows() -> dict[str, tuple[Case, Case]]:
+    def case(text: str, *named: tuple[str, float], seeds: int = 0) -> Case:
+        return Case(text, lambda r: [_flow(r, arch, value, seeds=seeds) for arch, value in named])
+
+    def falling(text: str, least: float) -> Case:
+        return Case(text, lambda r: [_flow(r, "resnet56", least, quantity="falling_pct")])
+
+    half = f"resnet56{flows.HALF}"
+    return {
+        "he2016/gradient/kept": (
+            case("a third at block 1", ("resnet56", -0.5)),
+            case("a tenth at block 1, at the bound", ("resnet56", -1.0)),
+        ),
+        "he2015/gradient/plain": (
+            case("a third at layer 1", ("plain20", -0.5)),
+            case("a tenth at layer 1, at the bound", ("plain20", -1.0)),
+        ),
+        "he2016/gradient/beside-plain": (
+            case("0.3 farther in a plain one", ("resnet20", 0.4), ("plain20", 0.7)),
+            case("as far", ("resnet20", 0.4), ("plain20", 0.4)),
+        ),
+        "he2016/half-shortcut": (
+            case("1.5 below, seeds apart by 0.1", (half, -1.5), ("resnet56", 0.0), seeds=5),
+            case("1 below, at the bound, the same", (half, -1.0), ("resnet56", 0.0), seeds=5),
+        ),
+        "he2016/orders/falls": (
+            falling("15 % in one block", 15.0), falling("10 % in one block, at the bound", 10.0),
+        ),
+    }  # fmt: skip
+
+
+def _appended() -> dict[str, tuple[Case, Case]]:
+    def case(text: str, steps: float = 30.0, **changes: float) -> Case:
+        return Case(text, lambda r: [_append(r, steps, changes)])
+
+    return {
+        "he2015/identity": (
+            case("30 steps more, draws apart by 5", 30.0), case("as many steps", 0.0),
+        ),
+        "he2015/nested/residual": (
+            case("0.1 below, draws apart by 0.02", residual=-0.1),
+            case("as before, the same"),
+        ),
+        "he2015/nested/plain": (
+            case("0.1 above, draws apart by 0.02", plain=0.1), case("as before, the same"),
+        ),
+    }  # fmt: skip
+
+
+def _append(random: Generator, steps: float, changes: Mapping[str, float]) -> Result:
+    """Three draws: so many steps more to the identity, and losses changed by so much, in nats."""
+    rows: list[tuple[str, int, str, int, float]] = [("whole", 0, "loss", 0, 0.2)]
+    for kind in ("residual", "plain"):
+        for draw in (1, 2, 3):
+            longer = steps if kind == "plain" else 0.0
+            last = max(0, round(100 + longer + 5 * random.standard_normal()))
+            loss = 0.2 + changes.get(kind, 0.0) + 0.02 * random.standard_normal()
+            rows += [(kind, draw, "identity_error", last, 1e-4), (kind, draw, "loss", 60, loss)]
+    table = pd.DataFrame(rows, columns=["kind", "draw", "quantity", "step", "value"])
+    return _result("append", table.assign(images=64), 9, arch="resnet20")
+
+
 def _lesion(
     random: Generator,
     errors: Floats,
@@ -444,6 +509,30 @@ def _responded(random: Generator, arch: str, std: float) -> Result:
     return _result("responses", pd.DataFrame(rows), 9, arch=arch, residual=residual)
 
 
+def _flow(
+    random: Generator, arch: str, first: float, *, quantity: str = "gradient_log10", seeds: int = 0
+) -> Result:
+    """A quantity of 27 blocks that differs in the first, each mean known to a standard error.
+
+    Where there are seeds the first differs among them by a tenth, and each is exact.
+    """
+    usual, error = (0.0, 0.02) if quantity == "gradient_log10" else (40.0, 1.0)
+    means = np.r_[first, np.full(26, usual)]
+    parts = []
+    for seed in range(seeds or 1):
+        apart = 0.1 * random.standard_normal(27) * (np.arange(27) == 0)
+        noise = apart if seeds else error * random.standard_normal(27) * (np.arange(27) < 26)
+        half = stats.t.ppf(0.975, FEW - 1) * error * (np.arange(27) < 26)
+        parts.append(pd.DataFrame({
+            "quantity": quantity, "block": range(1, 28), "name": "block", "seed": seed,
+            "value": means + noise, "ci_low": means + noise - half,
+            "ci_high": means + noise + half, "images": FEW,
+        }))  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    residual, init = not arch.startswith("plain"), seeds > 0
+    return _result("flow", table, 27, arch=arch, residual=residual, init=init)
+
+
 def _fresh(random: Generator, values: Floats) -> Result:
     """Ratios of variances by block at five initial weights, each apart by a tenth."""
     parts = [
@@ -463,10 +552,11 @@ def _result(
 
 
 def _with_own_statistics(result: Result) -> Result:
-    """The lesion taken as that with re-estimated statistics."""
-    table = result.table
-    columns = {f"recalibrated_{name}": table[name] for name in ("error_pct", "delta_pct")}
-    right = result.outcomes["answer"] == result.outcomes["labels"]
+    """The lesion taken as that with re-estimated statistics, on the first `RENEWED` images."""
+    right = (result.outcomes["answer"] == result.outcomes["labels"])[:, :RENEWED]
+    error = 100 * (1 - right.mean(axis=1))
+    table = result.table.assign(images=right.shape[1])
+    columns = {"recalibrated_error_pct": error, "recalibrated_delta_pct": error - error[0]}
     identity = {**result.identity, "recalibrate": 500}
     record = {**result.provenance, "identity": identity}
     outcomes = {**result.outcomes, "recalibrated_correct": right}

@@ -7,7 +7,15 @@ claim puts on it. `judge` applies them to the results of studies, without torch.
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import Beyond, Bound, Claim
 from resnet_probe.claims.evidence import Evidence, Exhibit
-from resnet_probe.claims.ledger import CLAIMS, COLUMNS, by_claim, judge, needed, rules_sha256
+from resnet_probe.claims.ledger import (
+    CLAIMS,
+    COLUMNS,
+    by_claim,
+    chosen,
+    judge,
+    needed,
+    rules_sha256,
+)
 from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, VERDICTS
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "Evidence",
     "Exhibit",
     "by_claim",
+    "chosen",
     "judge",
     "needed",
     "rules_sha256",

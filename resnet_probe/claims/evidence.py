@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 
-INITIAL = "responses-init"
+INITIAL = "-init"
+"""Behind the name of a study of networks before training."""
 RECALIBRATED = "-recalibrated"
 """Behind the name of a lesion with batch-norm statistics of its own."""
 BUNDLED, FRESH, TWIN = "bundled ", "initial, ", "untrained twin"
@@ -96,6 +97,7 @@ class Exhibit:
         name = self.data
         if ":" in name:
             name = "/".join(PurePath(name.partition(":")[2]).parts[-2:])
+            name = re.sub(r"(-\d+-of-\d+)?\.parquet$", "", name)
         return name + (f" ({self.note})" if self.note else "")
 
     @property
@@ -145,11 +147,11 @@ class Evidence:
     def of(cls, results: Iterable[Result]) -> Evidence:
         """From the results of studies; one of several networks gives several exhibits.
 
-        Responses of one network at several initial weights are one exhibit, a `seed` each.
+        A study of one network at several initial weights is one exhibit, a `seed` each.
         """
         found: dict[tuple[str, ...], list[Exhibit]] = {}
         for place, each in enumerate(each for result in results for each in _exhibits(result)):
-            initial = each.study == INITIAL
+            initial = each.study.endswith(INITIAL)
             key = (each.arch, each.data) if initial else (str(place),)
             found.setdefault((each.study, *key), []).append(each)
         return cls(_each_once([_as_one(same) for same in found.values()]))
@@ -327,15 +329,15 @@ def _each_once(found: Sequence[Exhibit]) -> tuple[Exhibit, ...]:
 
 
 def _as_one(same: list[Exhibit]) -> Exhibit:
-    if len(same) == 1 and (same[0].study != INITIAL or "seed" in same[0].table):
+    if len(same) == 1 and (not same[0].study.endswith(INITIAL) or "seed" in same[0].table):
         return same[0]
     tables = [exhibit.table.assign(seed=place) for place, exhibit in enumerate(same)]
     return replace(same[0], table=pd.concat(tables, ignore_index=True))
 
 
 def _study(result: Result) -> str:
-    """The study's name; responses of networks before training are evidence of another kind."""
-    return INITIAL if result.identity.get("init") else result.study
+    """The study's name; of networks before training it is evidence of another kind."""
+    return result.study + (INITIAL if result.identity.get("init") else "")
 
 
 def _of_one(weights: str, place: int, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 import re
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_probe import published
-from resnet_probe.claims import controls, identities, mechanisms, veit2016
+from resnet_probe.claims import appended, controls, flows, identities, mechanisms, veit2016
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, Exhibit, NotHere, same_images
@@ -24,7 +25,8 @@ from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import joint
 
 CLAIMS: tuple[Claim, ...] = (
-    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *identities.CLAIMS,
+    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *flows.CLAIMS, *appended.CLAIMS,
+    *identities.CLAIMS,
 )  # fmt: skip
 CONFIDENCE = 0.95
 SEPARATOR = "; "
@@ -70,6 +72,27 @@ COLUMNS: dict[str, str] = {
     "passes_false": "the same where it is false",
     "summary": "of the claim: on how many networks, or sets of networks, it holds and fails",
 }
+
+
+def chosen(names: Sequence[str] | None) -> tuple[Claim, ...]:
+    """The claims of those names, all of them for None; raises `ProbeError` with the nearest name.
+
+    A name stands for all claims that begin with it and a slash: `veit2016` for that paper's.
+    """
+    if names is None:
+        return CLAIMS
+    for name in names:
+        if untested := [each for each in BEYOND if each.name == name]:
+            raise ProbeError(f"{name} cannot be tested here: {untested[0].why}")
+        if not any(_called(claim, name) for claim in CLAIMS):
+            near = difflib.get_close_matches(name, [claim.name for claim in CLAIMS], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ProbeError(f"there is no claim {name!r}: claims --rules lists them{hint}")
+    return tuple(claim for claim in CLAIMS if any(_called(claim, name) for name in names))
+
+
+def _called(claim: Claim, name: str) -> bool:
+    return claim.name == name or claim.name.startswith(f"{name}/")
 
 
 def judge(

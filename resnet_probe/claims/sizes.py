@@ -169,7 +169,7 @@ def _of(exhibit: Exhibit, quantity: str) -> tuple[pd.DataFrame, Floats, float]:
     if rows.empty:
         raise NotHere(f"needs {quantity} of a residual network: {exhibit.arch} has none")
     freedom = float(exhibit.images - 1)
-    return rows, _errors(rows, freedom), freedom
+    return rows, errors_of(rows, freedom), freedom
 
 
 def _response(exhibit: Exhibit, confidence: float) -> Estimate:
@@ -179,10 +179,10 @@ def _response(exhibit: Exhibit, confidence: float) -> Estimate:
         raise NotHere(f"needs a batch norm behind every layer: {exhibit.arch} has not")
     row = table[table["place"] == "network"].reset_index(drop=True)
     freedom = float(min(GROUPS, exhibit.images) - 1)
-    return intervals.greatest(row["value"], _errors(row, freedom), freedom, confidence)
+    return intervals.greatest(row["value"], errors_of(row, freedom), freedom, confidence)
 
 
-def _errors(rows: pd.DataFrame, freedom: float) -> Floats:
+def errors_of(rows: pd.DataFrame, freedom: float) -> Floats:
     """Standard errors behind 95 % intervals of Student's t."""
     half = (rows["ci_high"] - rows["ci_low"]).to_numpy(dtype=np.float64) / 2
     return np.asarray(half / stats.t.ppf(0.975, freedom), dtype=np.float64)

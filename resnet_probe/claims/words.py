@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 import pandas as pd
 
-from resnet_probe.claims.claim import KINDS
+from resnet_probe.claims.claim import KINDS, Claim
 from resnet_probe.claims.ledger import CLAIMS, shown
 from resnet_probe.figures.claims import SEPARATOR, networks_of
 from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, VERDICTS
@@ -100,11 +100,11 @@ def ledger_text(table: pd.DataFrame, *, width: int | None = None) -> str:
     return "\n".join([*lines, *_counts(table, width)]).lstrip("\n")
 
 
-def rules_text(*, width: int | None = None) -> str:
-    """Every claim with its rule and bound, as they stand before anything is measured."""
+def rules_text(claims: Sequence[Claim] = CLAIMS, *, width: int | None = None) -> str:
+    """Each claim with its rule and bound, as they stand before anything is measured."""
     width = width or _terminal()
     lines = []
-    for claim in CLAIMS:
+    for claim in claims:
         lines.append(f"{claim.name}  ({claim.source})")
         lines += _wrapped(claim.statement, width)
         lines += _wrapped(f"published: {shown(claim)}", width)

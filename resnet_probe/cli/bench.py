@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.cli import bench_train
 from resnet_probe.cli import options as shared
@@ -20,27 +20,61 @@ if TYPE_CHECKING:
 NAME = "bench"
 
 
+class Own(NamedTuple):
+    """What one benchmark takes: a number, or one of the `choices`."""
+
+    name: str
+    usual: float | str | None
+    about: str
+    kind: type = int
+    choices: tuple[str, ...] | None = None
+
+
 @dataclass(frozen=True)
 class Bench:
-    """One benchmark: what it compares, on how many random images, and a number of its own."""
+    """One benchmark: what it compares, on how many random images, and numbers of its own.
+
+    `files` says that it reads images which lie on disk from there.
+    """
 
     name: str
     help: str
     images: int
-    own: str = ""
-    usual: float | None = None
-    about: str = ""
-    kind: type = int
+    own: tuple[Own, ...]
+    files: bool = False
 
 
 BENCHES = (
-    Bench("lesion", "every single deletion: plain loop against engine", 256,
-          "precision", None, "instead: all images against stopping at so many points", float),
-    Bench("paths", "gradient by path length: autograd against the engine", 32,
-          "samples", 1, "paths of each length"),
-    Bench("attribute", "Shapley values with captum: plain model against engine", 256,
-          "permutations", 2, "random orders of the blocks"),
-)  # fmt: skip
+    Bench(
+        "lesion",
+        "many edits: plain loop against engine",
+        256,
+        (
+            Own(
+                "edit",
+                "delete",
+                "delete (every block once), ranges of blocks, gates, or greedy",
+                str,
+                ("delete", "ranges", "gates", "greedy"),
+            ),
+            Own("precision", None, "instead: all images against stopping at so many points", float),
+            Own("processes", None, "instead: one process against so many of one thread"),
+        ),
+        files=True,
+    ),
+    Bench(
+        "paths",
+        "gradient by path length: autograd against the engine",
+        32,
+        (Own("samples", 1, "paths of each length"),),
+    ),
+    Bench(
+        "attribute",
+        "Shapley values with captum: plain model against engine",
+        256,
+        (Own("permutations", 2, "random orders of the blocks"),),
+    ),
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -54,6 +88,7 @@ def add_parser(commands: Any) -> None:
     for bench in BENCHES:
         _add(what.add_parser(bench.name, help=bench.help), bench)
     bench_train.add_parser(what)
+    _add_tokens(what)
     _add_coverage(what)
 
 
@@ -68,12 +103,52 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
     )
-    if bench.own:
-        about = bench.about + (f" (default: {bench.usual})" if bench.usual else "")
+    for own in bench.own:
+        about = own.about + (f" (default: {own.usual})" if own.usual else "")
         parser.add_argument(
-            f"--{bench.own}", type=bench.kind, default=bench.usual, metavar="N", help=about
-        )
+            f"--{own.name}", type=own.kind, default=own.usual, help=about, choices=own.choices,
+            metavar=own.name.upper() if own.choices else "N",
+        )  # fmt: skip
     parser.set_defaults(run=run, bench=bench)
+
+
+def _add_tokens(what: Any) -> None:
+    parser: ArgumentParser = what.add_parser(
+        "tokens",
+        help="every single deletion of a language model: hooks against the study",
+        description="Draw a GPT-2 and texts at random, and delete each block: by hooks on the "
+        "model, and by the study of lesions.  It needs transformers, and fetches nothing.",
+    )
+    shared.add_run(parser)
+    sizes = (("layers", 12), ("width", 768), ("vocabulary", 50257), ("texts", 64), ("context", 128))
+    for name, usual in sizes:
+        parser.add_argument(
+            f"--{name}", type=int, default=usual, metavar="N", help=f"(default: {usual})"
+        )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
+    )
+    parser.set_defaults(run=run_tokens)
+
+
+def run_tokens(options: Namespace) -> int:
+    import torch
+
+    from resnet_probe.benchmarks import tokens
+    from resnet_probe.loading import find_device
+
+    device = find_device(options.device)
+    size = tokens.Size(
+        layers=options.layers, width=options.width, vocabulary=options.vocabulary,
+        texts=options.texts, context=options.context,
+    )  # fmt: skip
+    found = tokens.benchmark(
+        size, rounds=options.rounds, seed=options.seed, device=device, **shared.run_options(options)
+    )
+    texts = f"{size.texts} random texts of {size.context} tokens of {size.vocabulary:,}"
+    threads = f"{torch.get_num_threads()} threads"
+    print(", ".join(["gpt2", texts, str(device), threads, found.what]), found, sep="\n\n")
+    return 0 if found.equal else 1
 
 
 def _add_coverage(what: Any) -> None:
@@ -101,8 +176,8 @@ def run(options: Namespace) -> int:
     bench: Bench = options.bench
     if options.rounds < 1:
         raise ProbeError(f"rounds={options.rounds}: at least one round is needed")
-    chain, images, labels, what = chain_and_images(options, bench.images)
-    own = {bench.own: getattr(options, bench.own)} if bench.own else {}
+    chain, images, labels, what = chain_and_images(options, bench.images, files=bench.files)
+    own = {each.name: getattr(options, each.name) for each in bench.own}
     found = import_module(f"resnet_probe.benchmarks.{bench.name}").benchmark(
         chain, images, labels,
         rounds=options.rounds, seed=options.seed, **own, **shared.run_options(options),
@@ -114,16 +189,21 @@ def run(options: Namespace) -> int:
     return 0 if found.equal else 1
 
 
-def chain_and_images(options: Namespace, count: int) -> tuple[ResidualChain, Tensor, Tensor, str]:
-    """The chain, images, labels, and what the images are; `count` random ones by default."""
+def chain_and_images(
+    options: Namespace, count: int, *, files: bool = False
+) -> tuple[ResidualChain, Any, Tensor, str]:
+    """The chain, images, labels, and what the images are; `count` random ones by default.
+
+    Images in files are left there where the benchmark reads `files`.
+    """
     import torch
 
     from resnet_probe.loading import cut, find_device, load_network
 
     if options.data:
         prepared = shared.prepare(options)
-        held = prepared.images.to(prepared.chain.device)  # a benchmark reads no files
-        return prepared.chain, held, prepared.labels, prepared.image_set.name
+        there = prepared.images if files else prepared.images.to(prepared.chain.device)
+        return prepared.chain, there, prepared.labels, prepared.image_set.name
     where = find_device(options.device)
     network = load_network(
         shared.read(Request, options).spec, options.weights, None, zoo=options.zoo

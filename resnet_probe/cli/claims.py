@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,11 +21,14 @@ from resnet_probe.studies.study import Resources
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from resnet_probe.claims import Claim
     from resnet_probe.results import Result
     from resnet_probe.runs.job import Job
     from resnet_probe.zoo import Card
 
 NAME = "claims"
+PHOTOGRAPHS = "cifar10-jpeg"
+"""What the published checkpoints are measured on, as the zoo calls it."""
 HELP = "judge published claims on the networks that are here"
 DESCRIPTION = """\
 Judge the published claims about residual networks, each on every network that can test it: the
@@ -37,6 +41,8 @@ EXAMPLES = """\
 examples:
   python -m resnet_probe claims                    all bundled networks, digits
   python -m resnet_probe claims --data-root DIR    and the photographs in DIR
+  python -m resnet_probe claims --checkpoints DIR  and published weights
+  python -m resnet_probe claims --claim chang2018 here/stale     some claims
   python -m resnet_probe claims --ledger           each with its number
   python -m resnet_probe claims --rules            the rules, nothing run
   python -m resnet_probe claims --only --arch resnet110     of one network
@@ -53,7 +59,15 @@ def add_parser(commands: Any) -> None:
         help="what the images are, where a file or folder cannot say so itself: cifar10",
     )  # fmt: skip
     parser.add_argument(
+        "--checkpoints", type=Path, metavar="DIR",
+        help="a folder with published checkpoints (resnet20-12fca82f.th, resnet56-4bfd9763.th): "
+        "those that are there stand beside the bundled networks, on the photographs",
+    )  # fmt: skip
+    parser.add_argument(
         "--only", action="store_true", help="the networks of --arch, without the bundled ones"
+    )
+    parser.add_argument(
+        "--claim", nargs="+", metavar="NAME", help="judge these claims only (names: --rules)"
     )
     parser.add_argument(
         "--ledger", action="store_true",
@@ -67,32 +81,68 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
-    from resnet_probe.claims import rules_sha256
+    from resnet_probe.claims import chosen
     from resnet_probe.claims.words import ledger_text, matrix_text, rules_text
+    from resnet_probe.runs import kept
+
+    claims = chosen(options.claim)
+    if options.rules:
+        print(rules_text(claims))
+        return 0
+    asked = kept.question(_given(options))
+    there = kept.found(asked, None if options.out is None else Path(options.out))
+    if there is None:
+        saved, table = _made_anew(options, claims, asked)
+    else:
+        saved, table = there[0].resolve(), there[1].table
+        print(f"found in {there[0]}, from the same files by the same rules\n")
+    print(ledger_text(table) if options.ledger else matrix_text(table))
+    figures = "figure and intervals as .png and .svg"
+    page = _page(options, saved, table)
+    print(f"\n{page}: claims, networks, twins, rules and commands on one page")
+    print(f"{saved}: table.csv (every verdict with its number), provenance.json, {figures}")
+    return 0
+
+
+def _given(options: Namespace) -> dict[str, Any]:
+    """The options that determine the table."""
+    aside = ("given", "run", "out", "ledger", "rules", "device", "workers", "stream")
+    resources = [each.name for each in Resources.options()]
+    return {k: v for k, v in vars(options).items() if k not in (*aside, *resources)}
+
+
+def _made_anew(
+    options: Namespace, claims: Sequence[Claim], asked: dict[str, str] | None
+) -> tuple[Path, DataFrame]:
+    """The table of studies that are found or run, and where it is kept."""
+    from resnet_probe.claims import rules_sha256
+    from resnet_probe.runs import kept
     from resnet_probe.runs.evidence import needed_jobs
 
-    if options.rules:
-        print(rules_text())
-        return 0
-    resources = shared.read(Resources, options)
-    requests = _requests(options)
-    jobs = needed_jobs(requests, seed=options.seed)
+    requests = [*_requests(options), *_fresh(options)]
+    jobs = needed_jobs(requests, claims=claims, seed=options.seed)
     identity = {
         "study": NAME,
         "arch": ", ".join(str(request.spec) for request in requests),
         "data_is": options.data_is,
-        "rules_sha256": rules_sha256(),
+        "rules_sha256": rules_sha256(claims),
         "evidence": [job.identity for job in jobs],
     }
     folder = _folder(options, jobs, identity)
     refuse_other(folder, identity)
-    saved, table = _judged(options, jobs, resources, folder, identity)
-    print(ledger_text(table) if options.ledger else matrix_text(table))
-    figures = "figure and intervals as .png and .svg"
-    page = _page(options, folder, table)
-    print(f"\n{page}: claims, networks, twins, rules and commands on one page")
-    print(f"{saved}: table.csv (every verdict with its number), provenance.json, {figures}")
-    return 0
+    table = _judged(options, claims, jobs)
+    record = jobs[0].facts if jobs else {}
+    for key in ("known_error_pct", "classes", "command"):  # of one network or study
+        record.pop(key, None)
+    return _saved(folder, table, {**record, kept.ASKED: asked, "identity": identity}), table
+
+
+def _saved(folder: Path, table: DataFrame, record: dict[str, Any]) -> Path:
+    from resnet_probe.figures.claims import claim_intervals, claim_matrix
+    from resnet_probe.results import Result
+
+    figures = {"figure": claim_matrix(table), "intervals": claim_intervals(table)}
+    return Result(NAME, table, record).save(folder, figures=figures)
 
 
 def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
@@ -100,8 +150,8 @@ def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
     from resnet_probe.report.ledger import render_ledger
 
     path = folder.with_name(f"{folder.name}.html")
-    text = render_ledger(table, title="Published claims, network by network",
-                         command="python -m resnet_probe claims")  # fmt: skip
+    command = shlex.join(["python", "-m", "resnet_probe", *options.given])
+    text = render_ledger(table, title="Published claims, network by network", command=command)
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -113,11 +163,36 @@ def _requests(options: Namespace) -> list[Request]:
         raise ProbeError("weights= needs arch=: which networks are they for?")
     if options.only and not own:
         raise ProbeError("only= leaves the bundled networks out: give arch=, those that are left")
+    published = _published(options)
     if not own:
-        return _bundled(options)
+        return [*_bundled(options), *published]
     asked = [replace(one, zoo=None) if one.weights else one for one in requests_of(options)]
     beside = [] if options.only else _bundled(options, beside=True)
-    return [*asked, *(one for one in beside if one not in asked)]
+    return [*asked, *(one for one in (*beside, *published) if one not in asked)]
+
+
+def _fresh(options: Namespace) -> list[Request]:
+    """Networks before training, beside all of the bundled ones."""
+    from resnet_probe.runs.evidence import fresh_requests
+
+    own = options.arch is not None or options.model is not None
+    whole = not options.only if own else options.data is None and options.zoo is None
+    given = {name: getattr(options, name) for name in ("limit", "device")}
+    return [replace(request, **given) for request in fresh_requests()] if whole else []
+
+
+def _published(options: Namespace) -> list[Request]:
+    """The checkpoints in the folder that is named, on the photographs of the bundled networks."""
+    if options.checkpoints is None:
+        return []
+    from resnet_probe import zoo
+    from resnet_probe.runs.evidence import checkpoints
+    from resnet_probe.zoo.images import source_of
+
+    card = next(card for card in zoo.cards() if card.data == PHOTOGRAPHS)
+    images = source_of(card, options.data_root)
+    given = {name: getattr(options, name) for name in ("limit", "device")}
+    return list(checkpoints(options.checkpoints, images, **given))
 
 
 def _bundled(options: Namespace, *, beside: bool = False) -> list[Request]:
@@ -171,26 +246,13 @@ def _has_images(card: Card, root: Path | None) -> bool:
     return True
 
 
-def _judged(
-    options: Namespace,
-    jobs: Sequence[Job],
-    resources: Resources,
-    folder: Path,
-    identity: dict[str, Any],
-) -> tuple[Path, DataFrame]:
-    """The matrix, and where it is kept."""
-    from resnet_probe.claims import judge
-    from resnet_probe.figures.claims import claim_intervals, claim_matrix
-    from resnet_probe.results import Result
+def _judged(options: Namespace, claims: Sequence[Claim], jobs: Sequence[Job]) -> DataFrame:
+    from resnet_probe.claims import BEYOND, judge
 
+    resources = shared.read(Resources, options)
     results = [*_counted(options), *_made(jobs, resources)]
-    table = judge(_renamed(result, options) for result in results)
-    record = jobs[0].facts if jobs else {}
-    for key in ("known_error_pct", "classes", "command"):  # of one network or study
-        record.pop(key, None)
-    kept = Result(NAME, table, {**record, "identity": identity})
-    figures = {"figure": claim_matrix(table), "intervals": claim_intervals(table)}
-    return kept.save(folder, figures=figures), table
+    beyond = () if options.claim else BEYOND
+    return judge((_renamed(each, options) for each in results), claims=claims, beyond=beyond)
 
 
 def _counted(options: Namespace) -> Iterator[Result]:
@@ -203,15 +265,23 @@ def _counted(options: Namespace) -> Iterator[Result]:
 
 
 def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one."""
+    """Each study, from disk where it lies there, announced one by one.
+
+    What a study refuses while it runs is said, and the claims on it are judged without.
+    """
     for place, job in enumerate(jobs, start=1):
         folder = job.folder()
         network = job.networks[0]
         where = f"found in {folder}" if job.found(folder) else f"to {folder}"
         title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
         print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
-        with progress_bar(title) as progress:
-            yield job.obtain(folder, resources=resources, progress=progress).result
+        try:
+            with progress_bar(title) as progress:
+                found = job.obtain(folder, resources=resources, progress=progress)
+        except ProbeError as reason:
+            print(f"Without {job.study} of {network.network.arch.spec}: {reason}")
+            continue
+        yield found.result
     print()
 
 

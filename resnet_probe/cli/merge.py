@@ -19,7 +19,8 @@ HELP = "put the parts of a run together"
 DESCRIPTION = """\
 Put together what runs with --part 1/K … K/K have gathered: the table is that of one run over all
 images, counts to the byte, and means but for the rounding of their sums. The network and the images
-are looked at once more, from the same working folder, to see that the parts are theirs."""
+are looked at once more, from the same working folder, to see that the parts are theirs. The parts
+of an atlas are networks, and nothing is looked at again."""
 EXAMPLES = """\
 examples:
   python -m resnet_probe lesion --arch resnet110 --part 1/2
@@ -38,10 +39,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: Namespace) -> int:
+    from resnet_probe.cli import atlas
     from resnet_probe.cli.study import tell
     from resnet_probe.runs.parts import Parts
 
     parts = Parts.of(options.runs)
+    if parts.identity["study"] == atlas.NAME:
+        return atlas.merge(parts, options.out)
     job = whole_job(parts)
     folder = options.out or job.folder()
     tell(job, job.obtain(folder, parts=parts))

@@ -143,7 +143,7 @@ def add_run(parser: ArgumentParser, *, seed: bool = True) -> None:
     """What a run may take, and where it writes to."""
     add(parser, Resources)
     add(parser, Request, among=["run"])
-    group = _group(parser, TITLES["run"])
+    group = run_group(parser)
     if seed:
         group.add_argument(
             "--seed", type=int, default=0, help="of all random draws (default: 0)", metavar="N"
@@ -151,6 +151,11 @@ def add_run(parser: ArgumentParser, *, seed: bool = True) -> None:
     group.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write (default: runs/STUDY-ARCH-DATA)"
     )
+
+
+def run_group(parser: ArgumentParser) -> Any:
+    """Where the options of a run stand."""
+    return _group(parser, TITLES["run"])
 
 
 def run_options(options: Namespace) -> dict[str, Any]:

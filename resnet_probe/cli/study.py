@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +173,7 @@ def _announce(jobs: Sequence[Job]) -> None:
             print(announcement(network), end="\n\n", flush=True)
 
 
-def rehearse(jobs: Sequence[tuple[Job, Path]], resources: Resources, out: Output) -> int:
+def rehearse(jobs: Iterable[tuple[Job, Path]], resources: Resources, out: Output) -> int:
     """Say what each job would take, and of several all together."""
     from resnet_probe.runs.progress import duration
     from resnet_probe.runs.rehearsal import rehearse

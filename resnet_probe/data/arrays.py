@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ LABELS = ("labels", "y", "targets", "Y", "label", "arr_1")
 """What the two arrays are called, alone or with the split before or behind (`x_test`)."""
 MOST_BYTES = 2**34
 """Bytes of the largest array that is read."""
+DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, SyntaxError,
+           ArithmeticError, RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile,
+           zlib.error)  # fmt: skip
+"""What NumPy and Python raise for archives that are damaged or were made to be."""
 
 
 def load_npz(path: Path, split: str, limit: int | None) -> ImageSet:
@@ -37,7 +43,7 @@ def load_npz(path: Path, split: str, limit: int | None) -> ImageSet:
         with np.load(path, allow_pickle=False) as archive:
             images = _array(archive, IMAGES, split, name)
             labels = _array(archive, LABELS, split, name)
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ProbeError(
             f"{path} cannot be read as an archive of arrays ({said(error)})"
         ) from error
@@ -91,7 +97,7 @@ def _refuse_more_than_is_there(archive: Any, key: str, name: str) -> None:
     count = 1
     for side in shape:
         count *= side
-    if count * dtype.itemsize > size:
+    if count * dtype.itemsize > size or not all(0 <= side <= size for side in shape):
         raise ProbeError(f"{key} in {name} is said to have the shape {shape}, and holds less")
 
 

@@ -49,7 +49,7 @@ def load_folder(
     """
     check_limit(limit)
     classes = class_folders(folder)
-    files = interleaved([images_in(each) for each in classes])[:limit]
+    files = interleaved([list(map(str, images_in(each))) for each in classes])[:limit]
     names = tuple(each.name for each in classes)
     return _from_files(f"imagefolder:{folder}", split, files, names, preprocess, stream, workers)
 
@@ -81,14 +81,16 @@ def load_list(
     else:
         labels = [number for number in numbers if number is not None]
         names = numbered(max(labels), name)
-    files = [(path.parent / file, label) for (file, _), label in zip(rows, labels, strict=True)]
+    files = [
+        (str(path.parent / file), label) for (file, _), label in zip(rows, labels, strict=True)
+    ]
     return _from_files(name, split, files[:limit], names, preprocess, stream, workers)
 
 
 def _from_files(
     name: str,
     split: str,
-    files: Sequence[tuple[Path, int]],
+    files: Sequence[tuple[str, int]],
     classes: tuple[str, ...],
     preprocess: Preprocess | None,
     stream: bool | None,
@@ -153,7 +155,7 @@ def _shown(folder: Path) -> list[Path]:
     return sorted((e for e in found if e.name not in LEFT_OUT), key=lambda each: each.name)
 
 
-def interleaved(classes: list[list[Path]]) -> list[tuple[Path, int]]:
+def interleaved(classes: list[list[str]]) -> list[tuple[str, int]]:
     """`(file, class)`: the first of each class, the second of each, and so on."""
     turns = zip_longest(*classes)
     return [(file, label) for turn in turns for label, file in enumerate(turn) if file is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -98,6 +98,10 @@ class ImageSet:
         none has to be decoded.  It does not depend on how the set was made smaller, nor on whether
         it lies in memory.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         if self.files:
             pixels = hashlib.sha256(self.treatment.encode())
             for file in self.files:

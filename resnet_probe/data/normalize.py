@@ -49,11 +49,12 @@ class Normalization:
         scaled = images.to(torch.float32, memory_format=layout)
         if images.dtype == torch.uint8:
             # By a tensor: CUDA would multiply by the rounded reciprocal of a plain number.
-            scaled = scaled / scaled.new_tensor(255.0)
+            scaled.div_(scaled.new_tensor(255.0))
         mean, std = (scaled.new_tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
         if one:
             mean, std = mean[:1], std[:1]
-        return (scaled - mean) / std
+        centred = scaled - mean if scaled is images else scaled.sub_(mean)
+        return centred.div_(std)
 
 
 def normalization(spec: str) -> Normalization:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from glob import glob
+from os import stat_result
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ LABELS = ("label", "labels", "fine_label", "class", "target", "cls")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 DEPTH = 3
 """How many folders deep the parts of a set are looked for."""
-BATCH = 1024
+BATCH = 64
+ROOM = 2**27
+"""Bytes that the rows of a batch may have: one image can be written once and meant in each row."""
 
 
 def load_parquet(
@@ -45,8 +49,30 @@ def load_parquet(
     are several, or an image is undecodable or of another size.
     """
     check_limit(limit)
+    files = parts(path, split)
+    state = [(stat.st_size, stat.st_mtime_ns) for stat in map(_stat, files) if stat is not None]
+    return _decoded(path, tuple(files), tuple(state), split, limit, preprocess)
+
+
+def _stat(path: Path) -> stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # reading it says what is wrong with it
+        return None
+
+
+@lru_cache(maxsize=4)
+def _decoded(
+    path: Path,
+    places: tuple[Path, ...],
+    state: tuple[tuple[int, int], ...],
+    split: str,
+    limit: int | None,
+    preprocess: Preprocess | None,
+) -> ImageSet:
+    """The images of these files as they are now: networks side by side have the same ones."""
     name = f"parquet:{path}"
-    files = [opened(each) for each in parts(path, split)]
+    files = [opened(each) for each in places]
     columns = Columns.of(files[0].schema_arrow, name)
     images, labels, encodings, touched = [], [], set(), False
     size = BATCH if limit is None else min(BATCH, limit)
@@ -170,6 +196,7 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
     """`(encoded bytes, label)` row by row, read in batches of that size."""
     import pyarrow
 
+    size = max(1, min(size, ROOM // _largest(file, columns.image)))
     try:
         for batch in file.iter_batches(batch_size=size, columns=[columns.image, columns.label]):
             for row in batch.to_pylist():
@@ -178,6 +205,15 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
                 yield inside, row[columns.label]
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise ProbeError(f"the rows of {name} cannot be read ({said(error)})") from error
+
+
+def _largest(file: Any, column: str) -> int:
+    """No value of a column has more bytes: those of its largest piece, with each value once."""
+    groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+    pieces = (group.column(n) for group in groups for n in range(group.num_columns))
+    sizes = [piece.total_uncompressed_size for piece in pieces
+             if piece.path_in_schema.split(".")[0] == column]  # fmt: skip
+    return max([1, *sizes])
 
 
 def _classes(

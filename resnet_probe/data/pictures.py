@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ from resnet_probe.errors import ProbeError
 ORIENTATION = 0x0112
 """The EXIF tag that says which side of a photograph is up; 1 is upright."""
 READERS = 8
+TOGETHER = 1024
+"""Files that are handed to the readers at once."""
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """Formats of images that are read: pixels alone, no programs."""
 UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error,
@@ -46,9 +48,12 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures(Dataset[Tensor]):
-    """The pixels of image files, uint8 `[3, height, width]` each, decoded when asked for."""
+    """The pixels of image files, uint8 `[3, height, width]` each, decoded when asked for.
 
-    files: tuple[Path, ...]
+    `files` are their paths as texts: of a million files, `Path` objects would take a gigabyte.
+    """
+
+    files: tuple[str, ...]
     preprocess: Preprocess | None
 
     def __len__(self) -> int:
@@ -56,7 +61,7 @@ class Pictures(Dataset[Tensor]):
 
     def __getitem__(self, row: int) -> Tensor:
         file = self.files[row]
-        return pixels(picture(file, self.preprocess, where=str(file)).image)
+        return pixels(picture(Path(file), self.preprocess, where=file).image)
 
 
 @dataclass(frozen=True)
@@ -75,52 +80,66 @@ class Survey:
 
 
 def survey(pictures: Pictures, *, name: str) -> Survey:
-    """Reads every file once, in threads, and decodes none.
+    """Reads every file once, in threads, and decodes none; of each its hash alone is kept.
 
     Raises ProbeError for a file that is no image, and where sizes differ and nothing makes them
     one.
     """
-    with ThreadPoolExecutor(READERS) as readers:
-        facts = list(readers.map(_facts, pictures.files))
     ready = pictures.preprocess
-    if ready is not None:
-        for file, fact in zip(pictures.files, facts, strict=True):
+    hashes: list[bytes] = []
+    encodings: set[str] = set()
+    sizes: dict[tuple[int, int], int] = {}  # and the first image that has each
+    turned = 0
+    for file, fact in zip(pictures.files, _all_facts(pictures.files), strict=True):
+        if ready is not None and fact.size not in sizes:
             with _named(file):
                 ready.check(fact.size)
-    width, height = facts[0].size if ready is None else ready.crop[::-1]
+        sizes.setdefault(fact.size, len(hashes))
+        hashes.append(fact.sha256)
+        encodings.add(fact.encoding)
+        turned += fact.turned
     if ready is None:
-        _same_size(pictures, facts, name)
-    note = encodings_note(fact.encoding for fact in facts)
-    if ready is not None and any(ready.touches(fact.size) for fact in facts):
+        _same_size(pictures, sizes, name)
+    width, height = next(iter(sizes)) if ready is None else ready.crop[::-1]
+    note = encodings_note(encodings)
+    if ready is not None and any(map(ready.touches, sizes)):
         note += f", {ready}"
-    turned = sum(fact.turned for fact in facts)
     if turned:
         note += f", {turned:,} with an EXIF orientation that is left aside"
     treatment = ready.spec + str(ready.spare) if ready else "as they are"
-    return Survey(tuple(fact.sha256 for fact in facts), treatment, (3, height, width), note)
+    return Survey(tuple(hashes), treatment, (3, height, width), note)
 
 
-def _facts(file: Path) -> Facts:
+def _all_facts(files: Sequence[str]) -> Iterator[Facts]:
+    """Of each file in order, some read at once."""
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, len(files), TOGETHER):
+            yield from readers.map(_facts, files[start : start + TOGETHER])
+
+
+def _facts(file: str) -> Facts:
     content = b""
     try:
-        content = regular(file, what="an image").read_bytes()
+        content = regular(Path(file), what="an image").read_bytes()
         with _opened(io.BytesIO(content)) as opened:
             # Asked for what is not in its head, a PNG would be decoded to look behind its pixels.
             turned = "exif" in opened.info and opened.getexif().get(ORIENTATION, 1) != 1
             encoding = opened.format or "unknown"
             return Facts(hashlib.sha256(content).digest(), encoding, opened.size, turned)
     except UNDECODABLE as error:
-        raise ProbeError(_refusal(str(file), content, error)) from error
+        raise ProbeError(_refusal(file, content, error)) from error
 
 
-def _same_size(pictures: Pictures, facts: list[Facts], name: str) -> None:
-    for number, (file, fact) in enumerate(zip(pictures.files, facts, strict=True), start=1):
-        if fact.size != facts[0].size:
-            here, first = ("×".join(map(str, each.size[::-1])) for each in (fact, facts[0]))
-            raise ProbeError(
-                f"{name} holds images of different sizes: image {number} ({file.name}) is {here} "
-                f"(height×width) where the first is {first}: give a size to resize them"
-            )
+def _same_size(pictures: Pictures, sizes: dict[tuple[int, int], int], name: str) -> None:
+    """Refuses more than one size; `sizes` has the first image of each, in order."""
+    if len(sizes) > 1:
+        first, here = ("×".join(map(str, size[::-1])) for size in list(sizes)[:2])
+        row = list(sizes.values())[1]
+        raise ProbeError(
+            f"{name} holds images of different sizes: image {row + 1} "
+            f"({Path(pictures.files[row]).name}) is {here} (height×width) where the first is "
+            f"{first}: give a size to resize them"
+        )
 
 
 @dataclass(frozen=True)

@@ -322,7 +322,10 @@ def _call_leaves(graph: fx.Graph, root: nn.Module) -> None:
 
 
 def _canonical_sizes(graph: fx.Graph, forms: tuple[InputForm, ...]) -> None:
-    """Each free size is read once, from the inputs; values know which of their axes have it."""
+    """Each free size is read once, from the inputs; values know which of their axes have it.
+
+    A size that is computed from those is read from the first tensor that has it.
+    """
     inputs = {node.meta["input"]: node for node in graph.nodes if "input" in node.meta}
     last = max(inputs.values(), key=list(graph.nodes).index)
     found: dict[str, fx.Node] = {}
@@ -330,13 +333,18 @@ def _canonical_sizes(graph: fx.Graph, forms: tuple[InputForm, ...]) -> None:
         with graph.inserting_after(last):
             found[symbol] = graph.call_function(size, (inputs[key], axis))
         found[symbol].meta["symbol"] = symbol
+    first: dict[str, tuple[fx.Node, int]] = {}
     for node in list(graph.nodes):
         value = node.meta.get("val")
         if isinstance(value, Tensor):
             node.meta["sizes"] = tuple(str(s) for s in value.shape)
+            for axis, entry in enumerate(node.meta["sizes"]):
+                first.setdefault(entry, (node, axis))
         elif node.target is aten.sym_size.int and str(value) in found:
             node.replace_all_uses_with(found[str(value)])
             graph.erase_node(node)
+        elif node.target is aten.sym_size.int and str(value) in first:
+            node.args = first[str(value)]  # not of what is computed from the state
 
 
 def _source(

@@ -140,6 +140,12 @@ class Parts:
         before, behind = (set(self.carries[i]) for i in (number - 1, number))
         return tuple(sorted(node.name for node in before ^ behind))
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The carried values that are computed from the source of the state."""
+        carried = dict.fromkeys(node for nodes in self.carries for node in nodes)
+        return tuple(node.name for node in carried if node in self.graph.data)
+
     def hands_on(self, number: int) -> set[int]:
         """The later blocks of whose state a block's `after` makes something, to be carried."""
         new = {self.cuts[number - 1].after, *self.carries[number]} - set(self.carries[number - 1])

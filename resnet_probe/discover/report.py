@@ -97,7 +97,7 @@ def _is_attention(graph: Trace, node: fx.Node) -> bool:
     name = str(getattr(node.target, "__name__", node.target))
     if "attention" in name:
         return True
-    factors = [a for a in node.args if isinstance(a, fx.Node) and a.op != "get_attr"]
+    factors = [a for a in node.all_input_nodes if a.op != "get_attr"]
     return name.split(".")[0] in MATRIX_PRODUCTS and len(factors) > 1
 
 

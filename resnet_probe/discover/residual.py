@@ -148,6 +148,7 @@ def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts,
         output=graph.pick.path,
         free=graph.free,
         takes=graph.forms,
+        beside=parts.beside,
     )
 
 

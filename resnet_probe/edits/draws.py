@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from resnet_probe.errors import ProbeError
@@ -65,7 +66,7 @@ def draw_order(
     inversions = inversions_at(blocks, ranges, tau)
     lengths = [len(numbers) for numbers in ranges]
     bases = [base for n in lengths for base in range(n, 0, -1)]
-    ways = _completions(bases)
+    ways = _completions(tuple(bases))
     digits, left = [], inversions
     for position, base in enumerate(bases):
         options = [ways[position + 1].get(left - digit, 0) for digit in range(base)]
@@ -92,7 +93,8 @@ def inversions_at(blocks: int, ranges: Sequence[Sequence[int]], tau: float) -> i
     return min(most, max(0, round((1 - tau) / step)))
 
 
-def _completions(bases: Sequence[int]) -> list[dict[int, int]]:
+@lru_cache(maxsize=8)
+def _completions(bases: tuple[int, ...]) -> list[dict[int, int]]:
     """For each position, how many ways the digits from there on have to add up to each sum."""
     ways: list[dict[int, int]] = [{0: 1}]
     for base in reversed(bases):

@@ -88,22 +88,42 @@ def batch_size(
     """The number of images that go through at once; raises `ProbeError` where not even one fits."""
     fixed = needs.weights
     one = int(SCRATCH * ((states + 1) * needs.state + needs.work))
-    most = (memory - fixed) // one
-    if most < 1:
-        raise ProbeError(
-            f"a memory budget of {format_bytes(memory)} is too small for one image of "
-            f"{needs.name}: it takes {format_bytes(fixed + one)}"
-        )
-    if asked is not None and asked > most:
-        raise ProbeError(
-            f"a batch of {asked} images needs {format_bytes(fixed + asked * one)}: the memory "
-            f"budget of {format_bytes(memory)} allows {most} images"
-        )
+    most = most_images(fixed, one, memory=memory, asked=asked, of=needs.name)
     if asked is not None:
         return asked
     if device.type == "cpu":
         most = min(most, max(4, CACHE // needs.state))
     return max(1, min(most, images))
+
+
+def most_images(
+    fixed: int, one: int, *, memory: int, asked: int | None, of: str, work: str = "", hint: str = ""
+) -> int:
+    """How many images of `one` bytes each fit `memory`, beside what is `fixed`.
+
+    Raises `ProbeError` where not one does, or fewer than `asked`, saying which option to give
+    which value; `work` is what is done to the images of the network called `of`.
+    """
+    most = (memory - fixed) // one
+    if most < 1:
+        least = format_bytes(fixed + one)
+        raise ProbeError(
+            f"a memory budget of {format_bytes(memory)} is too small for {work and f'{work} of '}"
+            f"one image of {of}: it takes {least}, give memory= more than that{hint}"
+        )
+    if asked is not None and asked > most:
+        raise ProbeError(
+            f"a batch of {asked} images needs {format_bytes(fixed + asked * one)}"
+            f"{work and f' for {work}'}: the memory budget of {format_bytes(memory)} allows {most} "
+            f"images, so give batch={most} or more memory="
+        )
+    return most
+
+
+def exhausted(error: Exception) -> bool:
+    """Whether an error says that the memory of a device does not suffice."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def spans(

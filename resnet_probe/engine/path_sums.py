@@ -2,7 +2,8 @@
 
 Gradients of long paths are tiny (10⁻⁴⁸ of short ones in a trained network of 54 blocks), below what
 float32 can hold.  So each row carries a scale, a power of two, that keeps its values near 1: all of
-it is linear, and multiplying by powers of two rounds nothing.
+it is linear, and multiplying by powers of two rounds nothing.  A row that is zero for all images is
+not live: nothing is computed of it until a row below grows into it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class GrowingSums:
     def __init__(self, first: Tensor, slots: int, chunk: int) -> None:
         self.values = stack.empty(slots, len(first), first.shape[1:], first)
         self.exponents = [0] * slots
+        self.live = [False] * slots
         self.slots = slots
         self.used = 0
         self.chunk = chunk
@@ -57,6 +59,7 @@ class GrowingSums:
 
     def append(self, row: Tensor) -> None:
         self.values[self.used].copy_(row)
+        self.live[self.used] = True
         self.used += 1
 
     def add_paths(self, block: BlockPullback, *, total: bool, sign: Tensor | None) -> None:
@@ -64,8 +67,10 @@ class GrowingSums:
         target = self._target(block)
         grown = min(self.used + 1, self.slots)
         if grown > self.used:
-            target[self.used].zero_()
             self.exponents[self.used] = self.exponents[self.used - 1]
+        for row in range(grown):
+            if row == self.used or not (self.live[row] or target is self.values):
+                target[row].zero_()
         up = target.new_tensor([2.0 ** (a - b) for a, b in pairwise(self.exponents[:grown])])
         for start, stop in self._chunks(block):
             g = block.after(self.values[start:stop], own=True)
@@ -75,6 +80,7 @@ class GrowingSums:
             if start < stop:
                 branch = block.branch(g[: stop - start])
                 self._land(target, branch, start, total, up, sign)
+        self.live[1:grown] = [one or below for below, one in pairwise(self.live[:grown])]
         self.values, self.used = target, grown
 
     def fork_paths(self, block: BlockPullback, *, below: int) -> None:
@@ -91,13 +97,16 @@ class GrowingSums:
                 branch = block.branch(g[first - start : last - start])
                 target[first + 1 : last + 1].copy_(branch)
         self.exponents[below + 1 :] = self.exponents[below:-1]
+        self.live[:grown] = [True] * grown
         self.values, self.used = target, grown
 
     def rescale(self) -> Tensor:
         """Bring all rows near 1; returns their norms `[rows, n]`, which that does not change."""
-        norms = _norms(self.values[: self.used])
+        norms = self.values.new_zeros(self.used, self.values.shape[1], dtype=torch.float64)
+        for start, stop in self._runs():
+            norms[start:stop] = _norms(self.values[start:stop])
         for row, size in enumerate(norms.amax(1).tolist()):
-            if size == 0:  # squares of tiny values are zero, too
+            if size == 0 and self.live[row]:  # squares of tiny values are zero, too
                 size = float(self.values[row].abs().amax())
             if size == 0 and row > 0:
                 self.exponents[row] = self.exponents[row - 1]
@@ -108,6 +117,19 @@ class GrowingSums:
                 norms[row] = _norms(self.values[row : row + 1])[0]
         return norms * self._scale().unsqueeze(1)
 
+    def drop(self, norms: Tensor, tolerance: float) -> None:
+        """Rows of less than `tolerance` times the norm of the first become 0, image by image.
+
+        `norms` `[rows, n]` are theirs, and are set to 0 too.  The first two rows stay.
+        """
+        small = (norms < tolerance * norms[0]) & torch.isfinite(norms[0])
+        small[:2] = False
+        for row, dead in enumerate(small.sum(1).tolist()):
+            if dead and self.live[row]:
+                self.values[row, small[row]] = 0
+                self.live[row] = dead < len(small[row])
+        norms.masked_fill_(small, 0.0)
+
     def through(self, stem: Pullback | None) -> PathSums:
         """What arrives behind the stem, where there is one to go through."""
         if stem is None:
@@ -116,6 +138,9 @@ class GrowingSums:
         target = stack.empty(self.used, n, stem.shape, self.values)
         for start, stop in self._pieces(prod(self.values.shape[2:])):
             target[start:stop].copy_(stem(self.values[start:stop], own=True))
+        for row in range(self.used):
+            if not self.live[row]:
+                target[row].zero_()
         return PathSums(target, self._scale())
 
     def _scale(self) -> Tensor:
@@ -146,11 +171,18 @@ class GrowingSums:
         return self._pieces(max(prod(self.values.shape[2:]), prod(block.branch.shape)))
 
     def _pieces(self, numbers: int) -> Iterator[tuple[int, int]]:
-        """Ranges of about `chunk` bytes, for states of so many numbers."""
+        """Ranges of live rows of about `chunk` bytes, for states of so many numbers."""
         width = numbers * self.values.shape[1] * self.values.element_size()
         step = max(1, self.chunk // width)
-        for stop in range(self.used, 0, -step):
-            yield max(0, stop - step), stop
+        for first, last in reversed(self._runs()):
+            for stop in range(last, first, -step):
+                yield max(first, stop - step), stop
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """The live rows, as ranges that are as long as can be."""
+        edges = [False, *self.live[: self.used], False]
+        turns = [row for row, (a, b) in enumerate(pairwise(edges)) if a != b]
+        return list(zip(turns[::2], turns[1::2], strict=True))
 
 
 def _norms(values: Tensor) -> Tensor:

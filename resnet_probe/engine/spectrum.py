@@ -37,6 +37,7 @@ def gradients_by_length(
     total: bool = False,
     signs: Tensor | None = None,
     chunk: int,
+    tolerance: float = 0.0,
     watch: Watch | None = None,
 ) -> PathSums:
     """G[0] … G[most] where the gradients are asked, `[most + 1, n, *shape]`.
@@ -44,6 +45,10 @@ def gradients_by_length(
     `gradient` `[n, *shape]` is the one at the last state.  With `total` a row stands before the
     others: the whole gradient, by ordinary backpropagation in the same pass.  `signs` `[n, blocks]`
     of ±1 multiply the branches.  About `chunk` bytes go through a branch at once.
+
+    With `tolerance` the sum of a length whose norm at the input of a block is less than that times
+    the whole gradient's there, which `total` has to give, is left out from there on, image by
+    image; the identity term stays.  What is left out in all is the whole less all lengths.
     """
     rows = GrowingSums(gradient, most + 1 + total, chunk)
     if total:
@@ -51,10 +56,13 @@ def gradients_by_length(
     for position, block in reversed(list(enumerate(frozen.blocks))):
         sign = None if signs is None else signs[:, position].to(gradient)
         rows.add_paths(block, total=total, sign=sign)
+        if watch is None and not tolerance and position % SELDOM:
+            continue
+        norms = rows.rescale()
+        if tolerance:
+            rows.drop(norms, tolerance)
         if watch is not None:
-            watch(block, rows.seen, rows.rescale())
-        elif position % SELDOM == 0:
-            rows.rescale()
+            watch(block, rows.seen, norms)
     return rows.through(frozen.stem)
 
 

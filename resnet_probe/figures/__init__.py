@@ -16,11 +16,15 @@ from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import ensembles, pairs, votes
+from resnet_probe.figures.append import appended_layers
+from resnet_probe.figures.atlas import networks_by_size
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.classes import classes_by_block
 from resnet_probe.figures.control import disturbances
 from resnet_probe.figures.draws import multi_edit, permutation_tau
 from resnet_probe.figures.flow import gradient_flow, shares
+from resnet_probe.figures.gates import loss_by_gate
+from resnet_probe.figures.greedy import orders_of_deletion
 from resnet_probe.figures.history import error_by_epoch
 from resnet_probe.figures.influence import influence_matrix
 from resnet_probe.figures.lens import depth_of_answer
@@ -67,6 +71,8 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
     **{f"lesion-{name}": {"figure": growing_middles} for name in MIDDLES},
     "control": {"figure": disturbances},
     "influence": {"figure": influence_matrix},
+    "greedy": {"figure": orders_of_deletion},
+    "gates": {"figure": loss_by_gate},
     "interactions": {"figure": variance_by_order},
     "paths": {
         "figure": path_lengths,
@@ -80,9 +86,11 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
         "costs": scores_and_costs,
     },
     "flow": {"figure": gradient_flow, "shares": shares},
+    "append": {"figure": appended_layers},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
     "agreement": {"figure": votes, "pairs": pairs, "ensemble": ensembles},
+    "atlas": {"figure": networks_by_size},
     "train": {"figure": error_by_epoch},
 }
 """By study, its figures by file stem; the first is the one of `draw`."""

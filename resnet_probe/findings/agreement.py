@@ -22,7 +22,8 @@ def summarize_agreement(result: Result) -> str:
     table = result.table
     whole = table[table["kind"] == "whole"].iloc[0]
     lines = [
-        f"whole network: {estimate(whole, 2, ' %')} error, {whole['images']:,} images",
+        f"whole network: {estimate(whole, 2, ' %')} error, {whole['images']:,} "
+        + result.provenance.get("inputs", "images"),
         "blocks deleted  networks  mean error   averaged (p against whole)   φ of errors   differ",
     ]
     lesioned = table[table["kind"] == "lesioned"]

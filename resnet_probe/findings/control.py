@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.findings.lesion import tally
+from resnet_probe.findings.lesion import tally, whole_network
 from resnet_probe.findings.sentence import Finding, Sentence, interval
 from resnet_probe.findings.verdict import ALIKE, FAILS, HOLDS, UNDECIDED, changes, one_of, within
 from resnet_probe.results import Result
@@ -84,10 +84,7 @@ def summarize_control(result: Result) -> str:
     table = result.table
     base, edited = table.iloc[0], table.iloc[1:]
     words = changes(edited)
-    lines = [
-        f"baseline: {base.error_pct:.2f} % error ({base.correct} of {base.images} correct, "
-        f"95 % CI {base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %)"
-    ]
+    lines = [whole_network(result, base)]
     kinds = [str(kind) for kind in edited["kind"].unique()]
     for kind in kinds:
         rows = edited["kind"] == kind

@@ -58,10 +58,24 @@ def _exact_lines(result: Result, table: pd.DataFrame) -> list[str]:
     left_out = table[table["quantity"] == "left_out"]
     if not left_out.empty:
         lines.append(
-            f"  left out, in longer paths: {100 * (1 - share.sum()):.2g} % of the gradient, a part "
-            f"of {100 * left_out['value'].iloc[0]:.2g} % of its norm"
+            f"  left out, {_which(result, table)}: {100 * (1 - share.sum()):.2g} % of the "
+            f"gradient, a part of {100 * left_out['value'].iloc[0]:.2g} % of its norm"
         )
     return lines + _two_terms(table)
+
+
+def _which(result: Result, table: pd.DataFrame) -> str:
+    """Which paths were not followed to their end."""
+    tolerance = result.identity.get("tolerance", 0)
+    longer = (
+        ["in longer paths"] if result.provenance["longest"] < result.provenance["blocks"] else []
+    )
+    if not tolerance:
+        return longer[0]
+    sums = table[(table["method"] == "exact") & (table["quantity"] == "norm_of_sum")]
+    followed = f"{(sums['value'] > 0).sum():,} of {len(sums):,} followed"
+    died = f"where a length fell below {tolerance:g} of the whole ({followed})"
+    return " and ".join([*longer, died])
 
 
 def _rounding(result: Result) -> str:

@@ -35,11 +35,12 @@ def transformers_architecture(spec: str) -> Architecture:
     if match is None or not folder.is_dir():
         raise ProbeError(f"{spec} names no folder: give hf:FOLDER, with a config.json in it")
     config = _read(folder / "config.json")
-    kind = next(iter(config.get("architectures") or ()), None)
-    if kind is None:
+    kinds = config.get("architectures")
+    kind = kinds[0] if isinstance(kinds, list) and kinds else None
+    if not isinstance(kind, str):
         raise ProbeError(f"{folder}/config.json does not name its architectures")
     if match["shape"] is None:
-        shape = _shape(config)
+        shape = _shape(config, folder)
     else:
         channels, height, width = (int(side) for side in match["shape"].split("x"))
         shape = (channels, height, width)
@@ -61,21 +62,27 @@ def images_of(spec: str) -> dict[str, str]:
         return {}
     found = _read(file)
     said = {}
-    if found.get("do_normalize", True) and "image_mean" in found and "image_std" in found:
-        mean, std = (",".join(map(str, found[key])) for key in ("image_mean", "image_std"))
+    means = [found.get(key) for key in ("image_mean", "image_std")]
+    if found.get("do_normalize", True) and all(isinstance(each, list) for each in means):
+        mean, std = (",".join(map(str, each)) for each in means if each is not None)
         said["normalize"] = f"mean={mean},std={std}"
     size = found.get("size")
     side = size.get("shortest_edge", size.get("height")) if isinstance(size, dict) else size
     if side is not None:
-        how = RESAMPLE.get(found.get("resample", 2), "bilinear")
+        how = next((RESAMPLE[n] for n in RESAMPLE if n == found.get("resample")), "bilinear")
         said["preprocess"] = f"resize={side},crop={side},interpolation={how}"
     return said
 
 
-def _shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
-    side = config.get("image_size", SIDE)
-    height, width = side if isinstance(side, list | tuple) else (side, side)
-    return int(config.get("num_channels", 3)), int(height), int(width)
+def _shape(config: Mapping[str, Any], folder: Path) -> tuple[int, int, int]:
+    side = config.get("image_size") or SIDE
+    found = [config.get("num_channels", 3), *(side if isinstance(side, list) else (side, side))]
+    if len(found) != 3 or not all(type(each) is int and 0 < each < 2**16 for each in found):
+        said = "×".join(map(str, found))[:80]
+        raise ProbeError(
+            f"{folder}/config.json says that images are {said} (channels, height, width)"
+        )
+    return found[0], found[1], found[2]
 
 
 def _loaded(folder: Path, kind: str) -> nn.Module:
@@ -113,10 +120,12 @@ def _loaded(folder: Path, kind: str) -> nn.Module:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise ProbeError(f"{file} cannot be read as JSON: it is no file")
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ProbeError(f"there is no {file.name} in {file.parent}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProbeError(f"{file} cannot be read as JSON") from error
     if not isinstance(found, dict):
         raise ProbeError(f"{file} is no JSON object")

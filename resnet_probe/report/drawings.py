@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -96,6 +97,14 @@ def _written(question: Question, stem: str, figure: Figure, columns: int, folder
     text = (folder / f"{name}.svg").read_text(encoding="utf-8")
     label = f"Figure: {question.figures[stem]}"
     return inline(text, prefix=f"drawing-{name}", label=label, areas=areas)
+
+
+def svg_text(figure: Figure) -> str:
+    """The SVG file of a figure that is in a page and nowhere else."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "figure.svg")
+        save_figure(figure, path)
+        return path.read_text(encoding="utf-8")
 
 
 class Area(NamedTuple):

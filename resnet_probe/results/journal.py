@@ -102,7 +102,7 @@ class Journal:
         if digest != _digest(body):
             return None
         head, _, arrays = body.partition(b"\n")
-        if json.loads(head) != {"run": self._run, "key": key}:
+        if head != self._head(key):
             return None
         with np.load(io.BytesIO(arrays), allow_pickle=False) as found:
             return dict(found)
@@ -115,8 +115,7 @@ class Journal:
         kept = io.BytesIO()
         plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
         np.savez_compressed(kept, **plain)
-        head = json.dumps({"run": self._run, "key": key}).encode()
-        body = head + b"\n" + kept.getvalue()
+        body = self._head(key) + b"\n" + kept.getvalue()
         try:
             self._claim()
             write_whole(self._path(key), _digest(body) + b"\n" + body)
@@ -148,6 +147,9 @@ class Journal:
     def _run(self) -> str:
         text = json.dumps(provenance.plain(self.identity), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _head(self, key: str) -> bytes:
+        return json.dumps({"run": self._run, "key": key}).encode()
 
     def _path(self, key: str) -> Path:
         name = key if re.fullmatch(r"[\w.-]{1,80}", key) else _digest(key.encode()).decode()[:32]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class Result:
         ``figure.svg``, or those of the ``formats``. Raises ProbeError where `refuse_other` does, or
         where the disk refuses; then the folder is as it was before.
         """
-        folder = Path(folder).resolve()
+        folder = Path(os.path.realpath(folder))
         refuse_other(folder, self.identity)
         beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
         try:
@@ -164,9 +165,15 @@ class Result:
         if not isinstance(columns, dict) or not isinstance(files, dict) or TABLE not in files:
             raise ProbeError(f"{path} does not list the files of a run: make the run again")
         for name, digest in files.items():
+            if Path(name).name != name:
+                raise ProbeError(f"{path} lists {name!r}, which does not lie beside it")
             _check(path.with_name(name), str(digest))
-        table = csv.read(path.with_name(TABLE), columns)
-        kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
+        try:
+            table = csv.read(path.with_name(TABLE), columns)
+            kept = _arrays(path.with_name(OUTCOMES)) if OUTCOMES in files else {}
+        except Exception as error:  # whatever pandas and NumPy raise for other kinds of files
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ProbeError(f"{path.parent} is no run that can be read ({said})") from error
         return cls(str(study), table, record, kept)
 
     def _write(self, folder: Path, figures: Mapping[str, Drawn], formats: Sequence[str]) -> None:
@@ -192,7 +199,7 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
     disk lets us: the parent folders are made, and a file is tried.
     """
     try:
-        folder = Path(folder).resolve()
+        folder = Path(os.path.realpath(folder))
         _refuse_occupied(folder, identity)
         folder.parent.mkdir(parents=True, exist_ok=True)
         for place in (folder.parent, folder) if folder.is_dir() else (folder.parent,):
@@ -239,6 +246,8 @@ def _one_layout(figure: Any) -> Iterator[Callable[[], Any]]:
 
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
+    if folder.is_symlink():
+        raise ProbeError(f"{folder} is a link that leads to itself: choose another folder (out=)")
     if folder.is_mount():
         raise ProbeError(f"{folder} is a mount point: name a folder inside it (out=)")
     if folder.exists() and not folder.is_dir():

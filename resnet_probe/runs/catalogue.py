@@ -57,6 +57,18 @@ ROWS = (
         "influence",
         "influence:summarize_influence",
     ),
+    Row(
+        "greedy",
+        "delete the block that costs least, again and again",
+        "greedy",
+        "greedy:summarize_greedy",
+    ),
+    Row(
+        "gates",
+        "scale each branch from 0 to 2, and try what the gradient foretells",
+        "gates",
+        "gates:summarize_gates",
+    ),
     Row("paths", "take the gradient apart by path length", "paths", "paths:summarize_paths"),
     Row(
         "responses",
@@ -69,6 +81,12 @@ ROWS = (
         "how large the gradient is at each depth, and each block's part in the answer",
         "flow",
         "flow:summarize_flow",
+    ),
+    Row(
+        "append",
+        "append layers that begin as nothing, and train on",
+        "append",
+        "append:summarize_append",
     ),
     Row("lens", "apply the classifier behind every block", "lens", "lens:summarize_lens"),
     Row(

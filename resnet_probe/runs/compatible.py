@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from resnet_probe.chain import ResidualChain
 
-EXAMPLES = 2
-"""Inputs that a study is asked about; those that need more images say so themselves."""
+EXAMPLES = 4
+"""Inputs that a study is asked about, as many as any of them needs."""
 
 
 class Answer(NamedTuple):

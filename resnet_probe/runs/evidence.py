@@ -5,14 +5,16 @@ Both ask here, so that what the one has measured the other finds.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from resnet_probe.claims import Exhibit, lesions, needed
+from resnet_probe.claims import CLAIMS, Claim, Exhibit, flows, lesions, needed
 from resnet_probe.claims.controls import RENEWED
 from resnet_probe.claims.evidence import FRESH
 from resnet_probe.claims.identities import BILLIONS, ORIGINAL
@@ -37,8 +39,12 @@ SEEDS = 5
 """Initial weights."""
 STATISTICS = 500
 """Training images that statistics are re-estimated on."""
+FRESH_IMAGES = 100
+"""Of which what changes with the initial weights is seen."""
 SOME, MORE = 500, 1000
 """Images, for what takes several times as long as a lesion, and for what takes about as long."""
+LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates")
+"""What a report asks only in full."""
 STRUCTURES = (
     *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
     "resnet50",
@@ -49,6 +55,11 @@ PARTS = {
     "bottleneck/weights/plain": ("resnet34", "layer3.1"),
 }
 """Blocks of torchvision's networks on 256 channels: a bottleneck, and two 3×3 layers."""
+
+
+CHECKPOINTS = {"resnet20-12fca82f.th": "resnet20", "resnet56-4bfd9763.th": "resnet56"}
+"""Published weights for CIFAR-10 (Idelbayev, "Proper ResNet implementation for CIFAR10/CIFAR100 in
+PyTorch"), by the name of their file, which ends in the first digits of its SHA-256."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +123,15 @@ def report_asks(*, full: bool) -> tuple[Ask, ...]:
         Ask("control", "control", {}, None if full else SOME, 4.0 if full else 2.0),
         Ask("lesion-counts", "lesion", {"counts": COUNTS, "draws": DRAWS}, images, 12.0),
         Ask("lesion-permute-tau", "lesion", _orders(), images, 10.0),
+        Ask("lesion-ranges", "lesion", {"edit": "ranges"}, FEW, 8.0),
+        Ask("greedy", "greedy", {}, SOME, 10.0),
+        Ask("gates", "gates", {}, SOME, 6.0),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, paths, 4.0),
         Ask("responses", "responses", {}, images, 1.0),
         Ask("lens", "lens", {}, images, 0.3),
         Ask("attribute", "attribute", {}, shares, 4.0),
     )
-    return tuple(ask for ask in asks if full or not ask.study.startswith("lesion-"))
+    return tuple(ask for ask in asks if full or ask.study not in LONG)
 
 
 def claim_asks() -> tuple[Ask, ...]:
@@ -133,6 +147,8 @@ def claim_asks() -> tuple[Ask, ...]:
         Ask("paths", "paths", {"signs": 8, "samples": 200}, 64),
         Ask("responses", "responses", {}, MORE),
         Ask("responses-init", "responses", {}, FEW, initial=SEEDS),
+        Ask("flow", "flow", {}, FEW),
+        Ask("append", "append", {}, 64),
     )  # fmt: skip
 
 
@@ -143,7 +159,22 @@ def twin_asks() -> tuple[Ask, ...]:
         Ask("control", "control", {}, FEW),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, 64),
         Ask("responses", "responses", {}, FEW),
+        Ask("flow", "flow", {}, FEW),
     )
+
+
+def fresh_asks() -> tuple[Ask, ...]:
+    """What networks are asked that are looked at before training only."""
+    return (Ask(flows.FRESH, "flow", {}, FRESH_IMAGES, initial=SEEDS),)
+
+
+def fresh_requests() -> list[Request]:
+    """Networks that claims about initial weights are about, on the digits."""
+    halved = [f"resnet{depth}{option}" for depth in (20, 56, 110) for option in ("", flows.HALF)]
+    return [
+        Request(arch=arch, weights="initial:0", data="digits", normalize="none")
+        for arch in (*halved, f"resnet56{flows.BEFORE}")
+    ]
 
 
 def fitting_jobs(
@@ -159,8 +190,35 @@ def fitting_jobs(
     return jobs, absent
 
 
+def checkpoints(
+    folder: Path, data: str, *, say: Callable[[str], None] = print, **options: Any
+) -> Iterator[Request]:
+    """A request for each published checkpoint in a folder; `say` is told those that are not there.
+
+    Raises `ProbeError` for a folder without any, and a file that is not what its name says.
+    """
+    there = [name for name in CHECKPOINTS if (folder / name).is_file()]
+    if not there:
+        raise ProbeError(
+            f"checkpoints={folder}: none of {', '.join(CHECKPOINTS)} is in that folder"
+        )
+    for name, arch in CHECKPOINTS.items():
+        if name not in there:
+            say(f"Without the published {arch}: {name} is not in {folder}")
+            continue
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if not digest.startswith(name.partition("-")[2].partition(".")[0]):
+            raise ProbeError(f"{folder / name} is another file: its SHA-256 begins {digest[:8]}")
+        weights = str(folder / name)
+        yield Request(arch=arch, weights=weights, normalize="imagenet", data=data, **options)
+
+
 def needed_jobs(
-    requests: Sequence[Request], *, seed: int = 0, say: Callable[[str], None] = print
+    requests: Sequence[Request],
+    *,
+    claims: Sequence[Claim] = CLAIMS,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
 ) -> list[Job]:
     """The studies of some networks that a claim would be judged on, and no others.
 
@@ -172,7 +230,7 @@ def needed_jobs(
             fit = [ask for ask in asks if _says_something(ask, ready)]
             for ask, jobs in fitting_jobs(fit, one, ready, seed=seed)[0].items():
                 candidates += [(_without_table(ask.study, job.networks[0]), job) for job in jobs]
-    wanted = {id(exhibit) for exhibit in needed(exhibit for exhibit, _ in candidates)}
+    wanted = {id(exhibit) for exhibit in needed((exhibit for exhibit, _ in candidates), claims)}
     return [job for exhibit, job in candidates if id(exhibit) in wanted]
 
 
@@ -180,8 +238,9 @@ def _with_twin(
     request: Request, say: Callable[[str], None]
 ) -> Iterator[tuple[Request, Prepared, tuple[Ask, ...]]]:
     ready = request.prepared()
-    yield request, ready, claim_asks()
-    if request.twin is not None or ready.network.source.startswith(FRESH):
+    initial = ready.network.source.startswith(FRESH)
+    yield request, ready, fresh_asks() if initial else claim_asks()
+    if request.twin is not None or initial:
         return
     try:
         twin = untrained(ready, data_root=request.data_root)
@@ -203,11 +262,11 @@ def _says_something(ask: Ask, ready: Prepared) -> bool:
         )
     if ask.study in ("lesion-counts", "lesion-duplicate"):
         return chain.residual and sum(block.keeps_shape for block in chain) > max(lesions.COUNTS)
-    if ask.initial and (family != "preresnet" or len(chain) < 12):
+    if ask.study == "responses-init" and (family != "preresnet" or len(chain) < 12):
         return False
     if ask.study == RENEWED and ask.recalibration(ready) is None:
         return False
-    return chain.residual or ask.study in ("lesion", RENEWED, "responses")
+    return chain.residual or ask.study in ("lesion", RENEWED, "responses", "flow")
 
 
 def _without_table(study: str, ready: Prepared) -> Exhibit:

@@ -57,7 +57,10 @@ class Obtained(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How figures are drawn: published results beside, columns of a paper, formats of the files."""
+    """How figures are drawn: published results beside, columns of a paper, formats of the files.
+
+    No formats at all, `()`, draw none.
+    """
 
     compare: str | None = None
     columns: int | None = None
@@ -65,7 +68,13 @@ class Look(NamedTuple):
 
     def save(self, result: Result, folder: Path) -> None:
         """The result with its figures; raises `ProbeError` as `Result.save` does."""
-        result.save(folder, figures=_drawn(result, self), formats=self.formats or FORMATS)
+        formats = FORMATS if self.formats is None else self.formats
+        result.save(folder, figures=_drawn(result, self) if formats else None, formats=formats)
+
+    def missing(self, folder: Path) -> bool:
+        """Whether a folder lacks figures that are wanted."""
+        wanted = self.formats is None or len(self.formats) > 0
+        return wanted and (any(self) or not any(folder.glob("*.[ps][nvd][gf]")))
 
 
 @dataclass(frozen=True)
@@ -215,7 +224,7 @@ class Job:
         """
         there = self.found(folder, say=say)
         if there is not None:
-            if look is not None and any(look) and self.part is None:
+            if look is not None and look.missing(folder) and self.part is None:
                 look.save(there.result, folder)
             with suppress(ProbeError):  # what another study has begun there is its own
                 Journal(folder, self.identity).finish()

@@ -50,7 +50,7 @@ class SignFlips:
         `differences` is `[edits, images]`: integers −1, 0 and 1 or floats.  Raises ProbeError for
         another shape, other integers, numbers that are not finite, and fewer than 100 flips.
         """
-        given = _checked(np.asarray(differences))
+        given = _checked(np.ascontiguousarray(differences))  # products round by their layout
         if flips < 100:
             raise ProbeError(f"{flips} flips are too few for an interval: give at least 100")
         random = np.random.default_rng(seed)

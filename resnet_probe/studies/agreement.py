@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.settings import Settings, listed, numbers, option
-from resnet_probe.stats import mcnemar, wilson
+from resnet_probe.settings import Settings, format_bytes, listed, numbers, option
+from resnet_probe.stats import mcnemar, t_interval, wilson
+from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed, Together
 from resnet_probe.studies.votes import (
     Answers,
     Spread,
+    Truth,
     Votes,
     gains,
     mean_error,
@@ -38,13 +41,16 @@ if TYPE_CHECKING:
 
     from resnet_probe.chain import ResidualChain
     from resnet_probe.edits import Edit
+    from resnet_probe.engine.sweep import Sweep
 
 DEFAULT_COUNTS = tuple(range(1, 11))
 QUANTITIES: dict[str, str] = {
     "error_pct": "% of images; of networks without k blocks the mean over these networks. Interval "
-    "of the whole network Wilson, else jackknife over groups of images",
+    "of the whole network Wilson (of tokens or pixels, Student's over images), else jackknife over "
+    "groups of images",
     "averaged_error_pct": "% of images that the average of their softmax outputs has wrong; Wilson "
-    "interval, McNemar's p-value against the whole network on the same images",
+    "interval, McNemar's p-value against the whole network on the same images (of tokens or "
+    "pixels, both Student's over images)",
     "error_correlation": "correlation (φ) of being wrong between two networks over images, mean "
     "over all pairs of them for which it is defined; jackknife. 1: they err on the same images, "
     "0: independently",
@@ -80,7 +86,7 @@ class AgreementSettings(Settings):
         metavar="1-10",
     )
     draws: int = option(20, "random networks for each count (default: 20)", metavar="N")
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
 def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
@@ -92,6 +98,9 @@ def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:
     if isinstance(subject, Together):
         from resnet_probe.studies.ensemble import check_others
 
+        if subject.labels.dim() > 1:
+            raise ProbeError("others= needs one class an image: a true ensemble votes on images")
+
         check_others(subject, settings.draws)
     return settings
 
@@ -101,7 +110,7 @@ def gather(subject: Subject, settings: AgreementSettings, run: Run) -> Arrays:
 
 
 def of_answers(subject: Subject, settings: AgreementSettings, found: Arrays) -> Measured:
-    truth = subject.labels.cpu().numpy()
+    truth = Truth.of(subject.labels.cpu().numpy())
     return _tabulated(_of_one(edits_of(subject.chain, settings), found, truth), len(truth))
 
 
@@ -115,7 +124,7 @@ def measure(subject: Subject, settings: AgreementSettings, run: Run) -> Measured
     edits, others = edits_of(subject.chain, settings), len(subject.others)
     part = run.part(0, len(edits), len(edits) + others)
     found = _answers(subject, settings, part, 1 + others)
-    truth = subject.labels.cpu().numpy()
+    truth = Truth.of(subject.labels.cpu().numpy())
     left = run.part(len(edits), others, len(edits) + others)
     beside = _beside(edits, found, members(subject, found, left), truth)
     return _tabulated([*_of_one(edits, found, truth), *beside], len(truth))
@@ -130,11 +139,30 @@ def _answers(subject: Subject, settings: AgreementSettings, run: Run, size: int)
     edits = edits_of(chain, settings)
     with full_precision(chain.device):
         sweep = Sweep(chain, batch=run.batch, memory=run.memory)
+        if labels.dim() > 1:
+            sweep.batch = _images_at_once(sweep, edits, subject)
         return outcomes(sweep, edits, images, labels, partial(_votes, edits, size), run)
 
 
-def _of_one(edits: Sequence[Edit], found: Arrays, truth: NDArray[np.int64]) -> list[Row]:
-    networks = _by_count(edits, found)
+def _images_at_once(sweep: Sweep, edits: Sequence[Edit], subject: Subject) -> int:
+    """As many as the memory holds the outputs of all edits for, twice; raises where it is none."""
+    from resnet_probe.engine.sweep import PrefixTree
+
+    chain, images, labels, _ = subject
+    needs = 2 * 4 * len(edits) * labels[0].numel() * chain.classes
+    if needs > sweep.memory:
+        raise ProbeError(
+            f"the outputs of {len(edits)} networks for one image, {labels[0].numel():,} positions "
+            f"of {chain.classes:,} classes, take {format_bytes(needs)}, more than the "
+            f"{format_bytes(sweep.memory)} of memory=: give fewer counts= or draws=, shorter "
+            "texts, or more memory"
+        )
+    usual = sweep.batch_for(PrefixTree.of(edits, chain), images)
+    return min(usual, sweep.memory // needs)
+
+
+def _of_one(edits: Sequence[Edit], found: Arrays, truth: Truth) -> list[Row]:
+    networks = _by_count(edits, found, truth)
     return [*_rows(networks, truth), *_pairs(networks, truth)]
 
 
@@ -163,8 +191,11 @@ def _votes(edits: Sequence[Edit], size: int, logits: Tensor, labels: Tensor) -> 
     """The `answer` of each edit `[edits, n]`, and by number of blocks `[k, n]` the `average`'s.
 
     Beside them how far the networks are from the truth and from their average; with a `size`
-    also the answers of averages of so many networks each, and the first one's `chance`.
+    also the answers of averages of so many networks each, and the first one's `chance`.  Of logits
+    `[edits, n, positions, classes]`, the answers are `[…, positions, n]`, the rest means over them.
     """
+    if labels.dim() > 1:
+        return _votes_of_places(edits, logits, labels)
     from torch import stack
 
     from resnet_probe.engine.task import predicted
@@ -185,6 +216,21 @@ def _votes(edits: Sequence[Edit], size: int, logits: Tensor, labels: Tensor) -> 
     return found
 
 
+def _votes_of_places(edits: Sequence[Edit], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """One position after the other, as all of them in double precision need not fit."""
+    from torch import stack
+
+    from resnet_probe.engine.task import over_positions
+
+    pairs = zip(logits.unbind(2), labels.clamp_min(0).unbind(1), strict=True)
+    parts = [_votes(edits, 0, one, truth) for one, truth in pairs]
+    found = {name: stack([part[name] for part in parts], 1) for name in ("answer", "average")}
+    for name in ("squared", "ambiguity"):
+        several = stack([part[name] for part in parts], 2)
+        found[name] = stack([over_positions(one, labels) for one in several])
+    return found
+
+
 def _places(edits: Sequence[Edit]) -> dict[int, list[int]]:
     """By the number of deleted blocks, which edits: 0 is the whole network."""
     sizes = sorted({edit.edits for edit in edits})
@@ -200,40 +246,39 @@ def _groups(edits: Sequence[Edit], size: int) -> list[tuple[int, list[int]]]:
     return found
 
 
-def _by_count(edits: Sequence[Edit], found: Arrays) -> dict[int, Answers]:
+def _by_count(edits: Sequence[Edit], found: Arrays, truth: Truth) -> dict[int, Answers]:
     return {
         k: Answers(
-            found["answer"][rows].astype(np.int64),
-            found["average"][[place]],
+            truth.answers(found["answer"][rows]),
+            truth.answers(found["average"][[place]]),
             Spread(found["squared"][place], found["ambiguity"][place]),
         )
         for place, (k, rows) in enumerate(_places(edits).items())
     }
 
 
-def _rows(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row]:
-    whole = found[0].answers[0] != labels
-    yield {"kind": "whole", "edits": 0, "networks": 1, **_error("error_pct", whole)}
+def _rows(found: dict[int, Answers], truth: Truth) -> Iterator[Row]:
+    whole = found[0].answers[0] != truth.right
+    yield {"kind": "whole", "edits": 0, "networks": 1, **_error("error_pct", whole, truth)}
     for k, networks in found.items():
         if k:
             place = {"kind": "lesioned", "edits": k, "networks": len(networks.answers)}
-            yield from ({**place, **row} for row in _of_several(networks, labels, whole))
+            yield from ({**place, **row} for row in _of_several(networks, truth, whole))
 
 
-def _of_several(
-    networks: Answers, labels: NDArray[np.int64], whole: NDArray[np.bool_]
-) -> Iterator[Row]:
+def _of_several(networks: Answers, truth: Truth, whole: NDArray[np.bool_]) -> Iterator[Row]:
     """The rows of several networks; `whole` is where the network as it is errs."""
-    wrong = networks.averages != labels
+    wrong = networks.averages != truth.right
     if len(wrong) == 1:
-        p_value = float(mcnemar((whole & ~wrong[0]).sum(), (~whole & wrong[0]).sum()))
-        yield {**_error("averaged_error_pct", wrong[0]), "p_value": p_value}
+        p_value = _p_value(whole, wrong[0], truth)
+        yield {**_error("averaged_error_pct", wrong[0], truth), "p_value": p_value}
     else:
-        yield {"quantity": "averaged_error_pct", **_ends(mean_error(wrong))}
-    votes, spread = Votes.of(networks.answers, labels), networks.spread
+        yield {"quantity": "averaged_error_pct", **_ends(mean_error(truth.of_images(wrong)))}
+    votes, spread = Votes.of(networks.answers, truth), networks.spread
     for name in ("error_pct", "error_correlation", "disagreement_pct"):
         yield {"quantity": name, **_ends(over_networks(votes, name))}
-    for name, found in {**spread.means(), **gains(spread, votes, wrong)}.items():
+    shares = gains(spread, votes, truth.of_images(wrong))
+    for name, found in {**spread.means(), **shares}.items():
         yield {"quantity": name, **_ends(found)}
 
 
@@ -241,15 +286,13 @@ def _ends(found: tuple[float, float, float]) -> Row:
     return dict(zip(("value", "ci_low", "ci_high"), found, strict=True))
 
 
-def _beside(
-    edits: Sequence[Edit], found: Arrays, ensemble: Answers, labels: NDArray[np.int64]
-) -> Iterator[Row]:
+def _beside(edits: Sequence[Edit], found: Arrays, ensemble: Answers, truth: Truth) -> Iterator[Row]:
     """The true ensemble, and as many sub-networks at a time, by the blocks that they lack."""
-    whole, size = found["answer"][0] != labels, len(ensemble.answers)
+    whole, size = found["answer"][0] != truth.right, len(ensemble.answers)
     place = {"kind": "ensemble", "edits": 0, "networks": size}
-    yield from ({**place, **row} for row in _of_several(ensemble, labels, whole))
+    yield from ({**place, **row} for row in _of_several(ensemble, truth, whole))
     counts = np.array([k for k, _ in _groups(edits, size)])
-    for k, networks in _by_count(edits, found).items():
+    for k, networks in _by_count(edits, found, truth).items():
         if k not in counts:
             continue
         some = Answers(
@@ -257,14 +300,14 @@ def _beside(
             networks.spread.of(len(networks.answers), size),
         )  # fmt: skip
         place = {"kind": "subnetworks", "edits": k, "networks": size}
-        yield from ({**place, **row} for row in _of_several(some, labels, whole))
+        yield from ({**place, **row} for row in _of_several(some, truth, whole))
 
 
-def _pairs(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row]:
+def _pairs(found: dict[int, Answers], truth: Truth) -> Iterator[Row]:
     """Every two single deletions."""
     if 1 not in found:
         return
-    votes = Votes.of(found[1].answers, labels)
+    votes = Votes.of(found[1].answers, truth)
     for name in ("error_correlation", "disagreement_pct"):
         value, low, high = of_pairs(votes, name)
         for i, j in combinations(range(len(value)), 2):
@@ -273,10 +316,25 @@ def _pairs(found: dict[int, Answers], labels: NDArray[np.int64]) -> Iterator[Row
             yield {**place, "quantity": name, **ends}
 
 
-def _error(name: str, wrong: NDArray[np.bool_]) -> Row:
-    low, high = wilson(wrong.sum(), len(wrong))
+def _error(name: str, wrong: NDArray[np.bool_], truth: Truth) -> Row:
+    share = truth.of_images(wrong)
+    if truth.known.ndim == 1:
+        low, high = wilson(wrong.sum(), len(wrong))
+    else:
+        mean = Moments.over(share)
+        low, high = t_interval(mean.mean, mean.error, mean.count)
     ends = {"ci_low": 100 * float(low), "ci_high": 100 * float(high)}
-    return {"quantity": name, "value": 100 * float(wrong.mean()), **ends}
+    return {"quantity": name, "value": 100 * float(share.mean()), **ends}
+
+
+def _p_value(whole: NDArray[np.bool_], wrong: NDArray[np.bool_], truth: Truth) -> float:
+    """That two networks err as often: McNemar's; of several answers an image, Student's."""
+    if truth.known.ndim == 1:
+        return float(mcnemar((whole & ~wrong).sum(), (~whole & wrong).sum()))
+    change = truth.of_images(wrong) - truth.of_images(whole)
+    if not np.ptp(change) > 0:
+        return np.nan if change[0] else 1.0
+    return float(stats.ttest_1samp(change, 0).pvalue)
 
 
 STUDY = Study(
@@ -297,6 +355,8 @@ measured of these, a true ensemble, beside as many sub-networks of the first of 
     sums=Summed(gather, of_answers),
     measure=measure,
     several="together",
+    labels=("classes", "places"),
+    inputs=True,
 )
 agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import paired_difference, t_interval
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.lesion import LesionSettings, lost, tabulate
+from resnet_probe.studies.lesion import LesionSettings, described, lost, tabulate
+from resnet_probe.studies.scores import metric_for, seen, tabulate_by, valued
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class ControlSettings(Settings):
         "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
         metavar="POINTS",
     )
-    seed: int = option(0, "of the noise (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of the noise (default: 0)", least=0, metavar="N", group="run")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,18 +80,30 @@ def gather(subject: Subject, settings: ControlSettings, run: Run) -> Arrays:
     disturbed, edits = disturbed_chain(subject.chain, settings)
     sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
     sweep.batch = sweep.whole_groups(edits, subject.images, GROUP)
-    return outcomes(sweep, edits, subject.images, subject.labels, answers, run)
+    metric = metric_for(subject, None)
+    judge = answers if metric is None else partial(seen, metric.see)
+    apart = metric is not None
+    return outcomes(sweep, edits, subject.images, subject.labels, judge, run, apart=apart)
 
 
 def of_answers(subject: Subject, settings: ControlSettings, found: Arrays) -> Measured:
     _, edits = disturbed_chain(subject.chain, settings)
     kinds = [kind_of(edit) for edit in edits]
-    correct = found["answer"] == subject.labels.cpu().numpy()
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    table = tabulate(subject.chain, edits, correct, found, lesion)
+    metric = metric_for(subject, None)
+    if metric is None:
+        right = found["answer"] == subject.labels.cpu().numpy()
+        table, facts = tabulate(subject.chain, edits, right, found, lesion), {}
+    else:
+        _, right = valued(metric, found, len(edits))
+        rows = described(subject.chain, edits)
+        table, facts = (
+            tabulate_by(metric, rows, subject, lesion, found).table,
+            {"metric": metric.name},
+        )
     table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
-    table = table.assign(kind=kinds, **beside(edits, correct))
-    return Measured(table, {"against": against(kinds, correct)})
+    table = table.assign(kind=kinds, **beside(edits, right))
+    return Measured(table, {**facts, "against": against(kinds, right)})
 
 
 def together(settings: ControlSettings, images: int) -> int:
@@ -127,18 +141,29 @@ def kind_of(edit: Edit) -> str:
 
 
 def beside(edits: Sequence[Edit], correct: np.ndarray) -> Arrays:
-    """How much more each edit costs than deleting the same block, paired on the same images."""
+    """How much more each edit costs than deleting the same block, paired on the same images.
+
+    From bool `[edits, images]`, or of several answers an image the share of each that is right.
+    """
     deletion = {edit.blocks: row for row, edit in enumerate(edits) if edit.kind == DELETION}
     rows = np.array([deletion.get(edit.blocks, 0) for edit in edits])
-    more, fewer = (correct[rows] & ~correct).sum(1), (~correct[rows] & correct).sum(1)
-    low, high = paired_difference(more, fewer, correct.shape[1])
+    low, high = _between(correct[rows], correct)
     own = [edit.kind == DELETION or edit.edits == 0 for edit in edits]
     columns = {
-        "beside_deletion_pct": 100.0 * (more - fewer) / correct.shape[1],
+        "beside_deletion_pct": 100.0 * (correct[rows].mean(1) - correct.mean(1)),
         "beside_deletion_low_pct": 100 * low,
         "beside_deletion_high_pct": 100 * high,
     }
     return {name: np.where(own, np.nan, values) for name, values in columns.items()}
+
+
+def _between(first: np.ndarray, second: np.ndarray) -> tuple[Any, Any]:
+    """The interval of how much more of the first is right than of the second, row by row."""
+    if first.dtype == bool:
+        more, fewer = (first & ~second).sum(1), (~first & second).sum(1)
+        return paired_difference(more, fewer, first.shape[1])
+    change = Moments.over(first - second, axis=1)
+    return t_interval(change.mean, change.error, change.count)
 
 
 def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]:
@@ -169,6 +194,8 @@ could be deleted because their residuals are small, all of them would be as mild
     settings=ControlSettings,
     fit=fit,
     sums=Summed(gather, of_answers, together),
+    labels=("classes", "places", "numbers"),
+    inputs=True,
 )
 control = STUDY.function(
     """The error after each deletion, and after disturbances of the same size, on the same images.
@@ -180,8 +207,9 @@ control = STUDY.function(
     noise: F(h) + white noise of that norm.  sign: −F(h), a move of 2 ‖F(h)‖.
 
     Columns as in `lesion`; `beside_deletion_pct` is how much more it costs than deleting the block,
-    with the interval of Bonett & Price 2012.  The provenance's `against` has, for each control, by
-    how much a deletion costs more in the mean over blocks, with Student's interval over images.
+    with the interval of Bonett & Price 2012 (of tokens, pixels or numbers,
+    Student's).  The provenance's `against` has, for each control, by how much a deletion costs more
+    in the mean over blocks, with Student's interval over images.
 
     Raises `ProbeError` for a plain network, one image alone, unknown controls, and data that do not
     fit."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HELD = 8
 """States of each block that a pass holds for its way back."""
 STEM, CONSTANTS = "stem", "constants"
+FREE = ("identity", "parameter-free", "scaled")
+"""Shortcuts without parameters, behind which nothing is left for constants."""
 
 
 class Quantity(NamedTuple):
@@ -108,7 +110,8 @@ def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
             if run.progress is not None:
                 run.progress(stop, len(images))
     whole = {name: np.concatenate([part[name] for part in seen]) for name in seen[0]}
-    return Measured(_table(chain, whole), {})
+    free = all(block.shortcut_kind in FREE for block in chain) if chain.residual else False
+    return Measured(_table(chain, whole), {"free_shortcuts": free})
 
 
 def _step(chain: ResidualChain, images: Images, labels: Tensor, start: int) -> Arrays:
@@ -119,7 +122,7 @@ def _step(chain: ResidualChain, images: Images, labels: Tensor, start: int) -> A
     with torch.enable_grad():
         found = {"gradient_log10": gradients(chain, images, labels, start)}
         if chain.residual:
-            found |= shares(chain, images)
+            found |= shares(chain, images, labels)
     return {name: values.detach().cpu().numpy() for name, values in found.items()}
 
 
@@ -127,39 +130,48 @@ def gradients(chain: ResidualChain, images: Tensor, labels: Tensor, start: int =
     """`[images, blocks]`: log10 of the gradient's norm at each block's input, over the last's."""
     import torch
 
+    from resnet_probe.state import residual, watched
     from resnet_probe.studies.checks import check_finite
     from resnet_probe.studies.responses.passes import unit_gradient
 
-    states = [chain.stem(images).detach().requires_grad_()]
+    states = [watched(chain.stem(images))]
     for block in chain:
         states.append(block.run(states[-1]))
     logits = chain.head(states[-1])
+    inputs = [residual(state) for state in states[:-1]]
     check_finite(logits, chain, start)
-    found = torch.autograd.grad(logits, states[:-1], unit_gradient(logits, labels))
+    found = torch.autograd.grad(logits, inputs, unit_gradient(logits, labels))
     logs = torch.stack([part.flatten(1).double().norm(dim=1).log10() for part in found], dim=1)
     return logs - logs[:, -1:]
 
 
-def shares(chain: ResidualChain, images: Tensor) -> dict[str, Tensor]:
+def shares(chain: ResidualChain, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """The parts that stem, branches and constants have in the last state and in the logits.
 
     One pass back along the shortcuts alone gives, for each branch, the direction in which its
-    output counts at the end; its inner product with the output is its part.
+    output counts at the end; its inner product with the output is its part.  What the stem makes
+    beside the state, such as a U-Net's first skip, is part of the stem.
     """
     import torch
 
-    h = chain.stem(images).detach().requires_grad_()
-    parts, falling = [h], []
+    from resnet_probe.engine.task import over_positions
+    from resnet_probe.state import detached, residual, tensors_of, watched
+
+    state = watched(chain.stem(images))
+    parts, falling = [tuple(t for t in tensors_of(state) if t.requires_grad)], []
     for block in chain:
-        branch = block.branch(h.detach()).detach().requires_grad_()
-        out = block.after(block.add(block.shortcut(h), branch))
+        h = residual(state)
+        branch = block.branch(detached(state)).detach().requires_grad_()
+        state = block.close(state, block.add(block.shortcut(state), branch))
+        out = residual(state)
         same = block.shortcut_kind == "identity" and out.shape == h.shape
         none = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
         falling.append(100 * (out < h).flatten(1).double().mean(1) if same else none)
-        parts, h = [*parts, branch], out
-    logits = chain.head(h).double()
-    answer = logits.argmax(1, keepdim=True)
-    lead = (logits - logits.mean(1, keepdim=True)).gather(1, answer).squeeze(1)
+        parts.append((branch,))
+    logits, h = chain.head(state).double(), residual(state)
+    lead = logits.amax(-1) - logits.mean(-1)
+    if lead.dim() > 1:
+        lead = over_positions(lead, labels.to(lead.device))
     size = (h.double() * h.detach().double()).flatten(1).sum(1)
     return {
         "state_share": _parts_of(size, parts),
@@ -168,14 +180,20 @@ def shares(chain: ResidualChain, images: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _parts_of(value: Tensor, parts: Sequence[Tensor]) -> Tensor:
-    """`[images, parts + 1]`: each part's share of a value of each image; the last is the rest."""
+def _parts_of(value: Tensor, parts: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """`[images, parts + 1]`: each part's share of a value of each image; the last is the rest.
+
+    A part is one tensor or several, of which some may not count at all.
+    """
     import torch
 
-    toward = torch.autograd.grad(value.sum(), list(parts), retain_graph=True)
-    found = [
-        (p.double() * t.double()).flatten(1).sum(1) for p, t in zip(parts, toward, strict=True)
-    ]
+    each = [tensor for part in parts for tensor in part]
+    toward = iter(torch.autograd.grad(value.sum(), each, retain_graph=True, allow_unused=True))
+    found = []
+    for part in parts:
+        pairs = [(p, t) for p, t in zip(part, toward, strict=False) if t is not None]
+        sums = [(p.double() * t.double()).flatten(1).sum(1) for p, t in pairs]
+        found.append(sum(sums, torch.zeros_like(value)))
     share = torch.stack(found, dim=1) / value.unsqueeze(1)
     return torch.cat([share, 1 - share.sum(1, keepdim=True)], dim=1).detach()
 
@@ -213,6 +231,8 @@ arXiv 1603.05027, equation 4), and which share of the state falls from block to 
     settings=FlowSettings,
     fit=fit,
     measure=measure,
+    labels=("classes", "places"),
+    inputs=True,
 )
 flow = STUDY.function(
     """What flows through a network on `images` `[n, …]` with `labels` `[n]`, forward and back.

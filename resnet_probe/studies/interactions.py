@@ -10,7 +10,7 @@ section 3).  If the blocks' contributions simply added up, all of it would be of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,10 @@ def places(text: str) -> tuple[int, ...]:
 class InteractionSettings(Settings):
     """Which gates are opened and closed, how often, and what is looked at."""
 
-    what: str = option(
-        "logits", "whose variance is taken apart (default: logits)", choices=("logits", "loss")
+    what: str | None = option(
+        None,
+        "whose variance is taken apart (default: logits; of tokens, pixels and numbers, loss)",
+        choices=("logits", "loss"),
     )
     blocks: tuple[int, ...] | None = option(
         None,
@@ -86,7 +88,7 @@ class InteractionSettings(Settings):
     draws: int = option(
         300, f"networks of each chance, for more than {EXACT} gates (default: 300)", metavar="N"
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,12 +115,16 @@ def gates_of(chain: ResidualChain, settings: InteractionSettings) -> tuple[int, 
 
 
 def fit(subject: Subject, settings: InteractionSettings) -> InteractionSettings:
+    from resnet_probe.engine.task import kind_of
     from resnet_probe.studies.checks import check_spread, check_weights
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
     gates_of(subject.chain, settings)
-    return settings
+    single = kind_of(subject.labels) == "classes"
+    if settings.what == "logits" and not single:
+        raise ProbeError("what='logits' is of one class an image: give what='loss'")
+    return replace(settings, what=settings.what or ("logits" if single else "loss"))
 
 
 def gather(subject: Subject, settings: InteractionSettings, run: Run) -> Arrays:
@@ -137,7 +143,8 @@ def gather(subject: Subject, settings: InteractionSettings, run: Run) -> Arrays:
             "images (limit=), what='loss', or more memory"
         )
     sweep = Sweep(chain, batch=run.batch, memory=run.memory)
-    return outcomes(sweep, edits, images, labels, partial(_values, settings.what), run)
+    judge, apart = partial(_values, settings.what), settings.what == "loss"
+    return outcomes(sweep, edits, images, labels, judge, run, apart=apart)
 
 
 def networks(chain: ResidualChain, settings: InteractionSettings) -> list[tuple[Floats, Edit]]:
@@ -160,7 +167,7 @@ def networks(chain: ResidualChain, settings: InteractionSettings) -> list[tuple[
     return [(each, Edit.delete(*some)) for each, some in zip(drawn, closed, strict=True)]
 
 
-def _values(what: str, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def _values(what: str | None, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Logits less their mean over classes, which no answer depends on, or the loss."""
     from torch import stack
 
@@ -309,6 +316,8 @@ of it is of order 1.  Exact for ten gates or fewer (1024 networks), else from ra
     fit=fit,
     sums=Summed(gather, tabulate),
     limit=128,
+    labels=("classes", "places", "numbers"),
+    inputs=True,
 )
 interactions = STUDY.function(
     """The variance over networks without some blocks, by order, on `images` `[n, …]`.

@@ -65,7 +65,7 @@ class LesionSettings(Settings):
         write=listed,
         metavar="FROM:TO:STEP",
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
     unit: str = option(
         "block",
         "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
@@ -215,9 +215,7 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
     chain = subject.chain
     edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
     if (metric := metric_for(subject, settings.metric)) is not None:
-        tau = [np.nan if edit.tau is None else edit.tau for edit in edits]
-        rows = pd.DataFrame([_describe(chain, edit) for edit in edits]).assign(tau=tau)
-        return tabulate_by(metric, rows, subject, settings, found)
+        return tabulate_by(metric, described(chain, edits), subject, settings, found)
     correct = found["answer"] == truth
     table = tabulate(chain, edits, correct, found, settings)
     kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
@@ -230,12 +228,24 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
         kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+        facts["recalibration_branch_runs"] = runs_of(chain, edits)
     if settings.listed:
         table = _named(table, chain, settings)
         facts |= by_kind(list(table["kind"]), correct, found["loss"])
     if settings.by is not None:
         table = classes.by_class(table, correct, truth)
     return Measured(table, facts, kept)
+
+
+def runs_of(chain: ResidualChain, edits: Sequence[Edit]) -> list[int]:
+    """Branches that renewing the statistics of all edited networks evaluates for one batch.
+
+    With what begins alike run once, and one network after another.
+    """
+    from resnet_probe.engine.sweep import PrefixTree, branch_runs
+
+    alone = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
+    return [PrefixTree.of(edits, chain).branch_runs, alone]
 
 
 def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:
@@ -311,8 +321,12 @@ def _until_decided(
 
 
 def lost(correct: np.ndarray) -> np.ndarray:
-    """Of bool `[edits, images]`: 1 where only the first row is right, −1 where only the other."""
-    return correct[:1].astype(np.int8) - correct.astype(np.int8)
+    """Of bool `[edits, images]`: 1 where only the first row is right, −1 where only the other.
+
+    Of shares that are right, how much less of each image is than in the first row.
+    """
+    shares = correct.astype(np.int8) if correct.dtype == bool else correct
+    return shares[:1] - shares
 
 
 def median_change(correct: np.ndarray, seed: int = 0) -> list[float]:
@@ -399,6 +413,12 @@ def _differences(
         found[name] = np.concatenate([[np.nan], values[1:]])
     names = ("joint_low_pct", "joint_high_pct", "joint_p_value", "joint_inside_margin")
     return {**found, **dict(zip(names, joint, strict=True))}
+
+
+def described(chain: ResidualChain, edits: Sequence[Edit]) -> pd.DataFrame:
+    """A row for each edit: what it is, of which blocks."""
+    tau = [np.nan if edit.tau is None else edit.tau for edit in edits]
+    return pd.DataFrame([_describe(chain, edit) for edit in edits]).assign(tau=tau)
 
 
 def _describe(chain: ResidualChain, edit: Edit) -> dict[str, Any]:

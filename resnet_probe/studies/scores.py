@@ -230,8 +230,7 @@ def tabulate_by(
     """The table of a lesion, `rows` that say its edits, in percent of what is not right."""
     from resnet_probe.engine.task import kind_of
 
-    each = [{name: array[edit] for name, array in found.items()} for edit in range(len(rows))]
-    values, pseudo = map(np.array, zip(*map(metric.value, each), strict=True))
+    values, pseudo = valued(metric, found, len(rows))
     errors = 100 * (1 - pseudo)
     table = rows.assign(
         seed=settings.seed,
@@ -247,6 +246,13 @@ def tabulate_by(
         change = (errors - errors[:1])[1:]
         facts["median_delta_pct"] = list(median_of_edits(change, seed=settings.seed))
     return Measured(table, facts, {"loss": found["loss"].astype(np.float16)})
+
+
+def valued(metric: Metric, found: Arrays, edits: int) -> tuple[Floats, Floats]:
+    """Of each edit the share that is right, and the images' pseudo-values `[edits, images]`."""
+    each = [{name: array[edit] for name, array in found.items()} for edit in range(edits)]
+    values, pseudo = zip(*map(metric.value, each), strict=True)
+    return np.array(values), np.array(pseudo)
 
 
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:

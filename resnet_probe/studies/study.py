@@ -249,7 +249,7 @@ class Study:
         if several and not self.inputs:
             raise ProbeError(
                 f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
-                "inputs by name: lesion, paths, responses, lens and attribute can measure it"
+                "inputs by name: `blocks` says which studies can measure it"
             )
         kind = kind_of(subject.labels)
         if kind not in self.labels:
@@ -300,7 +300,19 @@ class Study:
             return self.sums.table(subject, settings, gathered)
         measure = self.measure or self.sums
         assert measure is not None
-        return measure(subject, settings, run)
+        try:
+            return measure(subject, settings, run)
+        except (RuntimeError, MemoryError) as error:
+            from resnet_probe.engine.memory import exhausted
+
+            if not exhausted(error):
+                raise
+            less = format_bytes(run.memory / 2).replace(" ", "")
+            raise ProbeError(
+                f"{self.name} has filled the memory of {subject.chain.device}, although it was to "
+                f"work in {format_bytes(run.memory)} of it beside the images and the network: give "
+                f"memory={less}, or a smaller batch="
+            ) from error
 
     def function(self, doc: str) -> Callable[..., Result]:
         """The study as a function of Python: (chain, images, labels, options by keyword).

@@ -1,4 +1,8 @@
-"""Several networks on the same images: where they are wrong together, and where they differ."""
+"""Several networks on the same images: where they are wrong together, and where they differ.
+
+Of labels at several positions of an image, each position counts by one over how many it has, so
+that every image counts alike; groups and intervals are those of whole images.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,45 @@ GROUPS = 20
 
 
 @dataclass(frozen=True, eq=False)
+class Truth:
+    """The right answers `[answers]`: of which image each is, and for how much of it it counts.
+
+    `known`, of the labels' shape, says which of them count.
+    """
+
+    right: NDArray[np.int64]
+    image: NDArray[np.int64]
+    weight: Floats
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64]) -> Truth:
+        """From labels `[n]` or `[n, positions]`."""
+        from resnet_probe.engine.task import IGNORED
+
+        known = labels != IGNORED if labels.ndim > 1 else np.ones(len(labels), bool)
+        per_image = known.reshape(len(labels), -1).sum(1)
+        image = np.nonzero(known)[0]
+        return cls(labels[known], image, 1.0 / per_image[image], known)
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.known)
+
+    def answers(self, found: NDArray[Any]) -> NDArray[np.int64]:
+        """Of answers `[…, n]`, or `[…, positions, n]`, those that count: `[…, answers]`."""
+        if self.known.ndim > 1:
+            found = np.swapaxes(found, -1, -2)
+        return found[..., self.known].astype(np.int64)
+
+    def of_images(self, values: NDArray[Any]) -> Floats:
+        """The mean over each image's answers, `[…, answers]` to `[…, n]`."""
+        found = np.zeros((len(self), *values.shape[:-1]))
+        np.add.at(found, self.image, np.moveaxis(self.weight * values, -1, 0))
+        return np.moveaxis(found, 0, -1)
+
+
+@dataclass(frozen=True, eq=False)
 class Votes:
     """Counts of M networks by group of images, or over all of them.
 
@@ -31,11 +74,14 @@ class Votes:
     same: Floats
 
     @classmethod
-    def of(cls, answers: NDArray[np.int64], labels: NDArray[np.int64]) -> Votes:
-        """From the answers `[M, n]` of the networks, by group."""
-        number = min(GROUPS, len(labels))
-        group = np.arange(len(labels)) % number
-        parts = [_count(answers[:, group == g], labels[group == g]) for g in range(number)]
+    def of(cls, answers: NDArray[np.int64], truth: Truth) -> Votes:
+        """From the answers `[M, answers]` of the networks, by group of images."""
+        number = min(GROUPS, len(truth))
+        wrong = answers != truth.right
+        parts = [
+            _count(answers[:, mine], wrong[:, mine], truth.weight[mine])
+            for mine in (truth.image % number == group for group in range(number))
+        ]
         return cls(*(np.stack(column) for column in zip(*parts, strict=True)))
 
     @property
@@ -99,7 +145,8 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Of several networks: `[networks, n]`, their averages' `[averages, n]`, how far they spread.
+    """Of several networks: `[networks, answers]`, their averages' `[averages, answers]`, how far
+    they spread, by image.
 
     One average is that of all; with several, each is of as many networks, others every time.
     """
@@ -110,7 +157,7 @@ class Answers:
 
 
 def spread_of(chance: Tensor, labels: Tensor) -> Spread:
-    """From outputs `[M, n, classes]`, float64."""
+    """From outputs `[M, answers, classes]`, float64."""
     from torch.nn.functional import one_hot
 
     truth = one_hot(labels.to(chance.device), chance.shape[2])
@@ -118,10 +165,11 @@ def spread_of(chance: Tensor, labels: Tensor) -> Spread:
     return Spread(squared, (chance - chance.mean(0)).square().sum(2).mean(0))
 
 
-def gains(spread: Spread, votes: Votes, wrong: NDArray[np.bool_]) -> dict[str, Ends]:
+def gains(spread: Spread, votes: Votes, wrong: NDArray[Any]) -> dict[str, Ends]:
     """What the average gains, in % of what its members lose: see `agreement.QUANTITIES`.
 
-    `wrong` `[averages, n]` says where averages of these networks err; jackknife.
+    `wrong` `[averages, n]` says for how much of each image averages of these networks err;
+    jackknife.
     """
     number = len(votes.images)
     ambiguous, squared = (by_group(part, number) for part in (spread.ambiguity, spread.squared))
@@ -133,7 +181,7 @@ def gains(spread: Spread, votes: Votes, wrong: NDArray[np.bool_]) -> dict[str, E
     }
 
 
-def mean_error(wrong: NDArray[np.bool_]) -> Ends:
+def mean_error(wrong: NDArray[Any]) -> Ends:
     """The error of several averages `[averages, n]`, in %, with the jackknife over images."""
     number = min(GROUPS, wrong.shape[1])
     return _share(by_group(wrong.mean(0), number), by_group(np.ones(wrong.shape[1]), number))
@@ -181,8 +229,8 @@ def of_pairs(votes: Votes, quantity: str) -> Interval:
 
 
 def _count(
-    answers: NDArray[np.int64], labels: NDArray[np.int64]
+    answers: NDArray[np.int64], wrong: NDArray[np.bool_], weight: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    wrong = (answers != labels).astype(np.float64)
-    same = np.stack([(answers == one).sum(1) for one in answers])
-    return np.array(float(len(labels))), wrong.sum(1), wrong @ wrong.T, same.astype(np.float64)
+    errs = wrong.astype(np.float64)
+    same = np.stack([(answers == one) @ weight for one in answers])
+    return np.array(weight.sum()), errs @ weight, (errs * weight) @ errs.T, same

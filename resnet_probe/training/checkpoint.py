@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from resnet_probe.data.files import regular
 from resnet_probe.errors import ProbeError
 from resnet_probe.training.recipe import Recipe
 from resnet_probe.training.state import State
@@ -39,6 +39,8 @@ class Checkpoint:
     identity: Mapping[str, Any]
     stop: Callable[[], bool] | None = None
     last: float = field(default_factory=time.monotonic)
+    made: list[Path] | None = None
+    """The folders that were made for a file that was not there before, the innermost first."""
 
     def begin(self, state: State, *, resume: bool) -> None:
         """Go back to the state that is there, or write the first one."""
@@ -49,6 +51,7 @@ class Checkpoint:
             return
         if state.team.leads:
             refuse_existing(self.path)
+        self.made = [folder for folder in self.path.parents if not folder.exists()]
         self.save(state)  # a refusal must not cost an epoch
 
     def save(self, state: State) -> None:
@@ -76,13 +79,24 @@ class Checkpoint:
             self.refuse_to_go_on(state)
 
     @contextmanager
-    def unless_diverged(self, state: State) -> Iterator[None]:
-        """Remove the file where the loss is not finite any more: it would lead there again."""
+    def unless_refused(self, state: State) -> Iterator[None]:
+        """Remove the file, and the folders made for it, where it leads to the same refusal again.
+
+        That is so where the loss is not finite any more, and in the first epoch of all.
+        """
+        refused = False
         try:
             yield
+        except ProbeError:
+            refused = self.made is not None and not state.history
+            raise
         finally:
-            if self.path and state.epoch and not math.isfinite(state.epoch.looked[0]):
+            diverged = state.epoch and not math.isfinite(state.epoch.looked[0])
+            if self.path and (refused or diverged):
                 self.path.unlink(missing_ok=True)
+                with suppress(OSError):  # what else lies in them stays
+                    for folder in self.made or ():
+                        folder.rmdir()
 
     def refuse_to_go_on(self, state: State) -> None:
         """Raise KeyboardInterrupt, which says how far the training has come."""
@@ -123,16 +137,20 @@ def read(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     written by a run with other options (naming them).
     """
     try:
+        regular(path, what="the state of a training")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError) as error:
+    except ProbeError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
         raise ProbeError(f"the checkpoint {path} is damaged: remove it to start again") from error
-    if not isinstance(state, dict) or not set(state) >= PARTS:
+    whole = isinstance(state, dict) and set(state) >= PARTS
+    if not whole or not isinstance(state["options"], dict):
         raise ProbeError(f"{path} is not a checkpoint of a training run: remove it to start again")
     found = {**DEFAULTS, **state["options"]}
     other = [
         f"{name} {found.get(name)}, not {value}"
         for name, value in options.items()
-        if name not in CALLED and found.get(name) != value
+        if name not in CALLED and repr(found.get(name)) != repr(value)
     ]
     if other:
         raise ProbeError(

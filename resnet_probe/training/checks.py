@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from resnet_probe.data import ImageSet, Normalization
+from resnet_probe.engine.memory import exhausted
 from resnet_probe.errors import ProbeError
 from resnet_probe.training.batches import averaged
 from resnet_probe.training.recipe import Recipe
@@ -127,7 +128,7 @@ def full_memory_said(batch: int, device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if exhausted(error):
             raise ProbeError(
                 f"steps of {batch} images do not fit the memory of {device}: give a smaller batch="
             ) from error

@@ -197,15 +197,15 @@ class State:
         try:
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
-        except (RuntimeError, ValueError) as error:
+            self.generator.set_state(parts["generator"])
+            self.starting = parts["starting"]
+            self.history = list(parts["history"])
+            if parts.get("epoch"):
+                self.epoch = Epoch.restored(parts["epoch"], self.device, self.team)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ProbeError(f"the checkpoint {path} is of another network") from error
         for group in self.optimizer.param_groups:
             group["fused"] = self.optimizer.defaults["fused"]  # how, not what: it may be resumed
-        self.generator.set_state(parts["generator"])
-        self.starting = parts["starting"]
-        self.history = list(parts["history"])
-        if parts.get("epoch"):
-            self.epoch = Epoch.restored(parts["epoch"], self.device, self.team)
 
 
 def stepped(model: nn.Module, *, compiled: bool, partial: bool, team: Team) -> nn.Module:

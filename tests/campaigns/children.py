@@ -14,13 +14,17 @@ from typing import Any
 
 SECONDS = 90
 """Of processor time."""
-WALL = 1200
+WALL = 13
+"""Times as much on the clock."""
 ROOM = 8 * 2**30
 BROKEN = 70
 """The exit status of a child that ends with an exception."""
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torchvision", "resnet_probe.cli", "matplotlib.figure"])
+_context.set_forkserver_preload(
+    ["torch", "torchvision", "resnet_probe.runs.job", "seaborn", "sklearn.datasets", "scipy.stats",
+     "captum.attr", "pyarrow.parquet"]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,17 @@ class Ended:
     err: str
 
 
-def called(function: Callable[..., Any], *given: Any, folder: Path) -> Ended:
+def called(
+    function: Callable[..., Any], *given: Any, folder: Path, seconds: int = SECONDS
+) -> Ended:
     """Call `function(*given)` in a child that stands in `folder`.
 
     An integer that it returns is the exit status.  What it prints is kept beside the folder.
     """
     said = [folder.with_name(f"{folder.name}.{stream}") for stream in ("out", "err")]
-    child = _context.Process(target=_run, args=(function, given, folder, *said))
+    child = _context.Process(target=_run, args=(function, given, folder, seconds, *said))
     child.start()
-    child.join(WALL)
+    child.join(WALL * seconds)
     if child.is_alive():
         child.kill()
         child.join()
@@ -48,11 +54,13 @@ def called(function: Callable[..., Any], *given: Any, folder: Path) -> Ended:
     return Ended(child.exitcode, *(path.read_text(errors="replace") for path in said))
 
 
-def _run(function: Callable[..., Any], given: Any, folder: Path, out: Path, err: Path) -> None:
+def _run(
+    function: Callable[..., Any], given: Any, folder: Path, seconds: int, out: Path, err: Path
+) -> None:
     for path, number in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdin.close()
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
     os.chdir(folder)
     status = BROKEN

@@ -12,10 +12,11 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.engine.pullback.linearizer import Linearizer
+from resnet_probe.engine.pullback.packed import layout_of, packed
 from resnet_probe.engine.pullback.tape import Pullback
 from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
-from resnet_probe.state import Inputs, residual, with_residual
+from resnet_probe.state import AnyState, Inputs, State, residual, with_residual
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,11 @@ class ChainLinearizer:
     """
 
     def __init__(self, chain: ResidualChain, *, first: int = 1, stem: bool = True) -> None:
+        beside = chain.beside
+        chain = packed(chain) if beside else chain
         self.chain = chain
         self.first = first
+        self.ends_beside = beside if not stem else ()
         self.stem = Linearizer(chain.stem) if stem else None
         self.blocks = [
             tuple(Linearizer(part) for part in (block.shortcut, block.branch, block.after))
@@ -95,6 +99,8 @@ class ChainLinearizer:
         h, stem = (self.chain.stem(images), None) if self.stem is None else self.stem(images)
         for block in self.chain.blocks[: self.first - 1]:
             h = block.run(h)
+        if self.ends_beside:
+            self._refuse_beside(h)
         frozen = []
         for block, parts in zip(self.chain.blocks[self.first - 1 :], self.blocks, strict=True):
             shortcut, branch, after = parts
@@ -118,6 +124,15 @@ class ChainLinearizer:
         """Memory of the prepared weights."""
         parts: list[Linearizer] = [self.head, *(part for parts in self.blocks for part in parts)]
         return sum(part.held_bytes for part in parts + ([self.stem] if self.stem else []))
+
+    def _refuse_beside(self, state: AnyState) -> None:
+        """Raises `ProbeError` where more than the state at hand leads to the logits."""
+        more = [name for name, _ in layout_of(state)[1:]] if isinstance(state, State) else []
+        if more:
+            raise ProbeError(
+                f"beside the input of block {self.first} of {self.chain.name} other values lead "
+                f"to its logits ({', '.join(more)}): ask for gradients at the network's input"
+            )
 
     def _blame(self, images: Tensor | Inputs) -> None:
         """Say where the first value that is not finite comes from."""

@@ -12,6 +12,7 @@ from resnet_probe.engine.observe import without_gradients
 from resnet_probe.engine.pullback import pulls, rules, stack
 from resnet_probe.engine.pullback.folding import Folding
 from resnet_probe.engine.pullback.operations import Operation, nodes_of, operations
+from resnet_probe.engine.pullback.packed import Packed
 from resnet_probe.engine.pullback.tape import Entry, Pull, Pullback
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import AnyState, State, carried, carry, residual, with_residual
@@ -34,7 +35,11 @@ class Linearizer:
         self.start, output = nodes_of(self.module)
         self.end = output.args[0]
         exported = [isinstance(o.node.target, torch._ops.OpOverload) for o in self.operations]
-        self.constant = without_gradients(self.module) if any(exported) else None
+        self.constant: nn.Module | None = None
+        if isinstance(module, Packed):
+            self.constant = module
+        elif any(exported):
+            self.constant = without_gradients(self.module)
 
     @torch.no_grad()
     def __call__(self, x: AnyState) -> tuple[Any, Pullback]:
@@ -57,7 +62,8 @@ class Linearizer:
         return self.folding.held_bytes
 
     def _graph(self, x: AnyState) -> tuple[Any, list[Entry]]:
-        """Of a graph of torch's own operations (`torch.export`), for which there are no rules."""
+        """Of a graph of torch's own operations (`torch.export`), for which there are no rules, or
+        of a part whose state is packed."""
         module = self.constant
         assert module is not None
         states: list[Any] = []

@@ -28,13 +28,25 @@ class PathSettings(Settings):
         "what is measured (default: every)",
         choices=("exact", "all", "sample", "every"),
     )
-    signs: int = option(16, "random signs an image, for `all` (default: 16)", metavar="N")
-    samples: int = option(1000, "paths a length, for `sample` (default: 1000)", metavar="N")
+    signs: int = option(
+        16, "random signs an image, for `all` (default: 16)", most=100_000, metavar="N"
+    )
+    samples: int = option(
+        1000, "paths a length, for `sample` (default: 1000)", most=1_000_000, metavar="N"
+    )
     images_per_path: int = option(
         4, "images that each sampled path is measured on (default: 4)", metavar="N"
     )
     max_length: int | None = option(
         None, "leave out paths of more blocks (default: none)", metavar="K"
+    )
+    tolerance: float = option(
+        0.0,
+        "in `exact`, leave a length out from where its gradient has less than so many times the "
+        "norm of the whole one (default: 0, none)",
+        least=0,
+        most=1,
+        metavar="SHARE",
     )
     at: str = option(
         "input",
@@ -45,7 +57,7 @@ class PathSettings(Settings):
     precision: str = option(
         "float32", "of all products (default: float32)", choices=("float32", "float64")
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
 def fit(subject: Subject, settings: PathSettings) -> PathSettings:
@@ -78,9 +90,9 @@ def together(settings: PathSettings, images: int) -> int:
 def path_gradients(chain: Any, images: Any = None, labels: Any = None, **options: Any) -> Tensor:
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
-    `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length=` they
-    add up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
-    gives.  Options (`max_length`, `at`, `precision`, `batch`,
+    `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length=` and
+    `tolerance=` they add up to the gradient that autograd gives.  In the place of the three may
+    stand what `prepare` gives.  Options (`max_length`, `tolerance`, `at`, `precision`, `batch`,
     `memory`) and refusals as in `paths`; `memory` bounds the work, not the result.
     """
     from resnet_probe.studies.paths.gradients import path_gradients
@@ -117,7 +129,9 @@ paths = STUDY.function(
     of all single paths, from `signs` random sign vectors an image), sample (the mean norm of
     `samples` random paths a length, each on `images_per_path` images, as published) or every.
     The forward pass is the chain's own, frozen; the result does not depend on `batch` and `memory`
-    (bytes) but for rounding.
+    (bytes) but for rounding.  With `tolerance` what `exact` leaves out is a row, `left_out`: all
+    lengths add up to the ordinary gradient, which goes back beside them.  Images are judged one by
+    one.
 
     The table is in long form: `method`, `quantity` (see `table.py`), `block` (the gradient is the
     one at its input; 0 is the network's input), `name`, `stage`, `length`, how many paths have that

@@ -65,6 +65,7 @@ class Exact:
             most=self.request.most,
             total=True,
             chunk=batch.chunk,
+            tolerance=self.request.tolerance,
             watch=watch,
         )
         found = profile(rows, expected)

@@ -23,6 +23,7 @@ def path_gradients(
     labels: Any = None,
     *,
     max_length: int | None = None,
+    tolerance: float = 0.0,
     at: str | int = "input",
     precision: str = "float32",
     batch: int | None = None,
@@ -30,23 +31,29 @@ def path_gradients(
 ) -> Tensor:
     """G[k], the gradient of each image's cross-entropy over all paths of k branches.
 
-    `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length` they add
-    up to the gradient that autograd gives.  In the place of the three may stand what `prepare`
-    gives.  Options and refusals as in `paths`; `memory` bounds the
-    work, not the result.
+    `[lengths, n, *shape]` for images `[n, …]`, on the chain's device; without `max_length` and
+    `tolerance` they add up to the gradient that autograd gives.  In the place of the three may
+    stand what `prepare` gives.  Options and refusals as in `paths`; `memory` bounds the work, not
+    the result.
     """
     chain, images, labels, _ = subject_of(chain, images, labels)
     at = "stem" if at == "input" and chain.of_tokens else at
-    asked = request(chain, method="exact", max_length=max_length, at=at, precision=precision)
+    asked = request(
+        chain, method="exact", max_length=max_length, tolerance=tolerance, at=at,
+        precision=precision,
+    )  # fmt: skip
     check_data(chain, images, labels)
     found = []
     with torch.no_grad(), full_precision(chain.device):
         passes = Passes.of(chain, images, labels, asked, batch=batch, memory=memory)
         for part in passes.over(0, passes.count):
+            whole = tolerance > 0  # what lengths are measured by
             rows = gradients_by_length(
-                part.frozen, part.gradient, most=asked.most, chunk=part.chunk
-            )
-            size = rows.scale.unsqueeze(1) * part.size
-            axes = [1] * (rows.values.dim() - 2)
-            found.append(rows.values * size.to(rows.values.dtype).view(*size.shape, *axes))
+                part.frozen, part.gradient, most=asked.most, total=whole, chunk=part.chunk,
+                tolerance=tolerance,
+            )  # fmt: skip
+            values, scale = rows.values[whole:], rows.scale[whole:]
+            size = scale.unsqueeze(1) * part.size
+            axes = [1] * (values.dim() - 2)
+            found.append(values * size.to(values.dtype).view(*size.shape, *axes))
     return torch.cat(found, dim=1)

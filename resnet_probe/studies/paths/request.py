@@ -33,6 +33,7 @@ class Request:
     images_per_path: int
     dtype: torch.dtype
     seed: int
+    tolerance: float
 
     @property
     def place(self) -> int:
@@ -41,8 +42,8 @@ class Request:
 
     @property
     def whole(self) -> bool:
-        """Whether every length is asked for."""
-        return self.most == self.blocks
+        """Whether every length is followed to its end."""
+        return self.most == self.blocks and not self.tolerance
 
 
 def request(
@@ -56,6 +57,7 @@ def request(
     samples: int = 1,
     images_per_path: int = 1,
     seed: int = 0,
+    tolerance: float = 0.0,
 ) -> Request:
     """Raises `ProbeError` for a plain network and for options out of range."""
     if not chain.residual:
@@ -88,6 +90,7 @@ def request(
         images_per_path=images_per_path,
         dtype=PRECISIONS[precision],
         seed=seed,
+        tolerance=tolerance,
     )
 
 

@@ -7,9 +7,8 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, format_bytes
+from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, most_images
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
-from resnet_probe.errors import ProbeError
 from resnet_probe.studies.paths.request import Request
 
 STACK = 16 * CACHE
@@ -61,19 +60,10 @@ def room_for(
     chunk = min(CACHE, memory // 16) if on_cpu else memory // 16
     while chunk > needs.state and needs.fixed(chunk) + needs.one > memory:
         chunk //= 2
-    most = (memory - needs.fixed(chunk)) // needs.one
-    if most < 1:
-        raise ProbeError(
-            f"a memory budget of {format_bytes(memory)} is too small for the paths of one image of "
-            f"{linearizer.chain.name}: they take {format_bytes(needs.fixed(chunk) + needs.one)} "
-            "(max_length= takes less)"
-        )
-    if asked is not None and asked > most:
-        needed = format_bytes(needs.fixed(chunk) + asked * needs.one)
-        raise ProbeError(
-            f"a batch of {asked} images needs {needed} for its paths: the memory budget of "
-            f"{format_bytes(memory)} allows {most} images"
-        )
+    most = most_images(
+        needs.fixed(chunk), needs.one, memory=memory, asked=asked, of=linearizer.chain.name,
+        work="the paths", hint=", or a lower max_length=",
+    )  # fmt: skip
     if asked is None:
         fits_cache = min(max(1, STACK // needs.stack), max(4, CACHE // needs.state))
         asked = min(most, fits_cache) if on_cpu else most

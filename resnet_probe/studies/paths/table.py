@@ -10,7 +10,7 @@
 | exact | `rest_along_identity` | ⟨G − G[0], G[0]⟩/‖G[0]‖², there: −1 would cancel G[0] |
 | exact | `near_cancellation` | the share of images where that is within 0.5 of −1 |
 | exact | `cancellation` | Σ‖G[k]‖ / ‖G‖: how much larger the parts are than their sum |
-| exact | `left_out` | ‖G − Σ G[k]‖ / ‖G‖, what lengths beyond the longest asked for hold |
+| exact | `left_out` | ‖G − Σ G[k]‖ / ‖G‖, what was not followed: longer paths, lengths that died |
 | all | `rms_norm` | root mean square norm of the single paths of length k, all of them |
 | sample | `mean_norm` | mean norm of sampled single paths of length k |
 | all | `coherence` | Σ‖G[k]‖² / ΣΣ‖g_P‖², over images and the paths of length k, beside `exact` |
@@ -19,6 +19,10 @@
 
 The coherence is 1 where the paths of a length point in independent directions, and C(N, k) where
 all of them are one and the same; every image's gradients are in units of its whole one.
+
+A length that has died out at a place (`tolerance`) has the norm 0 there, for the images where it
+has; longer ones lack what it would have given them, and `left_out` has all of that.  Where it has
+for some image, it has no coherence.
 
 Gradients are those of one image's loss, values are means over images.  `relative` is the same mean
 in units of each image's whole gradient there: every image counts alike, however sure the network is
@@ -117,6 +121,8 @@ def _coherence(exact: Exact, signed: SignedSums) -> Iterator[Row]:
     above, below = (np.hstack(parts).T for parts in (exact.squares, signed.squares))
     known = ~(np.isnan(above) | np.isnan(below)).any(axis=1)
     sums = [grouped(part[known], np.flatnonzero(known)) for part in (above, below)]
+    if exact.request.tolerance:
+        sums[0][:, (above[known] == 0).any(axis=0)] = np.nan
     found = (ratio_of_sums(*sums), None)
     for row in _by_length("all", "coherence", signed.request, found, signed.request.place):
         yield {**row, "draws": signed.draws}

@@ -82,7 +82,8 @@ class Collector:
                 values.shortcut = grouped(f"{name}.shortcut", elements, values.shortcut)
             for key, single in found.items():
                 if key.startswith(f"{name}.image."):
-                    values.per_image[key.rpartition(".")[2]].append(single)
+                    # A copy: `single` is a view that would keep all that was fetched of its batch.
+                    values.per_image[key.rpartition(".")[2]].append(single.copy())
             active = [relu > 0 for relu in block.relus]
             values.on = _either(values.on, [a.any(0) for a in active])
             values.off = _either(values.off, [(~a).any(0) for a in active])
@@ -159,7 +160,7 @@ def _moments(name: str, values: Tensor, dims: Sequence[int]) -> dict[str, Tensor
 
 def _of_block(name: str, seen: SeenBlock) -> dict[str, Tensor]:
     found = {f"{name}.image.{what}": value for what, value in two_terms(seen).items()}
-    found[f"{name}.image.block_influence"] = block_influence(seen)
+    found[f"{name}.image.block_influence"] = block_influence(seen.h, seen.out)
     found |= _moments(f"{name}.branch", channels(seen.branch), (2,))
     if seen.shortcut is not None:
         found |= _moments(f"{name}.shortcut", channels(seen.shortcut), (2,))
@@ -167,16 +168,23 @@ def _of_block(name: str, seen: SeenBlock) -> dict[str, Tensor]:
 
 
 def _of_stage(stage: list[SeenBlock], places: list[int]) -> dict[str, Tensor]:
-    """Each block's output against the stage's last one; before pooling, where that follows."""
+    """Each block's output against the stage's last one; before pooling, where that follows.
+
+    NaN where its shape is another one.
+    """
     outs = [seen.out for seen in stage]
     if len({out.shape for out in outs}) > 1:
         outs = [seen.branch for seen in stage]
     end = outs[-1].flatten(1).double()
     size = end.norm(dim=1)
+
+    def deviation(out: Tensor) -> Tensor:
+        if out.shape != outs[-1].shape:
+            return torch.full_like(size, torch.nan)
+        return quotient((out.flatten(1).double() - end).norm(dim=1), size)
+
     return {
-        f"block.{place}.image.stage_deviation": quotient(
-            (out.flatten(1).double() - end).norm(dim=1), size
-        )
+        f"block.{place}.image.stage_deviation": deviation(out)
         for place, out in zip(places, outs, strict=True)
     }
 
@@ -201,10 +209,10 @@ def two_terms(seen: SeenBlock) -> dict[str, Tensor]:
     }
 
 
-def block_influence(seen: SeenBlock) -> Tensor:
+def block_influence(h: Tensor, out: Tensor) -> Tensor:
     """1 − cos(h, h′) of each image, float64 `[n]`; NaN where the block changes the shape."""
-    before, after = (state.flatten(1).double() for state in (seen.h, seen.out))
-    if seen.h.shape != seen.out.shape:
+    before, after = (state.flatten(1).double() for state in (h, out))
+    if h.shape != out.shape:
         return torch.full_like(before[:, 0], torch.nan)
     return 1 - cosine(before, after)
 

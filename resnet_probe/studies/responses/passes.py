@@ -15,7 +15,7 @@ from resnet_probe.engine.images import Images
 from resnet_probe.engine.memory import Footprint, batch_size
 from resnet_probe.engine.observe import Observed, relus, weight_layers, without_gradients
 from resnet_probe.engine.task import loss_gradient
-from resnet_probe.state import residual, with_residual
+from resnet_probe.state import residual, watched, with_residual
 from resnet_probe.studies.checks import check_finite
 
 AT_ONCE = 128
@@ -84,7 +84,7 @@ class Passes:
         """Raises `ProbeError` for logits that are not finite."""
         numbers = np.arange(len(images)) if numbers is None else numbers
         state, layers = self.stem(images.to(self.chain.device))
-        state = with_residual(state, residual(state).detach().requires_grad_())
+        state = watched(state)
         states: list[tuple[Tensor, Tensor]] = []
         terms: list[tuple[Tensor | None, Tensor, Tensor, tuple[Tensor, ...]]] = []
         for block, count, branch, after in self.parts:
@@ -128,7 +128,9 @@ class Passes:
         return min(most, AT_ONCE) if asked is None and images.device.type == "cpu" else most
 
     def _held_bytes(self, image: Images, label: Tensor) -> int:
-        """Bytes that a pass over one image keeps alive, for its way back and to be measured."""
+        """Bytes of an image, twice while it is read, and of what a pass over it keeps alive, for
+        its way back and to be measured."""
+        given = image.to(self.chain.device)
         storages: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -137,13 +139,13 @@ class Passes:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            seen = self(image, label)
+            seen = self(given, label)
         for tensor in seen.tensors:
             keep(tensor)
         for module in self.chain.modules:
             for weight in (*module.parameters(), *module.buffers()):
                 storages.pop(weight.untyped_storage().data_ptr(), None)
-        return sum(storages.values()) + 1
+        return sum(storages.values()) + 2 * given.nbytes
 
 
 def unit_gradient(logits: Tensor, labels: Tensor) -> Tensor:

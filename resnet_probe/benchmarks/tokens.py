@@ -1,0 +1,134 @@
+"""All single deletions of a language model: hooks on the model itself, and the study of lesions.
+
+The model is GPT-2's architecture (Radford et al. 2019) in the transformers library, its weights and
+the texts drawn at random: nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resnet_probe.benchmarks.clock import (
+    Comparison,
+    fastest,
+    in_turn,
+    peak_memory,
+    ratio,
+    size_said,
+)
+from resnet_probe.discover import chain_of
+from resnet_probe.engine.task import losses
+from resnet_probe.errors import ProbeError
+from resnet_probe.studies.lesion import lesion
+
+PLAIN_BATCHES = (1, 2, 4, 8, 16)
+NEAR = 1e-5
+"""Losses that differ by no more than this part are equal as far as float32 rounds."""
+ENDS = ("attn.c_proj", "mlp.c_proj")
+"""What ends the two branches of a layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of the model, and of the texts."""
+
+    layers: int = 12
+    width: int = 768
+    vocabulary: int = 50257
+    texts: int = 64
+    context: int = 128
+
+
+def language_model(size: Size, seed: int) -> nn.Module:
+    """GPT-2 of that size with fresh weights, in eval mode; `ProbeError` without transformers."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ProbeError("this needs transformers: pip install 'resnet_probe[language]'") from error
+    if min(size.layers, size.texts) < 1 or size.context < 2:
+        raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+    config = transformers.GPT2Config(
+        n_layer=size.layers, n_embd=size.width, n_head=max(1, size.width // 64),
+        vocab_size=size.vocabulary, n_positions=size.context, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return transformers.GPT2LMHeadModel(config).eval()
+
+
+def benchmark(
+    size: Size, *, rounds: int, seed: int, memory: int, batch: int | None, device: torch.device
+) -> Comparison:
+    """Time both in turn, `rounds` times, on the same texts: the loss of every deletion.
+
+    The plain loop runs the model once an edit, with a hook that zeroes the branch, at the batch
+    size that is best for it.  Raises `ProbeError` for sizes below one and without transformers.
+    """
+    model = language_model(size, seed).to(device)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (size.texts, size.context)
+    tokens = torch.randint(size.vocabulary, shape, generator=generator)
+    chain = chain_of(model, {"input_ids": tokens[:2].to(device)}, name="gpt2")
+    best = fastest(
+        lambda count: plain_losses(model, tokens[: 2 * count], 0, count),
+        PLAIN_BATCHES, size.texts, device, tries=2,
+    )  # fmt: skip
+    with peak_memory(device) as peak:
+        study = partial(lesion, chain, tokens, tokens, memory=memory, batch=batch, seed=seed)
+        study()
+    peak_bytes = peak()
+    calls: dict[str, Callable[[], Any]] = {
+        f"plain loop with hooks, batch {best} (its best)": partial(every_loss, model, tokens, best),
+        "study": study,
+    }
+    times, outputs = in_turn(calls, rounds, device)
+    (plain, engine), (wanted, found) = times.values(), outputs.values()
+    apart = float(np.abs(found.table["loss"].to_numpy(float) / wanted - 1).max())
+    remarks = [
+        ratio("study against the plain loop", plain, engine),
+        f"peak memory of the study: {size_said(peak_bytes)}",
+        f"losses differ by {apart:.2g} of their size at most",
+    ]
+    what = f"every single deletion of {size.layers} layers, {len(chain)} blocks"
+    return Comparison(list(times.items()), remarks, apart <= NEAR, what)
+
+
+def every_loss(model: Any, tokens: Tensor, batch: int) -> np.ndarray:
+    """The mean loss of the whole model, then without each block, by hooks."""
+    blocks = len(ENDS) * model.config.n_layer
+    found = [plain_losses(model, tokens, block, batch).mean() for block in range(blocks + 1)]
+    return np.array([float(each) for each in found])
+
+
+@torch.inference_mode()
+def plain_losses(model: nn.Module, tokens: Tensor, block: int, batch: int) -> Tensor:
+    """The loss of each text `[n]`, with the branch of a block (from 1; 0 for none) zeroed."""
+    place = next(model.parameters()).device
+    found = []
+    with _zeroed(model, block):
+        for part in tokens.to(place).split(batch):
+            logits = model(input_ids=part, use_cache=False).logits
+            found.append(losses(logits[:, :-1], part[:, 1:]))
+    return torch.cat(found).cpu()
+
+
+@contextmanager
+def _zeroed(model: nn.Module, block: int) -> Iterator[None]:
+    if not block:
+        yield
+        return
+    layer, side = divmod(block - 1, len(ENDS))
+    module = model.get_submodule(f"transformer.h.{layer}.{ENDS[side]}")
+    handle = module.register_forward_hook(lambda _m, _given, made: torch.zeros_like(made))
+    try:
+        yield
+    finally:
+        handle.remove()
