@@ -105,8 +105,10 @@ FEWER = {
     "1_tour": {'prepare("resnet110", limit=400)': 'prepare("resnet56", limit=24)',
                "off=[10, 20, 30, 40]": "off=[5, 10, 15, 20]", "images[:8], labels[:8]":
                "images[:4], labels[:4]"},
-    "2_lesion": {"limit=200": "limit=40", "limit=100": "limit=24", "draws=16": "draws=4",
-                 "draws=8": "draws=3", "limit=400": "limit=80", "200]": "40]", "[200": "[40"},
+    "2_lesion": {"limit=200": "limit=40", "limit=100": "limit=24",
+                 "3, 4, 6, 8, 12], draws=16": "12], draws=4",
+                 "0.95, 0.9, 0.8], draws=8": "0.8], draws=3",
+                 "limit=400": "limit=80", "200]": "40]", "[200": "[40"},
     "3_paths": {"limit=16": "limit=4", "signs=8, samples=60": "signs=3, samples=15"},
     "4_responses_and_lens": {"limit=100": "limit=24", "limit=200": "limit=48", "100]": "24]"},
     "5_your_own_network": {"[:300]": "[:60]", "limit=300": "limit=60", "range(6)": "range(3)",
