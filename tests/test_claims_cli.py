@@ -240,3 +240,10 @@ def test_the_figure_has_a_row_for_each_sampled_verdict(ledger):
     held = (judged["verdict"] == HOLDS).to_numpy()
     undecided = (judged["verdict"] == UNDECIDED).to_numpy()
     assert (place[held] >= 1).all() and (abs(place[undecided]) <= 1.001).all()
+
+
+def test_results_without_images_named_have_a_column_by_their_network(ledger):
+    bare = ledger.assign(on="")
+    names = set(ledger["networks"])
+    drawn = claim_matrix(bare).axes[0]
+    assert {text.get_text() for text in drawn.get_xticklabels()} <= names

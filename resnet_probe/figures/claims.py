@@ -33,6 +33,7 @@ def claim_matrix(table: pd.DataFrame, *, columns: int = 2) -> Figure:
     Identities are left out. Raises ProbeError for a table of something else.
     """
     rows = _judged(table)
+    rows["on"] = rows["on"].where(rows["on"] != "", rows["networks"])  # results name no images
     claims = list(dict.fromkeys(rows["claim"]))
     networks = networks_of(rows)
     with style.theme():
