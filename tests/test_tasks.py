@@ -312,4 +312,8 @@ def test_a_report_says_which_studies_can_measure_a_network(language_model):
     assert [name for name in reasons if reasons[name]] == ["greedy", "gates"]
     assert "takes tokens" in reasons["gates"]
     alone = dict(answers(layers_of(seeded(TinyPlain), X), X))
-    assert [name for name in alone if "plain network" in alone[name]] == ["control", "paths"]
+    assert [name for name in alone if "plain network" in alone[name]] == [
+        "control",
+        "gates",
+        "paths",
+    ]
