@@ -6,7 +6,18 @@ Claim    N blocks have 2^N paths, and yet the gradient of all paths of each leng
          branch products, as deleting each block in turn takes N(N+1)/2 branch evaluations: time
          grows as the square of depth, memory in proportion to it. Lengths that have died out take
          none.
-Here     PENDING
+Here     untrained ResNets (seed 0, batch-norm statistics of 64 images), 4 images of 16×16 digits at
+         once, 20 to 1,202 layers, powers of the number of blocks fitted from 56 on (95 % CI, n = 5
+         depths): the exact spectrum's products grow as its 1.97 (1.94–1.99), CPU time as its 1.48
+         (1.24–1.72), memory as its 0.96 (0.64–1.28). With a tolerance of 1e-6 products grow as its
+         1.15 (0.98–1.31) and time as its 1.10 (0.98–1.23): at 1,202 layers 14,390 products in place
+         of 180,900, 8.3 s in place of 29.2 s (10.8 and 38.0 ordinary passes), 344 MiB in place of
+         452, and 1.2e-05 of the gradient's norm is left out. Single deletions: 75.0 s, as its 1.66
+         (1.46–1.87). The claim holds in products and memory; time at these depths grows more slowly
+         than products, as more rows go through a branch at once. Time and memory are in proportion
+         to pixels and images: 16 images of 32×32 at 1,202 layers take by that 2 minutes with the
+         tolerance, 8 without, and 20 for all deletions, in some 6 GiB (not run). 3 minutes of CPU
+         time, one thread of a busy machine
 Run      python analyses/veit2016_paths_by_depth.py     (--tiny: one shallow, narrow network;
          --depths, --images, --data and --tolerance for other ones, --threads for more than one)
 """
@@ -102,7 +113,7 @@ def measured(depth: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         row = {"depth": depth, "blocks": len(chain), "what": what, "tolerance": tolerance,
                "seconds": seconds, "memory_mib": memory}  # fmt: skip
         print(f"{depth} layers, {named(what, tolerance)}: {seconds:.2f} s", flush=True)
-        yield row | of_paths(table, len(chain)) if what == EXACT else row
+        yield row | of_paths(table, len(chain), tolerance) if what == EXACT else row
 
 
 def cost(call: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -118,13 +129,14 @@ def cost(call: Callable[[], Any]) -> tuple[float, float, Any]:
     return seconds, np.nan if most is None else most / 2**20, found
 
 
-def of_paths(table: pd.DataFrame, blocks: int) -> dict[str, float]:
+def of_paths(table: pd.DataFrame, blocks: int, tolerance: float) -> dict[str, float]:
     """How many branch products an image took, and what was left out, of the gradient's norm.
 
     At each block those of the lengths that arrive at its output, and of the whole gradient.
     """
-    sums = table[table["quantity"] == "norm_of_sum"]
-    arriving = int((sums.loc[sums["block"] > 1, "value"] > 0).sum()) + 1
+    sums = table[(table["quantity"] == "norm_of_sum") & (table["block"] > 1)]
+    # Without a tolerance all are followed, also those that even float64 holds as 0.
+    arriving = int((sums["value"] > 0).sum() if tolerance else len(sums)) + 1
     left_out = table.loc[table["quantity"] == "left_out", "value"]
     return {
         "products": arriving + blocks,

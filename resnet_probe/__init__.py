@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resnet_probe.loading.untrained import untrained
     from resnet_probe.results import Result, load
     from resnet_probe.studies.agreement import agreement
+    from resnet_probe.studies.append import append
     from resnet_probe.studies.attribution import attribute
     from resnet_probe.studies.control import control
     from resnet_probe.studies.flow import flow
@@ -46,6 +47,7 @@ _HOME = {
     "Result": "results",
     "Sweep": "engine.sweep",
     "agreement": "studies.agreement",
+    "append": "studies.append",
     "attribute": "studies.attribution",
     "chain_of": "discover",
     "control": "studies.control",
@@ -80,6 +82,7 @@ __all__ = [
     "Result",
     "Sweep",
     "agreement",
+    "append",
     "attribute",
     "chain_of",
     "control",

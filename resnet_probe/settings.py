@@ -69,7 +69,7 @@ class Option(NamedTuple):
         if self.least is not None and numbers and value < self.least:
             raise ProbeError(f"{self.name}={value}: at least {self.least:g} is needed")
         if self.most is not None and numbers and value > self.most:
-            raise ProbeError(f"{self.name}={value}: at most {self.most:g} is allowed")
+            raise ProbeError(f"{self.name}={value}: at most {self.most:,} is allowed")
 
 
 def _finite(value: float) -> bool:

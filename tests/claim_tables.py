@@ -204,5 +204,18 @@ def flow(
     return result("flow", arch, table, **facts, **more)
 
 
+def appended(*, plain: float, residual: float = 0.0, steps: Sequence[int] = (40, 50, 60)) -> Result:
+    """Three draws a kind: losses changed by so much, and steps to the identity of the plain one."""
+    rows: list[tuple[str, int, str, int, float]] = [("whole", 0, "loss", 0, 0.2)]
+    for draw in (1, 2, 3):
+        for kind, change in (("residual", residual), ("plain", plain)):
+            last = steps[draw - 1] if kind == "plain" else 20
+            loss = 0.2 + change + 0.01 * draw
+            rows += [(kind, draw, "identity_error", last, 1e-4), (kind, draw, "loss", 60, loss)]
+    table = pd.DataFrame(rows, columns=["kind", "draw", "quantity", "step", "value"])
+    facts = {"blocks": 9, "residual": True, "classes": 10}
+    return result("append", "resnet20", table.assign(images=64), **facts)
+
+
 def structure(arch: str, **counts: float) -> Result:
     return result("structure", arch, pd.DataFrame([{"arch": arch, **counts}]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 # Small networks gain nothing from more threads, and tests run side by side (pytest -n auto).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +14,7 @@ import torch
 from shared_networks import Shared
 
 from resnet_probe import discover, zoo
+from resnet_probe.benchmarks import clock
 from resnet_probe.results import result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +54,12 @@ def _bundled_networks_are_shared(monkeypatch):
     monkeypatch.setattr(discover, "chain_of", NETWORKS.cut)
     yield
     assert NETWORKS.unchanged(), "a bundled network was changed"
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_do_not_tidy_up_first(monkeypatch):
+    """A benchmark collects garbage before each timing, of which no test asks anything."""
+    monkeypatch.setattr(clock, "gc", SimpleNamespace(collect=lambda: 0))
 
 
 @pytest.fixture(scope="session")

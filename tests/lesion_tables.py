@@ -80,7 +80,7 @@ def several(kind: str, counts: range, draws: int = 30, **columns: Any) -> pd.Dat
     edits = np.repeat(np.array(counts), draws)
     error = np.random.default_rng(0).uniform(5, 6 + 3 * edits)
     first = rows("baseline", np.array([6.0]), 10000, edits=0)
-    rest = rows(kind, error, 10000, edits=edits, blocks="4-9", **columns)
+    rest = rows(kind, error, 10000, edits=edits, blocks="4 5 6 7 8 9", **columns)
     return pd.concat([first, rest], ignore_index=True)
 
 

@@ -33,12 +33,27 @@ def kernel() -> Iterator[KernelManager]:
             run_sync(km.shutdown_kernel)(now=True)
 
 
-def executed(notebook: NotebookNode, folder: Path, km: KernelManager) -> NotebookNode:
+START = """
+import os
+os.chdir({folder!r})
+%reset -f
+import IPython.core.pylabtools as tools
+tools.rendered = getattr(tools, "rendered", tools.print_figure)
+tools.print_figure = tools.rendered if {rendered} else lambda *figure, **options: ""
+del tools
+"""
+
+
+def executed(
+    notebook: NotebookNode, folder: Path, km: KernelManager, *, rendered: bool = True
+) -> NotebookNode:
     """The notebook with its outputs, run in `folder`; raises what a cell raises.
 
-    No name that an earlier notebook gave is left.
+    No name that an earlier notebook gave is left.  Where figures are not `rendered`, their pictures
+    are empty: to render them takes longer than to measure what they show.
     """
-    start = nbformat.v4.new_code_cell(f"import os\nos.chdir({str(folder)!r})\n%reset -f")
+    code = START.format(folder=str(folder), rendered=rendered)
+    start = nbformat.v4.new_code_cell(code.strip())
     notebook.cells.insert(0, start)
     client = NotebookClient(notebook, km=km, timeout=SECONDS, record_timing=False)
     done = client.execute(cleanup_kc=False)

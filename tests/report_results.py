@@ -23,7 +23,8 @@ def lesion(seed: int = 0, error: np.ndarray | None = None) -> pd.DataFrame:
     error = draw.uniform(5, 40, 9) if error is None else error
     table = single(error, [3, 3, 3], images=800, p_value=draw.uniform(0, 0.02, 9))
     names = pd.Series(["", *NAMES])
-    return table.assign(names=names, near_ties=0)
+    shortcut = ["", *["identity"] * 9]
+    return table.assign(names=names, shortcut=shortcut, near_ties=0)
 
 
 def responses(seed: int = 0) -> pd.DataFrame:

@@ -9,17 +9,18 @@ import pytest
 import torch
 from toy_chains import TinyResNet, images, labels, seeded
 
-from resnet_probe import Edit, chain_of
+from resnet_probe import Edit, chain_of, greedy
+from resnet_probe.benchmarks import lists
 from resnet_probe.benchmarks.clock import Comparison, fastest, in_turn, ratio
 from resnet_probe.benchmarks.lesion import (
     Ran,
     against_precision,
     benchmark,
     in_processes,
-    predict_engine,
     predict_reading,
     ran,
 )
+from resnet_probe.benchmarks.loops import predict_engine
 from resnet_probe.engine.images import ImageStream
 from resnet_probe.engine.sweep import Sweep
 from resnet_probe.errors import ProbeError
@@ -116,6 +117,39 @@ def test_a_study_that_stops_gives_the_answers_of_the_whole_one():
     early = ran(chain, x, y, 20.0)
     assert early.branch_runs < ran(chain, x, y, None).branch_runs == 6 * 120
     assert (early.right == -1).any()
+
+
+@pytest.mark.parametrize(
+    ("edit", "edits", "plain", "engine"),
+    # Three blocks: 6 ranges and the baseline; 8 gates, one of them 0, of each block; 3 + 2 + 1.
+    [
+        ("ranges", 7, 11, 7),
+        ("gates", 25, 3 + 3 * (7 * 3 + 2), 3 + 8 * 3 + 21),
+        ("greedy", 6, 3 + 6 + 2, 3 + 5 + 2),
+    ],
+)
+def test_lists_and_choices_are_compared_at_equal_outcomes(edit, edits, plain, engine):
+    x, y = images(20, side=8), labels(20, classes=5)
+    chain = chain_of(seeded(TinyResNet), x[:2])
+    found = benchmark(chain, x, y, rounds=1, seed=0, memory=2**30, batch=16, edit=edit)
+    assert found.equal and len(found.ways) == 2, str(found)
+    assert f"branches run: {plain} plain, {engine} engine" in str(found)
+    if edit != "greedy":
+        assert len(lists.LISTS[edit](chain)) == edits
+        return
+    order, losses, _ = lists.choose_plain(chain, x, y, 7)
+    own = greedy(chain, x, y)
+    assert f"edits tried: {edits}" in str(found) and len(order) == 3 == len(losses) - 1
+    assert "another block goes: 0 of 3" in str(found) and own.provenance["candidates"] == edits
+
+
+def test_a_choice_that_differs_is_seen(monkeypatch):
+    x, y = images(20, side=8), labels(20, classes=5)
+    chain = chain_of(seeded(TinyResNet), x[:2])
+    monkeypatch.setattr(lists, "choose_plain", lambda *_: ([1, 2, 3], [0.1] * 4, 1))
+    assert not benchmark(chain, x, y, rounds=1, seed=0, memory=2**30, batch=16, edit="greedy").equal
+    with pytest.raises(ProbeError, match="precision= and processes= are of deletions"):
+        benchmark(chain, x, y, rounds=1, seed=0, memory=1, batch=1, edit="gates", precision=1.0)
 
 
 def test_deletions_of_a_language_model_are_those_of_hooks(pytestconfig, monkeypatch):

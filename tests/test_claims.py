@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from claim_tables import (
+    appended,
     control,
     draws,
     flow,
@@ -126,6 +127,13 @@ def halves(fall: float, error: float = 0.01):
 
 LS = np.arange(1.0, 19)
 CASES = {
+    "he2015/identity": tuple(
+        [appended(plain=0, steps=steps)] for steps in ((40, 50, 60), (8, 10, 9), (19, 21, 23))
+    ),
+    "he2015/nested/residual": tuple(
+        [appended(plain=0, residual=change)] for change in (-0.1, 0.1, -0.02)
+    ),
+    "he2015/nested/plain": tuple([appended(plain=change)] for change in (0.1, -0.1, -0.02)),
     "he2016/gradient/kept": tuple([flow([low, 0.1, 0])] for low in (-0.2, -2, -1.01)),
     "he2015/gradient/plain": tuple(
         [flow([low, 0.1, 0], **PLAIN)] for low in (-0.2, -2, -1.01)

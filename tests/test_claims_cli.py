@@ -10,7 +10,7 @@ import pytest
 from claim_tables import lesion, paths, straight
 
 from resnet_probe import zoo
-from resnet_probe.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, judge, lesions
+from resnet_probe.claims import CLAIMS, FAILS, HOLDS, NOT_HERE, UNDECIDED, judge, lesions
 from resnet_probe.claims.words import ledger_text, matrix_text, measured, number, rules_text
 from resnet_probe.cli import claims, main, parser
 from resnet_probe.errors import ProbeError
@@ -18,6 +18,7 @@ from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
 from resnet_probe.results import Result
 from resnet_probe.runs import kept
 from resnet_probe.runs.evidence import checkpoints
+from resnet_probe.runs.job import Job
 from resnet_probe.stats import bootstrap as intervals
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "checkpoints"
@@ -45,7 +46,7 @@ def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
     assert result.study == "claims" and len(result.table) >= len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
     assert {"figure.png", "intervals.svg"} <= {path.name for path in folder.iterdir()}
-    assert "[1 of 9] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
+    assert "[1 of 12] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
     assert str(folder) in first.out and first.err == ""
     verdicts = result.table.set_index("claim")["verdict"]
     assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
@@ -66,6 +67,25 @@ def test_a_damaged_study_is_made_again_and_the_others_are_found(tmp_path, capsys
     again = capsys.readouterr().out
     assert "responses of resnet20, 6 images: found in" in again
     assert "paths of resnet20, 6 images: to runs/paths" in again
+
+
+def test_a_study_that_is_refused_while_it_runs_is_said_and_the_others_are_judged(
+    tmp_path, capsys, monkeypatch
+):
+    usual = Job.obtain
+
+    def obtain(job, *args, **kwargs):
+        if job.study == "paths":
+            raise ProbeError("the logits are off")
+        return usual(job, *args, **kwargs)
+
+    monkeypatch.setattr(Job, "obtain", obtain)
+    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "Without paths of resnet20: the logits are off" in said
+    table = Result.load(tmp_path / "runs" / "claims-resnet20-digits").table.set_index("claim")
+    assert table["verdict"]["he2016/no-cancellation"] == NOT_HERE
+    assert table["verdict"]["chang2018/tiny"] != NOT_HERE
 
 
 @pytest.mark.parametrize(

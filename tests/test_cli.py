@@ -220,6 +220,40 @@ def test_a_read_only_folder_is_refused(tmp_path, capsys):
     assert "cannot be written" in refused(capsys, ["lesion", *SMALL, "--out", "closed/run"])
 
 
+@pytest.mark.parametrize(
+    "option", ["--out={}", "--weights={}", "--data=parquet:{}", "--data=imagefolder:{}",
+               "--data=npz:{}"],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path, capsys, option):
+    line = ["lesion", *SMALL, "--weights=initial:0", "--normalize=none", option.format("w" * 300)]
+    assert "File name too long" in refused(capsys, line)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "line", [["lesion", *SMALL, "--out=loop"], ["report", *SMALL, "--out=loop"],
+             ["lesion", *SMALL, "--weights=loop"], ["lesion", *SMALL, "--weights=initial:0",
+              "--normalize=none", "--data=csv:loop"]],
+)  # fmt: skip
+def test_a_link_to_itself_is_one_sentence(tmp_path, capsys, line):
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop" in refused(capsys, line)
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+@pytest.mark.parametrize("option", ["--data-root", "--out", "--weights"])
+def test_a_word_that_no_result_can_keep_is_refused(tmp_path, capsys, option):
+    said = refused(capsys, ["lesion", *SMALL, option, "a\udcff"])
+    assert said.startswith("error: 'a\\udcff' is not text in UTF-8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shape_beyond_any_image_is_refused(capsys):
+    for command in (["describe"], ["lesion", "--weights", "initial:0"]):
+        line = [*command, "--arch", "resnet20", "--input", "3x100000x100000"]
+        assert "of at most 67,108,864 numbers" in refused(capsys, line)
+
+
 def test_an_output_below_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(capsys, ["lesion", *SMALL, "--out", "file/run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from journals import Memory
 from toy_chains import NegativeStates, TinyResNet, images, labels, scalar_chain, seeded
 
 from resnet_probe import Edit, ProbeError, chain_of, draw, lesion, models
+from resnet_probe.engine import values
 from resnet_probe.engine.disturb import GROUP
 from resnet_probe.engine.values import fitted, modules
 from resnet_probe.findings.lesion import summarize_lesion
@@ -130,6 +132,48 @@ def test_the_constant_loses_less_than_the_mean_on_what_is_held_out(chain):
 
     gained = [loss(Edit.replace(b)) - loss(Edit.replace(b, "constant")) for b in (1, 2, 3)]
     assert min(gained) > -1e-6 and max(gained) > 1e-3
+
+
+def constant_of(chain, x, y):
+    return fitted(chain, [(1, "constant"), (1, "mean")], x, y, memory=MEMORY)
+
+
+def test_where_every_step_loses_on_what_is_held_out_the_constant_is_the_mean():
+    """Trained towards the first class, held out the second: each step away is a step too far."""
+    chain, x = scalar_chain([0.5, 1.0]), torch.ones(40, 2, dtype=torch.float64)
+    found = constant_of(chain, x, torch.tensor([0] * 30 + [1] * 10))
+    np.testing.assert_array_equal(found["1.constant"], found["1.mean"])
+    found = constant_of(chain, x + 0.1 * images(40)[:, 0, 0, :2], torch.zeros(40, dtype=torch.long))
+    lead = found["1.constant"] - found["1.mean"]
+    assert lead[0] > 0 > lead[1]  # where both say the same, towards that class
+
+
+def test_of_all_looks_the_constant_is_the_one_that_loses_least_on_what_is_held_out(
+    chain, monkeypatch
+):
+    looked, held = [], values._Search.held
+
+    def watched(self, value, count):
+        looked.append((held(self, value, count), value.clone()))
+        return looked[-1][0]
+
+    monkeypatch.setattr(values._Search, "held", watched)
+    for losses in (None, [5.0, 3.0, 1.0, 2.0], [5.0, 1.0, 1.0, 4.0]):
+        looked.clear()
+        if losses is not None:
+            given = iter(losses)
+            monkeypatch.setattr(values._Search, "held", lambda self, value, count, given=given: (
+                looked.append((next(given), value.clone())) or looked[-1][0]))  # fmt: skip
+        found = fitted(chain, [(2, "constant")], *CALIBRATE, memory=MEMORY)["2.constant"]
+        assert len(looked) == 1 + values.STEPS // values.LOOK
+        best = min(looked, key=lambda look: look[0])[1]  # of equal ones the first
+        np.testing.assert_array_equal(found, best.float())
+    x, y = CALIBRATE
+    y = torch.cat([y[:24], (y[24:] + 1) % 5])  # what is held out has no part in the steps
+    looks = count()
+    monkeypatch.setattr(values._Search, "held", lambda *_: -next(looks))  # the last look wins
+    same = [fitted(chain, [(2, "constant")], x, t, memory=MEMORY) for t in (y, CALIBRATE[1])]
+    np.testing.assert_array_equal(same[0]["2.constant"], same[1]["2.constant"])
 
 
 def test_values_are_kept_and_the_same_after_an_interruption_and_in_any_batch(chain, some):

@@ -126,6 +126,9 @@ def test_what_is_said_and_drawn_follows_the_table(value, verdict):
     table.loc[table["order"] == 1, ["value", "ci_low", "ci_high"]] = [value, value - 1, value + 1]
     found = additive(Result("interactions", table, result.provenance))
     assert found.verdict == verdict and found.sentence.numbers["share"] == value
+    table.loc[table["order"] == 3, ["value", "ci_high"]] = [0.1, 0.4]  # too small to be seen
+    axes = draw(Result("interactions", table, result.provenance)).axes[0]
+    assert len(axes.get_xticks()) == 2 and "(3: below 0.5 %" in axes.get_xlabel()
     with pytest.raises(ProbeError, match="no variance by order"):
         draw(Result("interactions", table.drop(columns="keep"), {}))
 

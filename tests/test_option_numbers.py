@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from toy_chains import scalar_chain
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
@@ -12,6 +13,8 @@ from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.loading.training_images import Recalibration
 from resnet_probe.runs.catalogue import ROWS
 from resnet_probe.settings import parse_bytes
+from resnet_probe.studies.attribution.request import request
+from resnet_probe.studies.paths import PathSettings
 from resnet_probe.studies.study import Resources
 
 CLASSES = {
@@ -58,8 +61,21 @@ def test_a_number_is_bounded_before_it_is_used(study, option):
     held = dict(zip(map(repr, NUMBERS), found, strict=True))
     for never in ("nan", "inf", repr(10**400), "'3'", "[1]", "1j"):
         assert held[never], (option.name, never)
+    if option.name == "seed":
+        assert held["-1"]
     if option.kind is int:
         assert held["0.5"] and held[repr(10**30)], option.name
+
+
+def test_what_would_run_for_years_is_refused_with_what_it_asks_for():
+    chain = scalar_chain([1.0] * 10)
+    with pytest.raises(ProbeError, match=r"are 1,000,010 networks: .* goes up to 100,000"):
+        request(chain, methods=("shapley",), permutations=100_001, seed=0)
+    assert request(chain, methods=("ablation",), permutations=10**9, seed=0).permutations == 0
+    with pytest.raises(ProbeError, match="samples=1000001: at most 1,000,000 is allowed"):
+        PathSettings(samples=10**6 + 1)
+    with pytest.raises(ProbeError, match="signs=100001: at most 100,000 is allowed"):
+        PathSettings(signs=10**5 + 1)
 
 
 @named(READ)

@@ -11,10 +11,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from report_results import all_results
 
+from resnet_probe.findings.atlas import row
 from resnet_probe.report import Made, drawings, write_report
+from resnet_probe.report.atlas import render_atlas
+from resnet_probe.results import Result
+from resnet_probe.stats import Estimate
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 DRIVER = shutil.which("chromedriver")
@@ -44,15 +49,36 @@ def browser() -> Any:
     driver.quit()
 
 
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of three networks, one of them without an error."""
+    rows = [
+        {"network": name, "family": "ours", "arch": "resnet20", "weights": "", "data": "digits",
+         "trained": True, "residual": True, **made}
+        for name, error in (("a", 3.0), ("b", 1.0), ("c", float("nan")))
+        for made in (
+            row("blocks", Estimate(9, 9, 9), "blocks"),
+            row("error", Estimate(error, error, error), "%", why="untrained"),
+            {**row("block_ratio", Estimate(0.5, 0.4, 0.6), "none"), "block": 1, "stage": 1},
+        )
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("atlas") / "atlas.html"
+    text = render_atlas(Result("atlas", pd.DataFrame(rows), {}), title="An atlas")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_without_network(browser, page, width, scheme):
+@pytest.mark.parametrize(("name", "title"), [("page", "resnet20 on digits"), ("atlas", "An atlas")])
+def test_the_page_without_network(browser, request, name, title, width, scheme):
+    page = request.getfixturevalue(name)
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     browser.get(page.as_uri())
-    assert browser.title == "resnet20 on digits"
+    assert browser.title == title
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 27)"}[scheme]
@@ -81,7 +107,34 @@ def test_the_keyboard_reaches_every_block(browser, page):
     assert browser.execute_script(top, line) >= browser.execute_script(below, drawing)
 
 
+def test_a_column_sorts_the_networks_and_turns_round(browser, atlas):
+    browser.get(atlas.as_uri())
+    heading = browser.find_element("xpath", "//thead//th[contains(., 'error, %')]")
+    for order, rows in (("ascending", "bac"), ("descending", "abc")):
+        heading.find_element("tag name", "button").click()
+        assert heading.get_attribute("aria-sort") == order
+        names = browser.find_elements("css selector", "tbody th")
+        assert "".join(one.text[0] for one in names) == rows
+
+
 def test_it_prints_on_pages(browser, page):
     browser.get(page.as_uri())
     found = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     assert base64.b64decode(found["data"]).count(b"/Type /Page\n") >= 2
+
+
+def test_the_switchboard_says_what_was_measured_and_how_to_measure_more(browser, page):
+    browser.get(page.as_uri())
+    one, other = (
+        browser.find_element("css selector", f"button.switch[data-block='{n}']") for n in (4, 2)
+    )
+    said = browser.find_element("id", "switched")
+    assert said.text.startswith("All blocks on: error")
+    one.click()
+    assert said.text.startswith("Block 4 off: error")
+    assert one.get_attribute("aria-pressed") == "false"
+    assert "unknown" in other.get_attribute("class")
+    other.click()
+    assert "Blocks 2, 4 off: not measured" in said.text and "delete 2 4" in said.text
+    browser.find_element("id", "all-on").click()
+    assert said.text.startswith("All blocks on: error")

@@ -23,7 +23,8 @@ SMALL = ["report", "--arch", "resnet20", "--limit", "6"]
 def tiny(*, full):
     """The asks of a report, on few images and with few draws."""
     few = {"paths": {"signs": 1, "samples": 2}, "lesion-counts": {"counts": (1, 3), "draws": 2},
-           "lesion-permute-tau": {"edit": "permute", "tau": (0.9, 0.01), "draws": 2}}  # fmt: skip
+           "lesion-permute-tau": {"edit": "permute", "tau": (0.9, 0.01), "draws": 2},
+           "lesion-ranges": {"edit": "ranges"}, "gates": {"gates": (0, 0.5)}}  # fmt: skip
     return [
         replace(ask, images=4 if ask.row in ("paths", "attribute") else 1000,
                 settings=few.get(ask.study, {}))
@@ -183,6 +184,9 @@ def test_full_adds_random_deletions_and_orders(copied, capsys, tmp_path):
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert page.numbers["lesion-counts", "sentence"]["many"] == 3
     assert page.numbers["lesion-permute-tau", "sentence"]["far"] == pytest.approx(0.9, abs=0.03)
+    assert page.numbers["lesion-ranges", "sentence"]["ranges"] == 45
+    assert page.numbers["greedy", "sentence"]["chosen_on"] == 3
+    assert page.numbers["gates", "sentence"]["far"] == 0
     record = Result.load(run_of(folder, "lesion-permute-tau"))
     assert record.provenance["command"].endswith("--limit 6 --edit permute --draws 2 --tau 0.9")
     assert len(record.table) == 1 + 2  # a τ of 0.01 is out of reach of three short stages

@@ -331,3 +331,18 @@ def test_what_cannot_be_measured_is_refused():
         model.layer2[1].conv2.weight[0, 0] = torch.nan
     with pytest.raises(ProbeError, match=r"layer2\.1\.conv2\.weight of .* holds 9 NaN or infinite"):
         responses(chain, x, y)
+
+
+def test_a_stage_whose_layers_have_several_shapes_is_compared_where_they_agree():
+    """On small images VGG's last pooling leaves two resolutions' layers in one stage."""
+    model = models.architecture("vgg16_bn:width=16").build(seed=0).eval()
+    chain = layers_of(model, images(1, side=16), name="vgg16_bn")
+    table = responses(chain, images(3, side=16), labels(3)).table
+    found = table[table["quantity"] == "stage_deviation"].set_index("block")["value"]
+    shapes = {block.number: block.out_shape for block in chain}
+    mixed = [stage for stage in chain.stages if len({shapes[n] for n in stage}) > 1]
+    assert mixed
+    for stage in chain.stages:
+        for number in stage:
+            assert np.isfinite(found[number]) or stage in mixed
+        assert found[stage[-1]] == 0

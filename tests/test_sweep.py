@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import fx, nn
 from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_chain, seeded
 
 from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
-from resnet_probe.engine.fold import FoldedBlock, folded
+from resnet_probe.engine.fold import FoldedBlock, fold, folded
 from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 
@@ -78,6 +78,33 @@ def test_a_deleted_block_leaves_the_states_of_other_edits_alone():
     plan = mixed(chain)
     found = collect(Sweep(chain), plan, x)
     assert torch.allclose(found, one_by_one(chain, plan, x), atol=1e-5)
+
+
+def test_a_branch_that_gives_the_state_itself_leaves_it_alone():
+    chain = scalar_chain([1.0, 1.0, 1.0])
+    blocks = tuple(replace(block, branch=nn.Identity()) for block in chain)
+    chain, x = replace(chain, blocks=blocks), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    plan = [*every_deletion(3), Edit.scale({1: 0.5, 3: 2.0})]
+    assert torch.equal(collect(Sweep(chain), plan, x), one_by_one(chain, plan, x))
+
+
+class ReadTwice(nn.Module):
+    """A convolution whose output a batch norm and a sum read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + y
+
+
+def test_a_convolution_that_others_read_keeps_its_weights():
+    module = fx.symbolic_trace(seeded(ReadTwice))
+    x = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3)
+    with torch.no_grad():
+        assert torch.allclose(fold(module)(x), module(x), rtol=1e-5)
 
 
 def test_plain_networks_are_swept_too():

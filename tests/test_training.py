@@ -202,6 +202,7 @@ def test_images_that_are_read_when_needed_train_the_same_and_are_read_once() -> 
 
     streamed, tested = reading(digits("train")), digits("test", 20)
     options = {"normalization": UNIT, "seed": 1}
+    streamed.fingerprint()  # once, and kept
     count = []
     for epochs in (1, 3):
         reads.clear()

@@ -14,10 +14,14 @@ from resnet_probe.errors import ProbeError
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
-    path, recipe = tmp_path / "run.pt", replace(RECIPE, lr=1e30, warmup=0)
+    path, recipe = tmp_path / "a/b/run.pt", replace(RECIPE, lr=1e30, warmup=0)
     with pytest.raises(ProbeError, match=r"diverged in epoch 1: the loss is (nan|inf) at learning"):
         run(linear(), recipe=recipe, checkpoint=path)
-    assert not path.exists()  # what it held leads there again
+    assert not list(tmp_path.iterdir())  # what it held leads there again
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ProbeError, match="diverged"):
+        run(linear(), recipe=recipe, checkpoint=path)
+    assert [each.name for each in tmp_path.rglob("*")] == ["a"]
 
 
 def test_labels_beyond_the_head_are_refused() -> None:

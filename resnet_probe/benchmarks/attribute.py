@@ -16,7 +16,7 @@ from resnet_probe.benchmarks.clock import (
     ratio,
     size_said,
 )
-from resnet_probe.benchmarks.lesion import PLAIN_BATCHES
+from resnet_probe.benchmarks.loops import PLAIN_BATCHES
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.errors import ProbeError

@@ -20,25 +20,28 @@ from torch import Tensor, nn
 
 from resnet_probe.benchmarks.clock import (
     Comparison,
-    fastest,
     in_turn,
     peak_memory,
     ratio,
     size_said,
 )
+from resnet_probe.benchmarks.lists import of_edits
+from resnet_probe.benchmarks.loops import (
+    best_batch,
+    count_near_ties,
+    plain_runs,
+    predict_engine,
+    predict_plain,
+)
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.images import Images, ImageStream
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.lesion import lesion
-from resnet_probe.studies.outcomes import NEAR_TIE
 from resnet_probe.studies.plan import plan
 
-PLAIN_BATCHES = (16, 32, 64, 128, 256)
 PUBLISHED_BATCH = 128
-TRIAL_EDITS = 3
 READING = "engine, images read from files"
 
 
@@ -51,6 +54,7 @@ def benchmark(
     seed: int,
     memory: int,
     batch: int | None,
+    edit: str = "delete",
     precision: float | None = None,
     processes: int | None = None,
 ) -> Comparison:
@@ -61,8 +65,14 @@ def benchmark(
     from files are held for that, and the engine is timed reading them, too.  With `precision`
     (points) the full study is held against one that stops each edit when it is decided; with
     `processes` the engine in one against that many, each of one thread and with a part of the
-    images.
+    images; with another `edit` than delete both ways make those edits (`lists.WHAT`).
     """
+    if edit != "delete":
+        if precision is not None or processes is not None:
+            raise ProbeError(f"precision= and processes= are of deletions: leave out edit={edit}")
+        sweep = Sweep(chain, memory=memory, batch=batch)
+        held = images.to(chain.device).contiguous()
+        return of_edits(sweep, held, labels, edit, rounds=rounds)
     if precision is not None and processes is not None:
         raise ProbeError("precision= and processes= are two benchmarks: give one of them")
     if precision is not None:
@@ -95,7 +105,7 @@ def benchmark(
         next(iter(outputs.values())),
     )
     differing, ties = int((plain.argmax(-1) != fast.argmax(-1)).sum()), count_near_ties(fast)
-    naive = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
+    naive = plain_runs(edits, chain)
     remarks = [
         ratio("engine against the plain loop at its best", plain_best, engine),
         ratio("engine against the plain loop at 128", plain_128, engine),
@@ -241,30 +251,6 @@ def against_precision(
     return Comparison(list(times.items()), remarks, differing == 0, what)
 
 
-def predict_engine(sweep: Sweep, edits: Sequence[Edit], images: Images) -> Tensor:
-    """Logits `[edits, n, classes]` from the engine."""
-    found = torch.empty(len(edits), len(images), sweep.chain.classes)
-    for piece in sweep.run(edits, images):
-        found[list(piece.edits), piece.start : piece.stop] = piece.logits.cpu()
-    return found
-
-
-@torch.inference_mode()
-def predict_plain(
-    chain: ResidualChain, edits: Sequence[Edit], images: Tensor, batch: int
-) -> Tensor:
-    """The same from the plain loop."""
-    rows = [torch.cat([chain.run(part, edit) for part in images.split(batch)]) for edit in edits]
-    return torch.stack(rows).cpu()
-
-
-def best_batch(chain: ResidualChain, edits: Sequence[Edit], images: Tensor) -> int:
-    """The batch size at which the plain loop is fastest, tried on a few edits after a warm-up."""
-    some = edits[:TRIAL_EDITS]
-    call = partial(predict_plain, chain, some, images)
-    return fastest(call, PLAIN_BATCHES, len(images), chain.device, tries=2)
-
-
 @torch.inference_mode()
 def bare_convolutions(sweep: Sweep, edits: Sequence[Edit], images: Tensor) -> Callable[[], None]:
     """A call that makes every convolution of the engine's run, at its shapes, and nothing else."""
@@ -295,8 +281,3 @@ def bare_convolutions(sweep: Sweep, edits: Sequence[Edit], images: Tensor) -> Ca
                 module(inputs[shape])
 
     return convolve
-
-
-def count_near_ties(logits: Tensor) -> int:
-    best = logits.topk(2, dim=-1).values
-    return int((best[..., 0] - best[..., 1] < NEAR_TIE).sum())

@@ -81,7 +81,7 @@ def cases(errors: Errors) -> dict[str, tuple[Case, Case]]:
     """For every claim on something sampled, a truth by which it is true, and one by which not."""
     single = _single_edits()
     sampled = single | _re_estimated(single) | _controls() | _draws(errors)
-    return sampled | _gradients() | _sizes() | _flows()
+    return sampled | _gradients() | _sizes() | _flows() | _appended()
 
 
 def _single_edits() -> dict[str, tuple[Case, Case]]:
@@ -148,7 +148,7 @@ def _single_edits() -> dict[str, tuple[Case, Case]]:
 
 
 def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Case, Case]]:
-    """The same lesions as networks with statistics of their own would give them, fewer images."""
+    """The same lesions with statistics of their own, on the first images."""
 
     def again(case: Case) -> Case:
         return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
@@ -396,6 +396,37 @@ def _flows() -> dict[str, tuple[Case, Case]]:
             falling("15 % in one block", 15.0), falling("10 % in one block, at the bound", 10.0),
         ),
     }  # fmt: skip
+
+
+def _appended() -> dict[str, tuple[Case, Case]]:
+    def case(text: str, steps: float = 30.0, **changes: float) -> Case:
+        return Case(text, lambda r: [_append(r, steps, changes)])
+
+    return {
+        "he2015/identity": (
+            case("30 steps more, draws apart by 5", 30.0), case("as many steps", 0.0),
+        ),
+        "he2015/nested/residual": (
+            case("0.1 below, draws apart by 0.02", residual=-0.1),
+            case("as before, the same"),
+        ),
+        "he2015/nested/plain": (
+            case("0.1 above, draws apart by 0.02", plain=0.1), case("as before, the same"),
+        ),
+    }  # fmt: skip
+
+
+def _append(random: Generator, steps: float, changes: Mapping[str, float]) -> Result:
+    """Three draws: so many steps more to the identity, and losses changed by so much, in nats."""
+    rows: list[tuple[str, int, str, int, float]] = [("whole", 0, "loss", 0, 0.2)]
+    for kind in ("residual", "plain"):
+        for draw in (1, 2, 3):
+            longer = steps if kind == "plain" else 0.0
+            last = max(0, round(100 + longer + 5 * random.standard_normal()))
+            loss = 0.2 + changes.get(kind, 0.0) + 0.02 * random.standard_normal()
+            rows += [(kind, draw, "identity_error", last, 1e-4), (kind, draw, "loss", 60, loss)]
+    table = pd.DataFrame(rows, columns=["kind", "draw", "quantity", "step", "value"])
+    return _result("append", table.assign(images=64), 9, arch="resnet20")
 
 
 def _lesion(

@@ -139,6 +139,33 @@ BEYOND = (
         lacking=("highway",),
     ),
     Beyond(
+        name="men2024/block-influence",
+        source="arXiv 2403.03853",
+        statement="Layers that turn the state least are those that can go.",
+        wording="1 − cos(h, h′) orders the layers",
+        why="a claim about language models of billions of weights; here greedy holds the order by "
+        "this score against deletions that are measured (and responses --costs its ranks)",
+        lacking=("llama",),
+    ),
+    Beyond(
+        name="gromov2024/ranges",
+        source="arXiv 2403.17887",
+        statement="A range of nearly half of the layers can be left out before the network breaks.",
+        wording="up to about half of the layers, the deeper ones",
+        why="a claim about language models of billions of weights; of residual networks on "
+        "photographs measured by analyses/gromov2024_ranges.py (lesion --edit ranges)",
+        lacking=("llama",),
+    ),
+    Beyond(
+        name="li2024/optimal-ablation",
+        source="arXiv 2409.09951",
+        statement="Much of what a deletion costs is the strange value, not what is missing.",
+        wording="a constant that loses least costs less than a mean or nothing",
+        why="a claim about circuits of language models; of residual networks on photographs "
+        "measured by analyses/li2024_replacement_values.py (lesion --edit replace)",
+        lacking=("gpt",),
+    ),
+    Beyond(
         name="lad2024/transformers",
         source="arXiv 2406.19384; 2103.14586",
         statement="Transformers, too, keep most predictions without any one layer.",

@@ -97,6 +97,7 @@ class Exhibit:
         name = self.data
         if ":" in name:
             name = "/".join(PurePath(name.partition(":")[2]).parts[-2:])
+            name = re.sub(r"(-\d+-of-\d+)?\.parquet$", "", name)
         return name + (f" ({self.note})" if self.note else "")
 
     @property

@@ -176,7 +176,7 @@ CLAIMS = (
     ),
     shape(
         name="he2016/orders/falls",
-        source=f"{SECOND}, section 4.1, of “ReLU before addition”",
+        source=f"{SECOND}, section 4.1",
         statement="A residual function should take both signs: from block to block parts of the "
         "state fall.",
         wording="a residual function should take values in (−∞, +∞)",
@@ -190,7 +190,7 @@ CLAIMS = (
     Claim(
         kind="exact",
         name="he2016/orders/relu-before",
-        source=f"{SECOND}, section 4.1, of “ReLU before addition”",
+        source=f"{SECOND}, section 4.1",
         statement="With a ReLU at the end of the branch the state can only grow.",
         wording="the forward propagated signal is monotonically increasing",
         rule="The share of elements that fall, in the block where most do, with the order "

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_probe import published
-from resnet_probe.claims import controls, flows, identities, mechanisms, veit2016
+from resnet_probe.claims import appended, controls, flows, identities, mechanisms, veit2016
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, Exhibit, NotHere, same_images
@@ -25,7 +25,8 @@ from resnet_probe.stats import Estimate
 from resnet_probe.stats.bootstrap import joint
 
 CLAIMS: tuple[Claim, ...] = (
-    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *flows.CLAIMS, *identities.CLAIMS,
+    *veit2016.CLAIMS, *controls.CLAIMS, *mechanisms.CLAIMS, *flows.CLAIMS, *appended.CLAIMS,
+    *identities.CLAIMS,
 )  # fmt: skip
 CONFIDENCE = 0.95
 SEPARATOR = "; "

@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given and given[0] in HELP else None
     try:
+        _refuse_unwritable(given)
         _refuse_unknown(given)
         top = parser(name)
         options = top.parse_args(given, Namespace(given=given))
@@ -112,6 +113,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a name that no file can have, and what a disk refuses
+        if error.filename is None:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= 80 else f"{name[:60]}…"
+        print(f"error: {shown} cannot be used: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _refuse_unwritable(given: Sequence[str]) -> None:
+    """The command is kept beside its result, so its words must be such as a file can hold."""
+    for word in given:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ProbeError(
+                f"{ascii(word)[:80]} is not text in UTF-8, in which results and their commands are "
+                "kept: give another name"
+            ) from error
 
 
 def _refuse_unknown(given: Sequence[str]) -> None:

@@ -21,12 +21,13 @@ NAME = "bench"
 
 
 class Own(NamedTuple):
-    """A number that one benchmark takes."""
+    """What one benchmark takes: a number, or one of the `choices`."""
 
     name: str
-    usual: float | None
+    usual: float | str | None
     about: str
     kind: type = int
+    choices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,16 @@ class Bench:
 BENCHES = (
     Bench(
         "lesion",
-        "every single deletion: plain loop against engine",
+        "many edits: plain loop against engine",
         256,
         (
+            Own(
+                "edit",
+                "delete",
+                "delete (every block once), ranges of blocks, gates, or greedy",
+                str,
+                ("delete", "ranges", "gates", "greedy"),
+            ),
             Own("precision", None, "instead: all images against stopping at so many points", float),
             Own("processes", None, "instead: one process against so many of one thread"),
         ),
@@ -98,8 +106,9 @@ def _add(parser: ArgumentParser, bench: Bench) -> None:
     for own in bench.own:
         about = own.about + (f" (default: {own.usual})" if own.usual else "")
         parser.add_argument(
-            f"--{own.name}", type=own.kind, default=own.usual, metavar="N", help=about
-        )
+            f"--{own.name}", type=own.kind, default=own.usual, help=about, choices=own.choices,
+            metavar=own.name.upper() if own.choices else "N",
+        )  # fmt: skip
     parser.set_defaults(run=run, bench=bench)
 
 

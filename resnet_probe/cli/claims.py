@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -118,7 +119,7 @@ def _made_anew(
     from resnet_probe.runs import kept
     from resnet_probe.runs.evidence import needed_jobs
 
-    requests = _requests(options)
+    requests = [*_requests(options), *_fresh(options)]
     jobs = needed_jobs(requests, claims=claims, seed=options.seed)
     identity = {
         "study": NAME,
@@ -149,8 +150,8 @@ def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
     from resnet_probe.report.ledger import render_ledger
 
     path = folder.with_name(f"{folder.name}.html")
-    text = render_ledger(table, title="Published claims, network by network",
-                         command="python -m resnet_probe claims")  # fmt: skip
+    command = shlex.join(["python", "-m", "resnet_probe", *options.given])
+    text = render_ledger(table, title="Published claims, network by network", command=command)
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -164,7 +165,7 @@ def _requests(options: Namespace) -> list[Request]:
         raise ProbeError("only= leaves the bundled networks out: give arch=, those that are left")
     published = _published(options)
     if not own:
-        return [*_bundled(options), *published, *_fresh(options)]
+        return [*_bundled(options), *published]
     asked = [replace(one, zoo=None) if one.weights else one for one in requests_of(options)]
     beside = [] if options.only else _bundled(options, beside=True)
     return [*asked, *(one for one in (*beside, *published) if one not in asked)]
@@ -174,7 +175,8 @@ def _fresh(options: Namespace) -> list[Request]:
     """Networks before training, beside all of the bundled ones."""
     from resnet_probe.runs.evidence import fresh_requests
 
-    whole = options.data is None and options.zoo is None
+    own = options.arch is not None or options.model is not None
+    whole = not options.only if own else options.data is None and options.zoo is None
     given = {name: getattr(options, name) for name in ("limit", "device")}
     return [replace(request, **given) for request in fresh_requests()] if whole else []
 
@@ -263,15 +265,23 @@ def _counted(options: Namespace) -> Iterator[Result]:
 
 
 def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one."""
+    """Each study, from disk where it lies there, announced one by one.
+
+    What a study refuses while it runs is said, and the claims on it are judged without.
+    """
     for place, job in enumerate(jobs, start=1):
         folder = job.folder()
         network = job.networks[0]
         where = f"found in {folder}" if job.found(folder) else f"to {folder}"
         title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
         print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
-        with progress_bar(title) as progress:
-            yield job.obtain(folder, resources=resources, progress=progress).result
+        try:
+            with progress_bar(title) as progress:
+                found = job.obtain(folder, resources=resources, progress=progress)
+        except ProbeError as reason:
+            print(f"Without {job.study} of {network.network.arch.spec}: {reason}")
+            continue
+        yield found.result
     print()
 
 

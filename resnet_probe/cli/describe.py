@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
-from resnet_probe.settings import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +151,6 @@ def _shown(table: pd.DataFrame) -> str:
 
 def image_shape(text: str) -> tuple[int, ...]:
     """`3x224x224` as (3, 224, 224)."""
-    sides = [whole_number(side) or 0 for side in text.lower().replace("×", "x").split("x")]
-    if len(sides) != 3 or not all(sides):
-        raise ProbeError(f"--input {text!r} is no image shape: write CxHxW, such as 3x32x32")
-    return tuple(sides)
+    from resnet_probe.loading.request import image_size
+
+    return tuple(map(int, image_size(text).split("x")))

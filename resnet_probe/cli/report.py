@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
@@ -55,7 +57,7 @@ def run(options: Namespace) -> int:
 
     resources = shared.read(Resources, options)  # refuses what cannot be before anything is loaded
     report = Report.of(shared.read(Request, options), full=options.full, seed=options.seed)
-    folder = (options.out or report.folder).resolve()
+    folder = Path(os.path.realpath(options.out or report.folder))
     out = Output.of(options)
     with out.aside():
         print(announcement(report.ready), end="\n\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def slug(spec: str) -> str:
     kind, path = parsed(spec)
     if not path:
         return kind
-    absolute = Path(path).expanduser().resolve()
+    absolute = Path(os.path.realpath(Path(path).expanduser()))  # of a link to itself, too
     own = absolute.name if kind == "imagefolder" else absolute.stem
     own = re.sub(r"-\d+-of-\d+$", "", own)
     return re.sub(r"[^\w.]+", "-", f"{absolute.parent.name}-{own}").strip("-.") or kind

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import ensembles, pairs, votes
+from resnet_probe.figures.append import appended_layers
 from resnet_probe.figures.atlas import networks_by_size
 from resnet_probe.figures.attribution import block_shares, class_shares, interactions
 from resnet_probe.figures.classes import classes_by_block
@@ -85,6 +86,7 @@ STUDIES: Mapping[str, Mapping[str, Draws]] = {
         "costs": scores_and_costs,
     },
     "flow": {"figure": gradient_flow, "shares": shares},
+    "append": {"figure": appended_layers},
     "lens": {"figure": depth_of_answer},
     "attribute": {"figure": block_shares, "classes": class_shares, "interactions": interactions},
     "agreement": {"figure": votes, "pairs": pairs, "ensemble": ensembles},

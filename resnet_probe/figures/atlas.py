@@ -78,9 +78,8 @@ def _scale(ax: Axes, sizes: pd.Series) -> None:
     ax.set_xlim(low / 1.25, high * 1.25)
     step = 1 if high < 30 * low else 2
     ticks = [factor * 10.0**power for power in range(5) for factor in (1, 2, 5)][::step]
-    ax.xaxis.set_major_locator(
-        FixedLocator([tick for tick in ticks if low / 1.25 < tick < high * 1.25])
-    )
+    shown = [tick for tick in ticks if low / 1.25 < tick < high * 1.25]
+    ax.xaxis.set_major_locator(FixedLocator(shown if low < high else [low]))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_locator(NullLocator())
 

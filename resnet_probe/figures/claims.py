@@ -15,6 +15,8 @@ NEEDED = ("claim", "kind", "value", "ci_low", "ci_high", "bound_low", "bound_hig
           "on")  # fmt: skip
 SEPARATOR = "; "
 """Between the networks that one verdict is about."""
+WIDEST = 64
+"""Characters of a row's name that leave room for the row."""
 FAR = 6.0
 """Half-widths of an interval: what lies further out is drawn at the edge."""
 LOOKS = {
@@ -99,9 +101,13 @@ def _labels(rows: pd.DataFrame) -> list[str]:
     """The claim, and on what it is judged where there are several."""
     repeated = rows["claim"].duplicated(keep=False)
     return [
-        f"{claim}: {on}" if more else claim
+        _cut(f"{claim}: {on}") if more else claim
         for claim, on, more in zip(rows["claim"], rows["on"], repeated, strict=True)
     ]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 def _name_values(ax: Axes, rows: pd.DataFrame) -> None:

@@ -51,6 +51,8 @@ def classes_by_block(
         axes.set_xlabel(f"{unit} deleted" if single else "edit, in the order of the table")
         axes.set_ylabel("class")
         bar = figure.colorbar(mesh, ax=axes, pad=0.015)
+        sizes = marks.steps(1.0, most, every=(1,))
+        marks.plain_ticks(bar.ax.yaxis, [0.0, *sizes, *(-size for size in sizes)])
         bar.set_label("change in error (points)")
         style.title(axes, title, columns=columns)
         style.legend(figure, axes, columns=columns)

@@ -36,6 +36,9 @@ def gradient_flow(
             marks.line(axes, place, some, look, ends=("ci_low", "ci_high"), label=name or None,
                        size=size)  # fmt: skip
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        every = (1,) if high > 50 * low else (1, 2, 3, 5)
+        marks.plain_ticks(axes.yaxis, marks.steps(low, high, every=every))
         axes.set_ylabel("gradient, last block = 1")
         axes.set_xlabel("depth, share of the network" if several else "block")
         if not several:

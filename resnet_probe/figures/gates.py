@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures import marks, style
@@ -85,11 +85,9 @@ def _scale(ax: Axes, axis: str, values: pd.Series) -> None:
     low, high = float(values.min()), float(values.max())
     if sizes.max() > marks.SPREAD * sizes.median():
         getattr(ax, f"set_{axis}scale")("symlog", linthresh=typical, linscale=0.6)
-        ticks = [sign * 10.0**power for power in range(-6, 4) for sign in (-1, 1)]
-        ticks = [tick for tick in ticks if abs(tick) >= typical and 2 * low < tick < 2 * high]
-        line = getattr(ax, f"{axis}axis")
-        line.set_major_locator(FixedLocator(sorted([0.0, *ticks])))
-        line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-        line.set_minor_locator(NullLocator())
+        powers = marks.steps(typical, max(2 * high, -2 * low), every=(1,))
+        both = [0.0, *powers, *(-tick for tick in powers)]
+        shown = [tick for tick in both if min(2 * low, 0) <= tick <= max(2 * high, 0)]
+        marks.plain_ticks(getattr(ax, f"{axis}axis"), shown)
         room = 0.1 * typical
         getattr(ax, f"set_{axis}lim")(min(1.6 * low, 0) - room, max(1.6 * high, 0) + room)

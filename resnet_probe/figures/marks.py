@@ -5,12 +5,13 @@ Lines can be told apart in colour and in grey, and their intervals are bands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
@@ -133,6 +134,20 @@ def _log_scale(ax: Axes, low: float, high: float, *, least: float, zero: bool) -
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_locator(NullLocator())
+
+
+def plain_ticks(axis: Axis, ticks: Iterable[float]) -> None:
+    """Those ticks and no others, written as numbers and not as powers of ten."""
+    axis.set_major_locator(FixedLocator(sorted(ticks)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    axis.set_minor_locator(NullLocator())
+
+
+def steps(low: float, high: float, *, every: Sequence[int] = (1, 2, 5)) -> list[float]:
+    """1, 2, 5, 10, … between two positive numbers, for a logarithmic axis."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    found = [step * 10.0**power for power in powers for step in every]
+    return [tick for tick in found if low <= tick <= high]
 
 
 def number(ax: Axes, first: int, last: int) -> None:

@@ -66,12 +66,13 @@ def range_map(
             mec=style.INK, mew=0.4, label="not harmful, all ranges together", clip_on=False,
         )  # fmt: skip
         marks.number(axes, 1, size)
+        axes.set_yticks([tick for tick in axes.get_xticks() if 1 <= tick <= size])
         axes.set_ylim(0.5, size + 0.5)
         axes.set_xlabel(f"first {unit} deleted")
         axes.set_ylabel(f"{unit}s deleted")
         axes.tick_params(axis="both", length=2)
         bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=28)
-        bar.set_label(f"error (%); baseline {whole['error_pct']:.2f}")
+        bar.set_label(f"error (%), baseline {whole['error_pct']:.2f} %")
         bar.outline.set_visible(False)
         _plain_ticks(bar)
         style.title(axes, title, columns=columns)

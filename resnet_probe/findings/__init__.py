@@ -5,6 +5,7 @@ whose every number has a name and a value, and, where the table tests a claim, i
 """
 
 from resnet_probe.findings.agreement import summarize_agreement, true_ensemble
+from resnet_probe.findings.append import summarize_append
 from resnet_probe.findings.atlas import summarize_atlas
 from resnet_probe.findings.attribution import block_shares, summarize_attribution
 from resnet_probe.findings.control import same_size, summarize_control
@@ -23,6 +24,7 @@ from resnet_probe.findings.lesion import (
 from resnet_probe.findings.paths import path_coherence, short_paths, summarize_paths
 from resnet_probe.findings.responses import score_of_cost, small_residuals, summarize_responses
 from resnet_probe.findings.sentence import Finding, Sentence
+from resnet_probe.findings.sweeps import cuts, ranges, values_of_branches
 
 __all__ = [
     "Finding",
@@ -31,10 +33,12 @@ __all__ = [
     "answer_depth",
     "best_gates",
     "block_shares",
+    "cuts",
     "effective_depth",
     "foretold",
     "other_orders",
     "path_coherence",
+    "ranges",
     "same_size",
     "score_of_cost",
     "several_deletions",
@@ -42,6 +46,7 @@ __all__ = [
     "single_deletions",
     "small_residuals",
     "summarize_agreement",
+    "summarize_append",
     "summarize_atlas",
     "summarize_attribution",
     "summarize_control",
@@ -55,5 +60,6 @@ __all__ = [
     "summarize_paths",
     "summarize_responses",
     "true_ensemble",
+    "values_of_branches",
     "what_remeasuring_buys",
 ]

@@ -129,7 +129,10 @@ def ratio(result: Result) -> Reading:
 
 def cosine(result: Result) -> Reading:
     rows = result.table[result.table["quantity"] == "cosine_gradient_sum"]
-    return _median(rows[rows["value"].notna()])
+    rows = rows[rows["value"].notna()]
+    if rows.empty and len(ratios(result.table)):
+        raise ProbeError("every residual is 0, and has no direction")
+    return _median(rows)
 
 
 def _median(rows: pd.DataFrame) -> Reading:

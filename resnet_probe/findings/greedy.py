@@ -50,7 +50,7 @@ def what_remeasuring_buys(result: Result) -> Finding:
         "Whether measuring again after each deletion is worth it is not decided: ",
     )
     more = [
-        f"{{{KEYS[way]}_more:+.2f}} points {NAMES[way]}"
+        f"{{{KEYS[way]}_more:+.2f}} points in the order {NAMES[way]}"
         f"{interval(f'{KEYS[way]}_more', values, '+.2f', '')}"
         for way in result.provenance["against_pct"]
     ]

@@ -79,10 +79,18 @@ def re_estimated(result: Result) -> Sentence:
         return Sentence("")
     values = dict(zip(("own", "own_low", "own_high"), found, strict=True))
     values["training"] = result.identity["recalibrate"]
+    runs = ""
+    if took := result.provenance.get("recalibration_branch_runs"):
+        values |= {"shared": took[0], "alone": took[1]}
+        values["seconds"] = float(result.provenance.get("seconds", np.nan))
+        runs = (
+            " (Re-estimating ran {shared:,} branches, where one network after another would run "
+            "{alone:,}; the whole study took {seconds:,.0f} s.)"
+        )
     return Sentence(
         " With the batch-norm statistics of each edited network re-estimated on {training:,} "
         f"training images the median is {{own:+.2f}} points{interval('own', values, '+.2f', '')}: "
-        "the rest is stale statistics.",
+        f"the rest is stale statistics.{runs}",
         values,
     )
 
@@ -376,6 +384,9 @@ def _recalibrated(result: Result) -> list[str]:
         f"{row.blocks} ({row.error_pct:.2f} to {row.recalibrated_error_pct:.2f} %)"
         for row in most.itertuples()
     ]
+    shared, alone = result.provenance.get("recalibration_branch_runs") or (0, 0)
+    took = f"{result.provenance.get('seconds', 0):,.1f} s for the whole study"
+    runs = [f"re-estimating took {shared:,} runs of branches instead of {alone:,}; {took}"]
     return [
         f"batch-norm statistics re-estimated on {images} training images: baseline "
         f"{base['recalibrated_error_pct']:.2f} % instead of {base['error_pct']:.2f} %",
@@ -383,4 +394,5 @@ def _recalibrated(result: Result) -> list[str]:
         f"{left:+.2f} points{over}, paths and stale statistics together "
         f"{stale - base['error_pct']:+.2f}",
         f"most restored: {listed(shown)}",
+        *(runs if shared else []),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,20 @@ from resnet_probe.settings import Option, Settings, option, whole_number
 if TYPE_CHECKING:
     from resnet_probe.loading.prepared import Prepared
 
+LARGEST = 2**26
+"""Numbers of the largest image."""
 NETWORK, IMAGES, FILES, RUN = "the network", "the images", "images in files", "run"
 
 
 def image_size(text: str) -> str:
     """`3×224×224` as `3x224x224`; raises `ProbeError` for anything else."""
     sides = text.lower().replace("×", "x").split("x")
-    if len(sides) != 3 or not all(0 < (whole_number(side) or 0) < 2**20 for side in sides):
-        raise ProbeError(f"input={text!r} is no image shape: write CxHxW, such as 3x32x32")
+    numbers = prod(whole_number(side) or 0 for side in sides)
+    if len(sides) != 3 or not 0 < numbers <= LARGEST:
+        raise ProbeError(
+            f"input={text!r} is no image shape: write CxHxW, such as 3x32x32, of at most "
+            f"{LARGEST:,} numbers"
+        )
     return "x".join(sides)
 
 

@@ -107,7 +107,11 @@ class TrainingRequest(Settings):
         group=REGIME,
     )
     seed: int = option(
-        0, "of the initial weights and all random draws (default: 0)", metavar="N", group=RUN
+        0,
+        "of the initial weights and all random draws (default: 0)",
+        least=0,
+        metavar="N",
+        group=RUN,
     )
     processes: int | None = option(
         None,

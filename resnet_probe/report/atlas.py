@@ -32,7 +32,7 @@ class Column(NamedTuple):
 SHOWN = (
     Column("error", "error, %"),
     Column("harmless", "harmless blocks, %"),
-    Column("worst_change", "worst block: its cost, points", line="{worst}, in stage {worst_stage}"),
+    Column("worst_change", "worst block: cost, points", line="no. {worst}, stage {worst_stage}"),
     Column("recalibrated", "median deletion, statistics renewed, points"),
     Column("ratio", "‖F‖ / ‖shortcut‖"),
     Column("cosine", "cosine with gradient"),

@@ -15,6 +15,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.report.drawings import draw
 from resnet_probe.report.page import block_cards, render
 from resnet_probe.report.questions import Section, sections
+from resnet_probe.report.switchboard import Switchboard
 from resnet_probe.results import Result, provenance
 from resnet_probe.results import table as csv
 
@@ -27,13 +28,14 @@ class Made:
     """How a report came about: what a reader has to know to make it again.
 
     `commands` reproduce one study each, `absent` says why a study is not there, `command` makes
-    the whole, `facts` go to the end of the page.
+    the whole; `branch_runs` a study, and `facts`, go to the end of the page.
     """
 
     title: str
     command: str = ""
     commands: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    branch_runs: Mapping[str, int | None] = field(default_factory=dict)
     facts: Sequence[tuple[str, str]] = ()
 
 
@@ -87,12 +89,12 @@ def _page(
     if claims is not None:
         csv.write(beside / "tables" / "claims.csv", claims)
     return render(
-        found, drawings, block_cards(results), title=made.title, facts=made.facts,
-        runs=_runs(results), claims=claims, command=made.command,
+        found, drawings, block_cards(results), Switchboard.of(results), title=made.title,
+        facts=made.facts, runs=_runs(results, made), claims=claims, command=made.command,
     )  # fmt: skip
 
 
-def _runs(results: Mapping[str, Result]) -> pd.DataFrame:
+def _runs(results: Mapping[str, Result], made: Made) -> pd.DataFrame:
     rows = []
     for study, result in results.items():
         identity = provenance.plain(result.provenance.get("identity", {}))
@@ -101,6 +103,7 @@ def _runs(results: Mapping[str, Result]) -> pd.DataFrame:
                 "study": study,
                 "images": identity.get("images"),
                 "seed": identity.get("seed"),
+                "branch_runs": made.branch_runs.get(study),
                 "seconds": result.provenance.get("seconds"),
                 "data_sha256": str(identity.get("data_sha256", ""))[:16],
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from resnet_probe.report.questions import Section
 from resnet_probe.results import Result
 from resnet_probe.runs.evidence import Ask, fitting_jobs, report_asks
 from resnet_probe.runs.job import RUNS, Job, device_name, place_apart, slug_of, versions
+from resnet_probe.runs.rehearsal import branch_runs
 from resnet_probe.studies.study import Progress, Resources
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DRAWING = 0.15
 
 @dataclass(frozen=True)
 class Report:
-    """The jobs of a report on one network, and why those that are left out are.
+    """The jobs of a report on one network, why some do not apply, and what is left to a full one.
 
     Raises `ProbeError` for fewer than two images, on which nothing has a spread.
     """
@@ -40,6 +41,7 @@ class Report:
     seed: int = 0
     jobs: Mapping[Ask, Job] = field(default_factory=dict, repr=False)
     absent: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @classmethod
     def of(cls, request: Request, *, full: bool = False, seed: int = 0) -> Report:
@@ -47,8 +49,14 @@ class Report:
 
         ready = request.prepared()
         check_spread(ready.images, NAME)
-        jobs, absent = fitting_jobs(report_asks(full=full), request, ready, seed=seed)
-        return cls(request, ready, full, seed, {ask: one[0] for ask, one in jobs.items()}, absent)
+        asks = report_asks(full=full)
+        more = [ask for ask in report_asks(full=True) if ask.study not in {a.study for a in asks}]
+        jobs, absent = fitting_jobs(asks, request, ready, seed=seed)
+        left_out, never = fitting_jobs(more, request, ready, seed=seed)
+        return cls(
+            request, ready, full, seed, {ask: one[0] for ask, one in jobs.items()},
+            {**absent, **never}, [ask.study for ask in left_out],
+        )  # fmt: skip
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,9 +73,12 @@ class Report:
 
     @property
     def command(self) -> str:
+        return self._command(full=self.full)
+
+    def _command(self, *, full: bool) -> str:
         words = self.request.words()
         words += ["--limit", str(self.request.limit)] if self.request.limit is not None else []
-        words += ["--full"] if self.full else []
+        words += ["--full"] if full else []
         words += ["--seed", str(self.seed)] if self.seed else []
         return shlex.join(["python", "-m", "resnet_probe", NAME, *words])
 
@@ -139,7 +150,11 @@ class Report:
         return Made(
             title=f"{network.arch.spec} on {data}{note}",
             command=self.command,
-            commands={ask.study: job.command for ask, job in self.jobs.items()},
+            commands={
+                **{ask.study: job.command for ask, job in self.jobs.items()},
+                **dict.fromkeys(self.left_out, self._command(full=True)),
+            },
+            branch_runs={ask.study: branch_runs(job) for ask, job in self.jobs.items()},
             absent=self.absent,
             facts=[
                 ("architecture", f"{network.arch.spec}, {len(ready.chain)} {ready.chain.unit}s"),

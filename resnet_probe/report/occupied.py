@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,9 @@ class ReportFolder:
     @classmethod
     def of(cls, folder: Path, identities: Mapping[str, Any]) -> ReportFolder:
         """Raises `ProbeError` for a folder that holds something else, or cannot be written."""
-        folder = Path(folder).resolve()
+        folder = Path(os.path.realpath(folder))
+        if folder.is_symlink():
+            raise ProbeError(f"{folder} is a link that leads to itself: choose another (out=)")
         taken = cls(folder, provenance.plain(identities), new=not folder.exists())
         taken._refuse_other()
         try:

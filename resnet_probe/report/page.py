@@ -17,6 +17,7 @@ from resnet_probe.findings.responses import ratios
 from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED
 from resnet_probe.report.drawings import Drawing
 from resnet_probe.report.questions import Section, answers
+from resnet_probe.report.switchboard import Switchboard
 from resnet_probe.results import Result, provenance
 from resnet_probe.stats import holm
 
@@ -28,6 +29,7 @@ def render(
     found: Sequence[Section],
     drawings: Mapping[str, Sequence[Drawing]],
     cards: pd.DataFrame,
+    board: Switchboard,
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
@@ -37,13 +39,14 @@ def render(
 ) -> str:
     """The page as text.
 
-    `drawings` by study, `cards` of `block_cards`, `facts` and `runs` for the end of the page: what
-    was measured with what, and when.  `claims` is a ledger of published claims, a row each.
+    `drawings` by study, `cards` of `block_cards`, what the `board` knows of combinations, `facts`
+    and `runs` for the end of the page: what was measured with what, and when.  `claims` is a ledger
+    of published claims, a row each.
     """
     return template("page.html").render(
         title=title,
         style=Markup(part("page.css")),
-        script=Markup(part("page.js")),
+        script=Markup(part("page.js") + part("switchboard.js")),
         sections=found,
         answers=answers(list(found)),
         drawings={
@@ -53,6 +56,9 @@ def render(
         },
         cards=rows_of(cards),
         data=Markup(_json(cards)),
+        board=board,
+        measured=Markup(board.data),
+        edited=next((one.command for one in found if one.asked.study == "lesion"), ""),
         level=LEVEL,
         signs=SIGNS,
         facts=facts,

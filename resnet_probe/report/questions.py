@@ -103,6 +103,32 @@ QUESTIONS = (
         compared=True,
     ),
     Question(
+        "lesion-ranges",
+        "How long a range of blocks can it lose?",
+        summaries.ranges,
+        {"figure": "Error with every range of consecutive blocks deleted: where it begins across, "
+                   "how many blocks upwards. Dots: not harmful, all ranges together."},
+        (STALE, SHARED_WEIGHTS),
+    ),
+    Question(
+        "greedy",
+        "Which blocks can go, one after another?",
+        summaries.what_remeasuring_buys,
+        {"figure": "Error by how many blocks are gone: each time the one that costs least, "
+                   "measured again; by the cost of single deletions; by Block Influence. Beside "
+                   "it, which block goes when."},
+        (STALE, "The orders are chosen on one half of the images, the errors are those of the "
+         "other half: they hold for these orders, not for the best that there are."),
+    ),
+    Question(
+        "gates",
+        "Is the loss a straight line around each block’s gate?",
+        summaries.foretold,
+        {"figure": "Change in loss with one branch multiplied by a gate, a line a block, and the "
+                   "measured changes beside those that the gradient at gate one foretells."},
+        (STALE,),
+    ),
+    Question(
         "paths",
         "Which paths carry the gradient?",
         summaries.short_paths,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class Result:
         ``figure.svg``, or those of the ``formats``. Raises ProbeError where `refuse_other` does, or
         where the disk refuses; then the folder is as it was before.
         """
-        folder = Path(folder).resolve()
+        folder = Path(os.path.realpath(folder))
         refuse_other(folder, self.identity)
         beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
         try:
@@ -198,7 +199,7 @@ def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:
     disk lets us: the parent folders are made, and a file is tried.
     """
     try:
-        folder = Path(folder).resolve()
+        folder = Path(os.path.realpath(folder))
         _refuse_occupied(folder, identity)
         folder.parent.mkdir(parents=True, exist_ok=True)
         for place in (folder.parent, folder) if folder.is_dir() else (folder.parent,):
@@ -245,6 +246,8 @@ def _one_layout(figure: Any) -> Iterator[Callable[[], Any]]:
 
 
 def _refuse_occupied(folder: Path, identity: Mapping[str, Any]) -> None:
+    if folder.is_symlink():
+        raise ProbeError(f"{folder} is a link that leads to itself: choose another folder (out=)")
     if folder.is_mount():
         raise ProbeError(f"{folder} is a mount point: name a folder inside it (out=)")
     if folder.exists() and not folder.is_dir():

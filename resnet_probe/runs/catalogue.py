@@ -82,6 +82,12 @@ ROWS = (
         "flow",
         "flow:summarize_flow",
     ),
+    Row(
+        "append",
+        "append layers that begin as nothing, and train on",
+        "append",
+        "append:summarize_append",
+    ),
     Row("lens", "apply the classifier behind every block", "lens", "lens:summarize_lens"),
     Row(
         "attribute",

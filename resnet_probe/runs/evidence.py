@@ -43,6 +43,8 @@ FRESH_IMAGES = 100
 """Of which what changes with the initial weights is seen."""
 SOME, MORE = 500, 1000
 """Images, for what takes several times as long as a lesion, and for what takes about as long."""
+LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates")
+"""What a report asks only in full."""
 STRUCTURES = (
     *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
     "resnet50",
@@ -121,12 +123,15 @@ def report_asks(*, full: bool) -> tuple[Ask, ...]:
         Ask("control", "control", {}, None if full else SOME, 4.0 if full else 2.0),
         Ask("lesion-counts", "lesion", {"counts": COUNTS, "draws": DRAWS}, images, 12.0),
         Ask("lesion-permute-tau", "lesion", _orders(), images, 10.0),
+        Ask("lesion-ranges", "lesion", {"edit": "ranges"}, FEW, 8.0),
+        Ask("greedy", "greedy", {}, SOME, 10.0),
+        Ask("gates", "gates", {}, SOME, 6.0),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, paths, 4.0),
         Ask("responses", "responses", {}, images, 1.0),
         Ask("lens", "lens", {}, images, 0.3),
         Ask("attribute", "attribute", {}, shares, 4.0),
     )
-    return tuple(ask for ask in asks if full or not ask.study.startswith("lesion-"))
+    return tuple(ask for ask in asks if full or ask.study not in LONG)
 
 
 def claim_asks() -> tuple[Ask, ...]:
@@ -143,6 +148,7 @@ def claim_asks() -> tuple[Ask, ...]:
         Ask("responses", "responses", {}, MORE),
         Ask("responses-init", "responses", {}, FEW, initial=SEEDS),
         Ask("flow", "flow", {}, FEW),
+        Ask("append", "append", {}, 64),
     )  # fmt: skip
 
 

@@ -84,6 +84,18 @@ def rehearse(job: Job, folder: Path, resources: Resources) -> Rehearsal:
     )  # fmt: skip
 
 
+def branch_runs(job: Job) -> int | None:
+    """How many branches a job runs, over all its images; None for a study without edits."""
+    edits_of = job.row.study.edits
+    if edits_of is None:
+        return None
+    from resnet_probe.engine.sweep import PrefixTree
+
+    chain = job.subjects[0].chain
+    runs = PrefixTree.of(edits_of(chain, job.settings), chain).branch_runs
+    return runs * len(job.networks[0].images)
+
+
 def _seconds(job: Job, resources: Resources) -> float:
     pace = Pace()
     try:

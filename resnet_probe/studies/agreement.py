@@ -86,7 +86,7 @@ class AgreementSettings(Settings):
         metavar="1-10",
     )
     draws: int = option(20, "random networks for each count (default: 20)", metavar="N")
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
 def fit(subject: Subject, settings: AgreementSettings) -> AgreementSettings:

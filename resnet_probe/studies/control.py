@@ -48,7 +48,7 @@ class ControlSettings(Settings):
         "points of error: a change that is shown to be smaller is harmless (default: 0.5)",
         metavar="POINTS",
     )
-    seed: int = option(0, "of the noise (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of the noise (default: 0)", least=0, metavar="N", group="run")
 
     def __post_init__(self) -> None:
         super().__post_init__()

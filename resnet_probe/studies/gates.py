@@ -73,7 +73,7 @@ class GateSettings(Settings):
         metavar="POINTS",
     )
     seed: int = option(
-        0, "of the draws behind joint intervals (default: 0)", metavar="N", group="run"
+        0, "of the draws behind joint intervals (default: 0)", least=0, metavar="N", group="run"
     )
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class GreedySettings(Settings):
         metavar="POINTS",
     )
     seed: int = option(
-        0, "of the halves that images are put into (default: 0)", metavar="N", group="run"
+        0, "of the halves that images are put into (default: 0)", least=0, metavar="N", group="run"
     )
 
     def __post_init__(self) -> None:
@@ -130,6 +130,7 @@ def choose(
     measure = partial(costs, sweep, images=images, labels=labels, run=quiet)
     whole = run.kept("whole", lambda: measure([Edit()]))
     found.error, found.loss = [float(whole["error_pct"][0])], [float(whole["loss"][0])]
+    found.branch_runs = int(whole["branch_runs"])
     while found.left and not _lost(found, settings.to):
         edits = [Edit.delete(*found.gone, block) for block in found.left]
         found.take(run.kept(f"round {len(found.gone) + 1}", partial(measure, edits)))

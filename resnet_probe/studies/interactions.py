@@ -88,7 +88,7 @@ class InteractionSettings(Settings):
     draws: int = option(
         300, f"networks of each chance, for more than {EXACT} gates (default: 300)", metavar="N"
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -65,7 +65,7 @@ class LesionSettings(Settings):
         write=listed,
         metavar="FROM:TO:STEP",
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
     unit: str = option(
         "block",
         "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
@@ -228,12 +228,24 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
         kept["recalibrated_correct"] = own
         if "median_delta_pct" in facts:
             facts["recalibrated_median_delta_pct"] = median_change(own, settings.seed)
+        facts["recalibration_branch_runs"] = runs_of(chain, edits)
     if settings.listed:
         table = _named(table, chain, settings)
         facts |= by_kind(list(table["kind"]), correct, found["loss"])
     if settings.by is not None:
         table = classes.by_class(table, correct, truth)
     return Measured(table, facts, kept)
+
+
+def runs_of(chain: ResidualChain, edits: Sequence[Edit]) -> list[int]:
+    """Branches that renewing the statistics of all edited networks evaluates for one batch.
+
+    With what begins alike run once, and one network after another.
+    """
+    from resnet_probe.engine.sweep import PrefixTree, branch_runs
+
+    alone = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
+    return [PrefixTree.of(edits, chain).branch_runs, alone]
 
 
 def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:

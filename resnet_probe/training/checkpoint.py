@@ -39,6 +39,8 @@ class Checkpoint:
     identity: Mapping[str, Any]
     stop: Callable[[], bool] | None = None
     last: float = field(default_factory=time.monotonic)
+    made: list[Path] | None = None
+    """The folders that were made for a file that was not there before, the innermost first."""
 
     def begin(self, state: State, *, resume: bool) -> None:
         """Go back to the state that is there, or write the first one."""
@@ -49,6 +51,7 @@ class Checkpoint:
             return
         if state.team.leads:
             refuse_existing(self.path)
+        self.made = [folder for folder in self.path.parents if not folder.exists()]
         self.save(state)  # a refusal must not cost an epoch
 
     def save(self, state: State) -> None:
@@ -76,13 +79,24 @@ class Checkpoint:
             self.refuse_to_go_on(state)
 
     @contextmanager
-    def unless_diverged(self, state: State) -> Iterator[None]:
-        """Remove the file where the loss is not finite any more: it would lead there again."""
+    def unless_refused(self, state: State) -> Iterator[None]:
+        """Remove the file, and the folders made for it, where it leads to the same refusal again.
+
+        That is so where the loss is not finite any more, and in the first epoch of all.
+        """
+        refused = False
         try:
             yield
+        except ProbeError:
+            refused = self.made is not None and not state.history
+            raise
         finally:
-            if self.path and state.epoch and not math.isfinite(state.epoch.looked[0]):
+            diverged = state.epoch and not math.isfinite(state.epoch.looked[0])
+            if self.path and (refused or diverged):
                 self.path.unlink(missing_ok=True)
+                with suppress(OSError):  # what else lies in them stays
+                    for folder in self.made or ():
+                        folder.rmdir()
 
     def refuse_to_go_on(self, state: State) -> None:
         """Raise KeyboardInterrupt, which says how far the training has come."""

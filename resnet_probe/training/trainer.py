@@ -107,7 +107,7 @@ def train(
         kept.between_steps(state)
 
     while len(state.history) < recipe.epochs:
-        with kept.unless_diverged(state):
+        with kept.unless_refused(state):
             row = one_epoch(state, test_set, normalization, between)
         kept.save(state)
         if progress is not None and team.leads:

@@ -29,11 +29,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from campaigns.children import called  # noqa: E402
 
 SUBJECTS = {
-    "chain.py": "chain edits sweep chain_graph",
+    "chain.py": "chain sweep edits chain_graph discover",
     "engine/sweep.py": "sweep lesion edits",
-    "engine/fold.py": "sweep",
-    "engine/path_sums.py": "lengths paths",
-    "engine/pullback": "pullback lengths paths",
+    "engine/fold.py": "sweep discover_programs",
+    "engine/path_sums.py": "spectrum paths",
+    "engine/pullback": "pullback spectrum paths",
     "stats": "stats moments paired sequential simultaneous claims_intervals lengths stopping",
 }
 """What is broken, and the tests that have to see it, the quickest first."""

@@ -26,7 +26,7 @@ class AttributeSettings(Settings):
         "random orders for the Shapley values (default: 20, or exact where that is cheaper)",
         metavar="N",
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
     exact: bool = option(
         False,
         "run the network's own modules, nothing folded: the arithmetic of the plain loop",

@@ -10,6 +10,7 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import Gates, network, without
+from resnet_probe.studies.plan import MOST
 
 METHODS = ("ablation", "shapley", "gradients", "interactions")
 PERMUTATIONS = 20
@@ -43,6 +44,12 @@ def request(
     count = PERMUTATIONS if permutations is None else permutations
     if count < 2:
         raise ProbeError(f"{count} permutations have no spread: give at least 2")
+    if "shapley" in chosen and count * len(chain) > MOST:
+        raise ProbeError(
+            f"{count:,} permutations of {len(chain)} blocks are {count * len(chain):,} networks: "
+            f"at most {MOST:,} are measured at once, so permutations= goes up to "
+            f"{MOST // len(chain):,}"
+        )
     if permutations is None and estimators.affordable(len(chain), count):
         count = 0
     asked = Request(len(chain), chosen, count if "shapley" in chosen else 0, seed, ())

@@ -28,8 +28,12 @@ class PathSettings(Settings):
         "what is measured (default: every)",
         choices=("exact", "all", "sample", "every"),
     )
-    signs: int = option(16, "random signs an image, for `all` (default: 16)", metavar="N")
-    samples: int = option(1000, "paths a length, for `sample` (default: 1000)", metavar="N")
+    signs: int = option(
+        16, "random signs an image, for `all` (default: 16)", most=100_000, metavar="N"
+    )
+    samples: int = option(
+        1000, "paths a length, for `sample` (default: 1000)", most=1_000_000, metavar="N"
+    )
     images_per_path: int = option(
         4, "images that each sampled path is measured on (default: 4)", metavar="N"
     )
@@ -53,7 +57,7 @@ class PathSettings(Settings):
     precision: str = option(
         "float32", "of all products (default: float32)", choices=("float32", "float64")
     )
-    seed: int = option(0, "of all random draws (default: 0)", metavar="N", group="run")
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
 def fit(subject: Subject, settings: PathSettings) -> PathSettings:

@@ -168,16 +168,23 @@ def _of_block(name: str, seen: SeenBlock) -> dict[str, Tensor]:
 
 
 def _of_stage(stage: list[SeenBlock], places: list[int]) -> dict[str, Tensor]:
-    """Each block's output against the stage's last one; before pooling, where that follows."""
+    """Each block's output against the stage's last one; before pooling, where that follows.
+
+    NaN where its shape is another one.
+    """
     outs = [seen.out for seen in stage]
     if len({out.shape for out in outs}) > 1:
         outs = [seen.branch for seen in stage]
     end = outs[-1].flatten(1).double()
     size = end.norm(dim=1)
+
+    def deviation(out: Tensor) -> Tensor:
+        if out.shape != outs[-1].shape:
+            return torch.full_like(size, torch.nan)
+        return quotient((out.flatten(1).double() - end).norm(dim=1), size)
+
     return {
-        f"block.{place}.image.stage_deviation": quotient(
-            (out.flatten(1).double() - end).norm(dim=1), size
-        )
+        f"block.{place}.image.stage_deviation": deviation(out)
         for place, out in zip(places, outs, strict=True)
     }
 
