@@ -129,3 +129,8 @@ def test_a_jackknife_without_groups_or_with_gaps_has_no_interval() -> None:
     assert np.isnan(stats.jackknife(1.0, [1.0])).all()
     low, _ = stats.jackknife([1.0, 2.0], [[1.0, 2.0], [1.1, np.nan], [0.9, 2.1]])
     assert np.isnan(low).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 1, 1], [1, 2, 3]), ([3, 1, 2], [5, 5, 5])])
+def test_no_order_is_compared_with_what_has_no_spread(x, y):
+    assert np.isnan(stats.rank_correlation(x, y).value)
