@@ -166,7 +166,7 @@ def test_pages_lead_to_pages():
         links = re.findall(r"\]\((?!http)([^)]+)\)", file.read_text(encoding="utf-8"))
         assert [each for each in links if not (file.parent / each).is_file()] == [], file.name
     pytest.importorskip("markdown2", reason="markdown2 is not installed")
-    html = _html("[a](../question_pages/14_found.md), [b](../refusal_pages/cutting.md)")
+    html = _html("[a](../question_pages/19_found.md), [b](../refusal_pages/cutting.md)")
     assert 'href="../questions/found.html"' in html and 'href="../refusals/cutting.html"' in html
 
 
