@@ -19,39 +19,28 @@ Run      python analyses/gromov2024_ranges.py           (--tiny: one small netwo
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from resnet_probe import figures
 from resnet_probe.findings.depth import depth_by_function
 from resnet_probe.findings.sweeps import ranges
-from resnet_probe.loading.request import Request
-from resnet_probe.runs.job import obtained
-from resnet_probe.runs.several import of_runs
+from resnet_probe.runs.several import given_to, lesion_of, of_runs, parser
 
-HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "gromov2024-ranges"
+STUDY = "gromov2024-ranges"
 
 
 def main() -> None:
     given = options()
-    request = Request(arch=given.arch, zoo=given.zoo, data=given.data, limit=given.limit)
-    found = obtained("lesion", request, root=given.work, edit="ranges").result
+    found = lesion_of(given.arch, given, edit="ranges")
     print(ranges(found).sentence, depth_by_function(found).sentence, sep="\n")
     whole = of_runs(STUDY, found.table, [found])
     print(whole.save(given.out, figures={"figure": figures.draw(found)}))
 
 
 def options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--tiny", action="store_true", help="one small network, few images")
+    asked = parser(__doc__, tiny="one small network, few images")
     asked.add_argument("--arch", default="resnet56", metavar="NAME", help="another network")
-    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
-    asked.add_argument("--data", help="their test images (default: digits, which come along)")
-    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
-    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
-    asked.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = asked.parse_args()
-    given.out = given.out or HERE / (f"{NAME}-photographs" if given.zoo else NAME)
-    given.arch, given.limit = ("resnet20", 48) if given.tiny else (given.arch, given.limit)
+    given = given_to(asked, __file__, few=48)
+    given.arch = "resnet20" if given.tiny else given.arch
     return given
 
 

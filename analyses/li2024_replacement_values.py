@@ -20,26 +20,21 @@ Run      python analyses/li2024_replacement_values.py           (--tiny: few ima
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from resnet_probe import figures
 from resnet_probe.findings.sweeps import values_of_branches
-from resnet_probe.loading.request import Request
-from resnet_probe.loading.training_images import Recalibration, beside
-from resnet_probe.runs.job import obtained
-from resnet_probe.runs.several import of_runs
+from resnet_probe.loading.training_images import Recalibration
+from resnet_probe.runs.several import given_to, lesion_of, of_runs, parser, training_images
 
-HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "li2024-replacement-values"
+STUDY = "li2024-replacement-values"
 FITTED_ON = 500
 
 
 def main() -> None:
     given = options()
-    request = Request(arch=given.arch, zoo=given.zoo, data=given.data, limit=given.limit)
-    own = beside(given.data) if given.data and ":" in given.data else None
-    asked = Recalibration(calibrate=64 if given.tiny else FITTED_ON, recalibrate_data=own)
-    job = {"root": given.work, "recalibration": asked, "edit": "replace"}
-    found = obtained("lesion", request, **job).result
+    own, images = training_images(given), 64 if given.tiny else FITTED_ON
+    asked = Recalibration(calibrate=images, recalibrate_data=own)
+    found = lesion_of(given.arch, given, recalibration=asked, edit="replace")
     finding = values_of_branches(found)
     print(finding.sentence, f"{finding.claim}: {finding.verdict}", sep="\n")
     whole = of_runs(STUDY, found.table, [found])
@@ -47,18 +42,9 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--tiny", action="store_true", help="few images")
+    asked = parser(__doc__, tiny="few images")
     asked.add_argument("--arch", default="resnet20", metavar="NAME", help="another network")
-    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
-    asked.add_argument("--data", help="their test images (default: digits, which come along)")
-    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
-    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
-    asked.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = asked.parse_args()
-    given.out = given.out or HERE / (f"{NAME}-photographs" if given.zoo else NAME)
-    given.limit = 32 if given.tiny else given.limit
-    return given
+    return given_to(asked, __file__, few=32)
 
 
 if __name__ == "__main__":

@@ -19,18 +19,21 @@ Run      python analyses/stale_statistics.py           (--tiny: one network, few
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
 from resnet_probe import Result, figures
 from resnet_probe.findings.lesion import median_change
-from resnet_probe.loading.request import Request
-from resnet_probe.loading.training_images import Recalibration, beside
-from resnet_probe.runs.job import obtained
-from resnet_probe.runs.several import images_of, of_runs
+from resnet_probe.loading.training_images import Recalibration
+from resnet_probe.runs.several import (
+    given_to,
+    images_of,
+    lesion_of,
+    of_runs,
+    parser,
+    training_images,
+)
 
-HERE, NAME = Path(__file__).parent, Path(__file__).stem
 STUDY = "stale-statistics"
 ARCHS = ("resnet20", "plain20")
 OWN = "recalibrated_"
@@ -39,7 +42,7 @@ TRAINING = 500
 
 def main() -> None:
     given = options()
-    results = [lesion_of(arch, given) for arch in given.archs]
+    results = [renewed(arch, given) for arch in given.archs]
     print(*map(sentence, results), sep="\n")
     table = pd.concat([part for each in results for part in parts(each)], ignore_index=True)
     figure = figures.deletions_by_network(
@@ -52,27 +55,18 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--tiny", action="store_true", help="few images")
+    asked = parser(__doc__, tiny="few images")
     asked.add_argument("--archs", nargs="+", default=ARCHS, metavar="NAME", help="other networks")
-    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
-    asked.add_argument("--data", help="their test images (default: digits, which come along)")
-    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
-    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
-    asked.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = asked.parse_args()
-    given.out = given.out or HERE / (f"{NAME}-photographs" if given.zoo else NAME)
+    given = given_to(asked, __file__, few=48)
     given.archs = ARCHS[:1] if given.tiny else given.archs
-    given.limit = 48 if given.tiny else given.limit
     return given
 
 
-def lesion_of(arch: str, given: argparse.Namespace) -> Result:
+def renewed(arch: str, given: argparse.Namespace) -> Result:
     """Found where `lesion --recalibrate` keeps it, or measured and kept there."""
-    request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
-    own = beside(given.data) if given.data and ":" in given.data else None
-    asked = Recalibration(recalibrate=24 if given.tiny else TRAINING, recalibrate_data=own)
-    return obtained("lesion", request, root=given.work, recalibration=asked).result
+    own, images = training_images(given), 24 if given.tiny else TRAINING
+    asked = Recalibration(recalibrate=images, recalibrate_data=own)
+    return lesion_of(arch, given, recalibration=asked)
 
 
 def parts(result: Result) -> list[pd.DataFrame]:

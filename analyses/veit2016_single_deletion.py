@@ -23,18 +23,15 @@ Run      python analyses/veit2016_single_deletion.py          (--tiny: two small
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
 from resnet_probe import Result, figures
 from resnet_probe.findings.lesion import median_change, unit_of
-from resnet_probe.loading.request import Request
-from resnet_probe.runs.job import obtained
-from resnet_probe.runs.several import images_of, of_runs
+from resnet_probe.runs.several import given_to, images_of, lesion_of, of_runs, parser
 from resnet_probe.stats import median_interval
 
-HERE, NAME, STUDY = Path(__file__).parent, Path(__file__).stem, "veit2016-single-deletion"
+STUDY = "veit2016-single-deletion"
 NETWORKS = ("preresnet110", "vgg16_bn:width=16")
 TINY = ("resnet20", "plain20")
 
@@ -54,25 +51,11 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--tiny", action="store_true", help="small networks, few images")
+    asked = parser(__doc__, tiny="small networks, few images")
     asked.add_argument("--archs", nargs=2, metavar="NAME", help="other networks")
-    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
-    asked.add_argument("--data", help="their test images (default: digits, which come along)")
-    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
-    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
-    asked.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = asked.parse_args()
-    given.out = given.out or HERE / (f"{NAME}-photographs" if given.zoo else NAME)
+    given = given_to(asked, __file__, few=64)
     given.archs = TINY if given.tiny else given.archs or NETWORKS
-    given.limit = 64 if given.tiny else given.limit
     return given
-
-
-def lesion_of(arch: str, given: argparse.Namespace) -> Result:
-    """Found where `lesion` keeps it, or measured and kept there."""
-    request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
-    return obtained("lesion", request, root=given.work).result
 
 
 def curve(table: pd.DataFrame, label: str) -> pd.DataFrame:

@@ -29,14 +29,13 @@ from resnet_probe.benchmarks.lists import of_edits
 from resnet_probe.benchmarks.loops import (
     best_batch,
     count_near_ties,
-    plain_runs,
     predict_engine,
     predict_plain,
 )
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.images import Images, ImageStream
-from resnet_probe.engine.sweep import PrefixTree, Sweep
+from resnet_probe.engine.sweep import PrefixTree, Sweep, plain_runs
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.lesion import lesion
 from resnet_probe.studies.plan import plan

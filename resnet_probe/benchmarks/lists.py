@@ -14,13 +14,12 @@ from resnet_probe.benchmarks.clock import Comparison, in_turn, peak_memory, rati
 from resnet_probe.benchmarks.loops import (
     best_batch,
     count_near_ties,
-    plain_runs,
     predict_engine,
     predict_plain,
 )
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.engine.sweep import PrefixTree, Sweep
+from resnet_probe.engine.sweep import PrefixTree, Sweep, plain_runs
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies import gates
 from resnet_probe.studies.greedy import GreedySettings, choose

@@ -11,7 +11,6 @@ from torch import Tensor
 from resnet_probe.benchmarks.clock import fastest
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.edits.variants import branch_runs
 from resnet_probe.engine.images import Images
 from resnet_probe.engine.sweep import Sweep
 from resnet_probe.studies.outcomes import NEAR_TIE
@@ -47,8 +46,3 @@ def best_batch(chain: ResidualChain, edits: Sequence[Edit], images: Tensor) -> i
 def count_near_ties(logits: Tensor) -> int:
     best = logits.topk(2, dim=-1).values
     return int((best[..., 0] - best[..., 1] < NEAR_TIE).sum())
-
-
-def plain_runs(edits: Sequence[Edit], chain: ResidualChain) -> int:
-    """How many branches a loop runs that begins each edit at the first block."""
-    return sum(branch_runs(step) for edit in edits for step in edit.steps(chain))

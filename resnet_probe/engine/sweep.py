@@ -81,6 +81,11 @@ class PrefixTree:
         return needed[id(self)] + forms  # several blocks from one state add up in one more
 
 
+def plain_runs(edits: Sequence[Edit], chain: Blocks) -> int:
+    """How many branches a loop runs that begins each edit at the first block."""
+    return sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
+
+
 @dataclass(frozen=True)
 class Piece:
     """Logits `[stop − start, classes]` of images `start` to `stop`, for every edit in `edits`."""

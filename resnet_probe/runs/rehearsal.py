@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_probe.runs.job import Job
 from resnet_probe.runs.progress import duration
 from resnet_probe.settings import format_bytes
 from resnet_probe.studies.study import Resources, Run
+
+if TYPE_CHECKING:
+    from resnet_probe.engine.sweep import PrefixTree
 
 SECONDS = 3.0
 """As long as that, and until something is done, a study is tried."""
@@ -86,14 +89,8 @@ def rehearse(job: Job, folder: Path, resources: Resources) -> Rehearsal:
 
 def branch_runs(job: Job) -> int | None:
     """How many branches a job runs, over all its images; None for a study without edits."""
-    edits_of = job.row.study.edits
-    if edits_of is None:
-        return None
-    from resnet_probe.engine.sweep import PrefixTree
-
-    chain = job.subjects[0].chain
-    runs = PrefixTree.of(edits_of(chain, job.settings), chain).branch_runs
-    return runs * len(job.networks[0].images)
+    tree = _tree(job)
+    return None if tree is None else tree.branch_runs * len(job.networks[0].images)
 
 
 def _seconds(job: Job, resources: Resources) -> float:
@@ -105,15 +102,24 @@ def _seconds(job: Job, resources: Resources) -> float:
     return time.perf_counter() - pace.began
 
 
-def _edits_of(job: Job, resources: Resources) -> tuple[int | None, int | None, int | None]:
-    """How many edited networks, branches an image, and images at once, of a study of edits."""
+def _tree(job: Job) -> PrefixTree | None:
+    """The edits of a job with what begins alike together; None for a study without edits."""
     edits_of = job.row.study.edits
     if edits_of is None:
+        return None
+    from resnet_probe.engine.sweep import PrefixTree
+
+    chain = job.subjects[0].chain
+    return PrefixTree.of(edits_of(chain, job.settings), chain)
+
+
+def _edits_of(job: Job, resources: Resources) -> tuple[int | None, int | None, int | None]:
+    """How many edited networks, branches an image, and images at once, of a study of edits."""
+    tree = _tree(job)
+    if tree is None:
         return None, None, None
-    from resnet_probe.engine.sweep import PrefixTree, Sweep
+    from resnet_probe.engine.sweep import Sweep
 
     subject = job.subjects[0]
-    edits = edits_of(subject.chain, job.settings)
-    tree = PrefixTree.of(edits, subject.chain)
     sweep = Sweep(subject.chain, batch=resources.batch, memory=resources.memory)
-    return len(edits), tree.branch_runs, sweep.batch_for(tree, subject.images)
+    return tree.programs, tree.branch_runs, sweep.batch_for(tree, subject.images)

@@ -1,12 +1,17 @@
-"""Several runs in one table, as the scripts in `analyses/` make them."""
+"""What the scripts in `analyses/` share: their options, their runs, and several in one table."""
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.data import slug
+from resnet_probe.loading.request import Request
+from resnet_probe.loading.training_images import beside
 from resnet_probe.results import Result
+from resnet_probe.runs.job import obtained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,3 +29,35 @@ def images_of(run: Result) -> str:
     asked = run.identity
     note = f" ({asked['data_note']})" if asked["data_note"] else ""
     return f"{slug(asked['data'])}{note}, {asked['images']:,} images"
+
+
+def parser(doc: str, *, tiny: str) -> ArgumentParser:
+    """The options of a script on bundled networks, whose first line says what it is about."""
+    asked = ArgumentParser(description=doc.splitlines()[0])
+    asked.add_argument("--tiny", action="store_true", help=tiny)
+    asked.add_argument("--zoo", help="bundled weights of another kind, as cifar10-jpeg")
+    asked.add_argument("--data", help="their test images (default: digits, which come along)")
+    asked.add_argument("--limit", type=int, metavar="IMAGES", help="the first ones only")
+    asked.add_argument("--work", type=Path, metavar="DIR", help="where runs are kept (runs)")
+    asked.add_argument("--out", type=Path, help="(default: beside this file)")
+    return asked
+
+
+def given_to(asked: ArgumentParser, script: str, *, few: int) -> Namespace:
+    """The options as given; a tiny run takes a `few` images, results go beside the script."""
+    given, place = asked.parse_args(), Path(script)
+    name = f"{place.stem}-photographs" if given.zoo else place.stem
+    given.out = given.out or place.with_name(name)
+    given.limit = few if given.tiny else given.limit
+    return given
+
+
+def lesion_of(arch: str, given: Namespace, **job: Any) -> Result:
+    """A lesion, found where its command keeps it, or measured and kept there."""
+    request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
+    return obtained("lesion", request, root=given.work, **job).result
+
+
+def training_images(given: Namespace) -> str | None:
+    """Those beside the test images, where these lie in a file or folder."""
+    return beside(given.data) if given.data and ":" in given.data else None

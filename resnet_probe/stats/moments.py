@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resnet_probe.stats.intervals import t_interval
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -95,6 +97,10 @@ class Moments:
         """The standard error of the mean of independent values; NaN for fewer than two."""
         spread = self.m2 / np.maximum(self.count - 1, 1) / np.maximum(self.count, 1)
         return np.where(self.count > 1, np.sqrt(spread), np.nan)
+
+    def interval(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
+        """`(low, high)` of the mean of independent values: Student's t."""
+        return t_interval(self.mean, self.error, self.count, confidence)
 
     def named(self, name: str) -> dict[str, Floats]:
         """As arrays `NAME.count`, `NAME.mean` and `NAME.m2`, which `of_name` reads back."""

@@ -21,7 +21,7 @@ from scipy import stats
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, format_bytes, listed, numbers, option
-from resnet_probe.stats import mcnemar, t_interval, wilson
+from resnet_probe.stats import mcnemar, wilson
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed, Together
 from resnet_probe.studies.votes import (
@@ -322,7 +322,7 @@ def _error(name: str, wrong: NDArray[np.bool_], truth: Truth) -> Row:
         low, high = wilson(wrong.sum(), len(wrong))
     else:
         mean = Moments.over(share)
-        low, high = t_interval(mean.mean, mean.error, mean.count)
+        low, high = mean.interval()
     ends = {"ci_low": 100 * float(low), "ci_high": 100 * float(high)}
     return {"quantity": name, "value": 100 * float(share.mean()), **ends}
 

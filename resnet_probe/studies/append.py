@@ -107,10 +107,12 @@ def _states(chain: ResidualChain, images: Tensor) -> Tensor:
 def _whole(chain: ResidualChain, states: Tensor, labels: Tensor) -> Arrays:
     """The network as it is: nothing appended, nothing trained."""
     import torch
+    from torch.nn import functional as F
 
     with torch.no_grad():
-        loss, error = _judged(chain.head(states), labels)
-    return {LOSS: np.array([float(loss)]), ERROR: np.array([error])}
+        logits = chain.head(states)
+    loss = float(F.cross_entropy(logits, labels))
+    return {LOSS: np.array([loss]), ERROR: np.array([_error_pct(logits, labels)])}
 
 
 def _one(
@@ -142,11 +144,10 @@ def _one(
 
     parts = [*anew, *head.parameters()]
     history = list(_trained(of_images, parts, steps, RATES[LOSS], -1.0))
-    wrong = [100 * float((out.argmax(1) != labels).double().mean()) for _, out in history]
     return {
         IDENTITY: np.array(identity),
         LOSS: np.array([loss for loss, _ in history]),
-        ERROR: np.array(wrong),
+        ERROR: np.array([_error_pct(out, labels) for _, out in history]),
         CHANGE: np.array([change]),
     }
 
@@ -220,12 +221,8 @@ def _trained(
         optimizer.step()
 
 
-def _judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-    from torch.nn import functional as F
-
-    return F.cross_entropy(logits, labels), 100 * float(
-        (logits.argmax(1) != labels).double().mean()
-    )
+def _error_pct(logits: Tensor, labels: Tensor) -> float:
+    return 100 * float((logits.argmax(1) != labels).double().mean())
 
 
 def _table(whole: Arrays, found: dict[tuple[str, int], Arrays], images: int) -> pd.DataFrame:

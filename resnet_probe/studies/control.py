@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, option
-from resnet_probe.stats import paired_difference, t_interval
+from resnet_probe.stats import paired_difference
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.lesion import LesionSettings, described, lost, tabulate
 from resnet_probe.studies.scores import metric_for, seen, tabulate_by, valued
@@ -163,7 +163,7 @@ def _between(first: np.ndarray, second: np.ndarray) -> tuple[Any, Any]:
         more, fewer = (first & ~second).sum(1), (~first & second).sum(1)
         return paired_difference(more, fewer, first.shape[1])
     change = Moments.over(first - second, axis=1)
-    return t_interval(change.mean, change.error, change.count)
+    return change.interval()
 
 
 def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]:
@@ -179,7 +179,7 @@ def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]
             continue
         apart = change[named == DELETION].mean(0) - change[named == kind].mean(0)
         mean = Moments.over(100 * apart)
-        low, high = t_interval(mean.mean, mean.error, mean.count)
+        low, high = mean.interval()
         found[str(kind)] = [float(mean.mean), float(low), float(high)]
     return found
 

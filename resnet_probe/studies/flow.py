@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.settings import Settings, option
-from resnet_probe.stats import t_interval
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
@@ -204,7 +203,7 @@ def _table(chain: ResidualChain, found: Arrays) -> pd.DataFrame:
     rows = []
     for quantity, values in found.items():
         mean = Moments.over(values)
-        low, high = t_interval(mean.mean, mean.error, mean.count)
+        low, high = mean.interval()
         centre = np.where(mean.count > 0, mean.mean, np.nan)
         places = blocks if values.shape[1] == len(blocks) else around
         rows += [

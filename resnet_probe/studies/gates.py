@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from resnet_probe.edits import Edit
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, option
-from resnet_probe.stats import Floats, jackknife, t_interval
+from resnet_probe.stats import Floats, jackknife
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
 from resnet_probe.studies.lesion import LesionSettings, tabulate
@@ -184,7 +184,7 @@ def of_answers(subject: Subject, settings: GateSettings, found: Arrays) -> Measu
 def _foretold(steps: Floats, slope: Floats) -> dict[str, Floats]:
     """What the gradient says of the change in loss, with Student's interval over images."""
     mean = Moments.over(steps[:, None] * slope, axis=1)
-    low, high = t_interval(mean.mean, mean.error, mean.count)
+    low, high = mean.interval()
     return {"foretold_loss": mean.mean, "foretold_low": low, "foretold_high": high}
 
 

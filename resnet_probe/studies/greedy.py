@@ -19,7 +19,7 @@ import numpy as np
 from resnet_probe.edits import Edit, generator_for
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, option
-from resnet_probe.stats import Floats, t_interval
+from resnet_probe.stats import Floats
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.lesion import LesionSettings, tabulate
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
@@ -272,7 +272,7 @@ def against(
         for way, own in zip(orders, each, strict=True):
             if way != NAME:
                 mean = Moments.over(own - each[0])
-                low, high = t_interval(mean.mean, mean.error, mean.count)
+                low, high = mean.interval()
                 found[fact][way] = [float(mean.mean), float(low), float(high)]
     return found
 

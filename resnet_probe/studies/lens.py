@@ -18,7 +18,7 @@ import pandas as pd
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings
-from resnet_probe.stats import t_interval, wilson
+from resnet_probe.stats import wilson
 from resnet_probe.stats.moments import Moments
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
@@ -257,7 +257,7 @@ def _share(yes: np.ndarray) -> tuple[float, float, float]:
 
 def _mean(values: np.ndarray) -> tuple[float, float, float]:
     moments = Moments.over(values)
-    low, high = t_interval(moments.mean, moments.error, moments.count)
+    low, high = moments.interval()
     return float(moments.mean), float(low), float(high)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from resnet_probe.edits import GRAMMAR, Edit, given, read
 from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, listed, numbers, option, taus
-from resnet_probe.stats import equivalent, mcnemar, paired_difference, t_interval, wilson
+from resnet_probe.stats import equivalent, mcnemar, paired_difference, wilson
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
@@ -242,10 +242,9 @@ def runs_of(chain: ResidualChain, edits: Sequence[Edit]) -> list[int]:
 
     With what begins alike run once, and one network after another.
     """
-    from resnet_probe.engine.sweep import PrefixTree, branch_runs
+    from resnet_probe.engine.sweep import PrefixTree, plain_runs
 
-    alone = sum(branch_runs(step) for edit in edits for step in edit.steps(chain))
-    return [PrefixTree.of(edits, chain).branch_runs, alone]
+    return [PrefixTree.of(edits, chain).branch_runs, plain_runs(edits, chain)]
 
 
 def _named(table: pd.DataFrame, chain: ResidualChain, settings: LesionSettings) -> pd.DataFrame:
@@ -376,7 +375,7 @@ def _losses(found: Arrays, images: int) -> dict[str, np.ndarray]:
     """Cross-entropy, its change with Student's interval over images, and what else changes."""
     loss = found["loss"].astype(np.float64)
     change = Moments.over(loss - loss[:1], axis=1)
-    low, high = t_interval(change.mean, change.error, change.count)
+    low, high = change.interval()
     apart = (found["answer"] != found["answer"][0]).sum(axis=1)
     margin = found["sum.margin"] / images
     return {

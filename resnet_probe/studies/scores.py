@@ -258,7 +258,7 @@ def valued(metric: Metric, found: Arrays, edits: int) -> tuple[Floats, Floats]:
 def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:
     """Student's interval over images of each row, `[edits, images]`."""
     mean = Moments.over(values, axis=1)
-    return dict(zip((low, high), t_interval(mean.mean, mean.error, mean.count), strict=True))
+    return dict(zip((low, high), mean.interval(), strict=True))
 
 
 def _changes(errors: Floats, settings: Any) -> dict[str, Floats]:
@@ -292,7 +292,7 @@ def _changes(errors: Floats, settings: Any) -> dict[str, Floats]:
 def _of_loss(loss: Floats, *, tokens: bool) -> dict[str, Any]:
     """The mean loss and its change; of tokens also as a perplexity, with its own interval."""
     change = Moments.over(loss - loss[:1], axis=1)
-    low, high = t_interval(change.mean, change.error, change.count)
+    low, high = change.interval()
     found = {"loss": loss.mean(1), "delta_loss": change.mean, "delta_loss_low": low,
              "delta_loss_high": high}  # fmt: skip
     if tokens:

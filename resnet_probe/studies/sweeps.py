@@ -15,7 +15,6 @@ from scipy.stats import t as student
 
 from resnet_probe.edits import VALUES, Edit, generator_for
 from resnet_probe.errors import ProbeError
-from resnet_probe.stats import t_interval
 from resnet_probe.stats.moments import Moments
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def by_kind(names: Sequence[str], correct: np.ndarray, loss: np.ndarray) -> dict
 def _interval(values: np.ndarray) -> list[float]:
     """A mean over images with Student's interval."""
     mean = Moments.over(values)
-    low, high = t_interval(mean.mean, mean.error, mean.count)
+    low, high = mean.interval()
     return [float(mean.mean), float(low), float(high)]
 
 

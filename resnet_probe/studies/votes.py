@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_probe.stats import jackknife, t_interval
+from resnet_probe.stats import jackknife
 from resnet_probe.stats.moments import Floats, Moments
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Spread:
         found = {}
         for name, values in (("squared_error", self.squared), ("ambiguity", self.ambiguity)):
             mean = Moments.over(values)
-            low, high = t_interval(mean.mean, mean.error, mean.count)
+            low, high = mean.interval()
             found[name] = (float(mean.mean), float(low), float(high))
         return found
 

@@ -108,7 +108,7 @@ def _rows(
     ends: tuple[Floats, Floats] | None = None,
 ) -> Iterator[Row]:
     """`found` is `[metrics, places]`, and so are the `ends` of intervals not over images alone."""
-    low, high = ends or t_interval(found.mean, found.error, found.count)
+    low, high = ends or found.interval()
     for m, metric in enumerate(names):
         for p, (block, *other) in enumerate(places):
             row = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.observe import WeightLayer
-from resnet_probe.stats import jackknife, rank_correlation, t_interval
+from resnet_probe.stats import jackknife, rank_correlation
 from resnet_probe.stats.moments import Floats, Moments
 from resnet_probe.studies.responses.collect import BlockValues, Collector
 from resnet_probe.studies.responses.quantities import (
@@ -101,7 +101,7 @@ def _over_images(values: Floats) -> Row:
     if not known.size:
         return {"value": np.nan}
     moments = Moments.over(known)
-    low, high = t_interval(moments.mean, moments.error, moments.count)
+    low, high = moments.interval()
     names = [column for column in COLUMNS if column[0] == "q" and column[1:].isdigit()]
     quantiles = dict(zip(names, np.quantile(known, QUANTILES), strict=True))
     ends = {"ci_low": float(low), "ci_high": float(high)}
