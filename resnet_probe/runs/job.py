@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -358,13 +358,17 @@ def announcement(prepared: Prepared) -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Looked up on the disk once a process."""
+    found = []
     for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # run from a checkout that was not installed
-    return found
+        with suppress(PackageNotFoundError):  # run from a checkout that was not installed
+            found.append((name, version(name)))
+    return tuple(found)
 
 
 def device_name(device: Any) -> str:
