@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from teams import STUDY, by_torchrun, studied
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from resnet_probe import ProbeError
 from resnet_probe.cli import main
@@ -265,45 +263,15 @@ def test_several_networks_each_by_its_own_run_or_in_one(capsys, monkeypatch):
     np.testing.assert_allclose(merged["value"], whole["value"], rtol=1e-12)
 
 
-RANKS = """
-import os, signal, sys
-from resnet_probe.cli import main
-from resnet_probe.results import Journal
-from resnet_probe.studies import outcomes
-
-outcomes.KEEP_EVERY, put = 4, Journal.put
-
-def killed(self, key, arrays):
-    put(self, key, arrays)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if sys.argv[1] == "kill" and os.environ["RANK"] == "1":
-    Journal.put = killed
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-@pytest.mark.campaign
-def test_torchrun_with_a_rank_that_was_killed(tmp_path, pytestconfig):
-    if not pytestconfig.getoption("--campaign-size"):
-        pytest.skip("starts twelve processes: with --campaign-size")
-    Path("ranks.py").write_text(RANKS)
-    words = ["lesion", "--arch", "resnet20", "--limit", "40", "--batch", "1"]
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    place = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def ranks(how: str) -> int:
-        command = [*start, "ranks.py", how, *words, "--out", "team"]
-        done = subprocess.run(command, env=place, check=False, capture_output=True, timeout=300)
-        return done.returncode
-
-    assert ranks("kill") != 0
+def test_torchrun_with_a_rank_that_was_killed_is_one_process(tmp_path):
+    with pytest.raises(ChildFailedError):
+        by_torchrun(studied, tmp_path, True)
     left = list(Path("team-part-2-of-2.partial").glob("*.step"))
     assert len(left) == 1 and not Path("team").exists()
-    assert ranks("on") == 0
-    assert main([*words, "--out", "whole"]) == 0
+    by_torchrun(studied, tmp_path, False)
+    assert main([*STUDY, "--out", "whole"]) == 0
     team, whole = Result.load("team").table, Result.load("whole").table
     counts = [name for name in whole if whole[name].dtype.kind != "f"]
     assert team[counts].equals(whole[counts])
     np.testing.assert_allclose(team["error_pct"], whole["error_pct"], rtol=1e-12)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ranks.py", "team", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["team", "whole"]
