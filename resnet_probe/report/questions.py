@@ -129,6 +129,24 @@ QUESTIONS = (
         (STALE,),
     ),
     Question(
+        "influence",
+        "Do its blocks build on each other?",
+        summaries.effective_depth,
+        {"figure": "What deleting a block, a row, changes in each later one, a column: the size of "
+                   "the change beside the size of that block’s branch."},
+        (STALE, "A chain of blocks that each change the next by little can be long and carry much: "
+         "the depth is that of strong changes, from the threshold on."),
+    ),
+    Question(
+        "interactions",
+        "Do its blocks add up, or act together?",
+        summaries.additive,
+        {"figure": "Share of the variance over networks with blocks missing at random, by how many "
+                   "blocks act together."},
+        (STALE, "The shares are those of a chance of keeping each block: near the whole network "
+         "blocks add up more than far from it."),
+    ),
+    Question(
         "paths",
         "Which paths carry the gradient?",
         summaries.short_paths,
