@@ -132,9 +132,10 @@ QUESTIONS = (
         "influence",
         "Do its blocks build on each other?",
         summaries.effective_depth,
-        {"figure": "What deleting a block, a row, changes in each later one, a column: the size of "
-                   "the change beside the size of that block’s branch."},
-        (STALE, "A chain of blocks that each change the next by little can be long and carry much: "
+        {"figure": "What deleting a block, across, changes in each later one, upwards: the size of "
+                   "the change in units of that branch’s own. Beside it, the longest chain of "
+                   "blocks in which each changes the next by at least so much."},
+        ("A chain of blocks that each change the next by little can be long and carry much: "
          "the depth is that of strong changes, from the threshold on."),
     ),
     Question(
