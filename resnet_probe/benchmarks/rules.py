@@ -571,7 +571,7 @@ def _renamed(result: Result, study: str) -> Result:
 def _published_errors(depth: int) -> Floats:
     """The errors of single deletions, in percent: block by block, or spread by their quantiles."""
     if depth == 110:
-        return published.load("veit2016_single_deletion")["error_pct"].to_numpy(float)
+        return published.comparison("veit2016", "lesion")["error_pct"].to_numpy(float)
     columns = ["n", "least_pct", "q1_pct", "median_pct", "q3_pct", "worst_pct"]
     count, *quantiles = _depths()[columns].T[f"preresnet{depth}"].astype(float)
     return np.interp(np.linspace(0, 1, round(count)), np.linspace(0, 1, 5), quantiles)
@@ -637,6 +637,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=int, default=STUDIES, metavar="N")
     given = parser.parse_args(words)
     lesions.TIMES = intervals.TIMES = RESAMPLES
+    lesions.MOST = 4 * RESAMPLES
     known = cases(raw_draws(given.raw) if given.raw else published_draws())
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(COLUMNS)

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resnet_probe.results import Result
-from resnet_probe.stats import Estimate
+from resnet_probe.stats import Floats
 
 INITIAL = "-init"
 """Behind the name of a study of networks before training."""
@@ -37,7 +37,8 @@ class Exhibit:
     """One study of one network: its table, and what the provenance says of both.
 
     `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image;
-    `medians` keeps the median change over its edits by confidence, which several claims ask for;
+    `medians` keeps the median change over its edits as the images are weighted anew so many times,
+    which several claims ask for at several levels;
     `facts` is the rest of the provenance.
     """
 
@@ -51,7 +52,7 @@ class Exhibit:
     classes: int | None = None
     weights: str = ""
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-    medians: dict[float, Estimate] = field(default_factory=dict, repr=False)
+    medians: dict[int, Floats] = field(default_factory=dict, repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -106,7 +106,7 @@ def resampled(
     random = np.random.default_rng(seed)
     again = [group[random.integers(len(group), size=(TIMES, len(group)))] for group in given]
     value = statistic([group[None] for group in given])[0]
-    return _percentiles(float(value), statistic(again), confidence)
+    return percentiles(float(value), statistic(again), confidence)
 
 
 def perturbed(
@@ -124,13 +124,23 @@ def perturbed(
     x, se = (np.asarray(part, dtype=np.float64) for part in (values, errors))
     random = np.random.default_rng(seed)
     again = x + se * random.standard_normal((TIMES, len(x)))
-    return _percentiles(float(statistic(x[None])[0]), statistic(again), confidence)
+    return percentiles(float(statistic(x[None])[0]), statistic(again), confidence)
 
 
 def median_of_edits(
     differences: ArrayLike, confidence: float = 0.95, *, times: int = 2000, seed: int = 0
 ) -> Estimate:
     """The median over edits of their mean difference, for these edits on images like these.
+
+    `differences` are those of `medians_of_edits`, of which the interval is made.
+    """
+    again = medians_of_edits(differences, times=times, seed=seed)
+    value = float(np.median(np.asarray(differences).mean(axis=1, dtype=np.float64)))
+    return percentiles(value, again, confidence)
+
+
+def medians_of_edits(differences: ArrayLike, *, times: int = 2000, seed: int = 0) -> Floats:
+    """`[times]`: the median over edits of their mean difference, of images that are weighted anew.
 
     `differences` is `[edits, images]`, of the edited network from the whole one: integers (1 lost,
     −1 gained, 0 as before) or floats.  The images are weighted anew for all edits at once, since
@@ -154,11 +164,10 @@ def median_of_edits(
         more = added * random.standard_exponential((2, shape[0], edits))
         total = weights.sum(axis=1, dtype=np.float64)[:, None] + more.sum(axis=0)
         medians.append(np.median((weights @ turned + more[0] - more[1]) / total, axis=1))
-    value = float(np.median(given.mean(axis=1, dtype=np.float64)))
-    return _percentiles(value, np.concatenate(medians), confidence)
+    return np.asarray(np.concatenate(medians), dtype=np.float64)
 
 
-def _percentiles(value: float, found: Floats, confidence: float) -> Estimate:
+def percentiles(value: float, found: Floats, confidence: float) -> Estimate:
     tail = (1 - confidence) / 2
     low, high = (
         np.nanquantile(found, [tail, 1 - tail]) if np.isfinite(found).any() else [np.nan] * 2
