@@ -14,9 +14,9 @@ from resnet_probe.cli.study import StudyCommand
 from resnet_probe.loading.request import Request
 from resnet_probe.report.make import Report
 from resnet_probe.results import Journal, Result, provenance
-from resnet_probe.runs import evidence
 from resnet_probe.runs.catalogue import ROWS, row
 from resnet_probe.runs.job import Job, obtained, place_apart
+from resnet_probe.runs.needed import needed_studies
 from resnet_probe.studies.study import Resources
 
 SMALL = ["--arch", "resnet20", "--limit", "12", "--batch", "4"]
@@ -94,7 +94,7 @@ def test_the_commands_of_a_report_have_the_identities_of_its_studies(full):
 
 def test_claims_and_reports_ask_for_the_same():
     request = Request(arch="resnet20", limit=2)
-    asked = [job.identity for job in evidence.needed_jobs([request])]
+    asked = [study.identity for study in needed_studies([request])]
     report = {job.study: job.identity for job in Report.of(request).jobs.values()}
     assert {"lesion", "control", "paths", "responses"} <= report.keys()
     for study in report.keys() & {identity["study"] for identity in asked}:

@@ -154,7 +154,8 @@ def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Ca
         return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
 
     same = {"delete-one": "delete-one/relative"} | {
-        name: name for name in ("depth-order", "shallow", "plain-at-chance", "plain-worse")
+        name: name
+        for name in ("worst-blocks", "depth-order", "shallow", "plain-at-chance", "plain-worse")
     }
     found = {
         f"veit2016/{name}/re-estimated": tuple(map(again, single[f"veit2016/{like}"]))

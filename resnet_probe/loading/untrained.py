@@ -117,7 +117,6 @@ def _statistics_of(
     from pathlib import Path
 
     from resnet_probe import data
-    from resnet_probe.loading.training_images import beside
 
     if images is not None:
         if tuple(images.shape[1:]) != tuple(ready.images.shape[1:]) or len(images) < 2:
@@ -126,7 +125,7 @@ def _statistics_of(
                 f"{'×'.join(map(str, ready.images.shape[1:]))} are needed"
             )
         return images, f"{len(images)} given images"
-    source = beside(ready.image_set.name)
+    source = data.beside(ready.image_set.name)
     if source is not None:
         found = data.read(
             source, split="train", root=None if root is None else Path(root),

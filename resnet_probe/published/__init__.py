@@ -2,12 +2,12 @@
 
 ``veit2016_*`` hold what the authors of the 2016 lesion study measured (arXiv 1605.06431, raw
 results): ``single_deletion`` block by block for the pre-activation nets of 20 to 110 layers on
-CIFAR-10, ``depths`` the quantiles over single deletions for every net (``n`` deletions; of ResNet-152 the four blocks
-with a projection were left out), ``multi_edit`` the quantiles of ``n`` random deletions,
-permutations (swaps inside a stage) and duplications of the 110-layer net, by number of edits or
-by Kendall's τ over all 54 blocks, ``tau_low`` ≤ τ < ``tau_high``. ``claims`` holds single
-numbers; ``basis`` is ``published`` (printed in the source) or ``derived`` (computed from it).
-Errors and accuracies are in percent, blocks are numbered from 1.
+CIFAR-10, ``depths`` the quantiles over single deletions for every net (``n`` deletions; of
+ResNet-152 the four blocks with a projection were left out), ``multi_edit`` the quantiles of ``n``
+random deletions, permutations (swaps inside a stage) and duplications of the 110-layer net, by
+number of edits or by Kendall's τ over all 54 blocks, ``tau_low`` ≤ τ < ``tau_high``. ``claims``
+holds single numbers; ``basis`` is ``published`` (printed in the source) or ``derived`` (computed
+from it). Errors and accuracies are in percent, blocks are numbered from 1.
 """
 
 from __future__ import annotations
