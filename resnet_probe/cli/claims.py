@@ -131,8 +131,10 @@ def _made_anew(
     }
     folder = _folder(options, studies, identity)
     refuse_other(folder, identity)
-    table = _judged(options, claims, studies)
-    record = {**machine(), kept.ASKED: asked, "identity": identity}
+    made = [*_made(studies, shared.read(Resources, options))]
+    table = _judged(options, claims, made)
+    whole = len(made) == len(studies)  # else the same command tries those that were refused again
+    record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
     return _saved(folder, table, record), table
 
 
@@ -245,13 +247,12 @@ def _has_images(card: Card, root: Path | None) -> bool:
     return True
 
 
-def _judged(options: Namespace, claims: Sequence[Claim], studies: Sequence[Needed]) -> DataFrame:
+def _judged(options: Namespace, claims: Sequence[Claim], made: Sequence[Result]) -> DataFrame:
     from resnet_probe.claims import BEYOND, judge
 
-    resources = shared.read(Resources, options)
-    results = [*_counted(options), *_made(studies, resources)]
     beyond = () if options.claim else BEYOND
-    return judge((_renamed(each, options) for each in results), claims=claims, beyond=beyond)
+    results = (_renamed(each, options) for each in (*_counted(options), *made))
+    return judge(results, claims=claims, beyond=beyond)
 
 
 def _counted(options: Namespace) -> Iterator[Result]:
