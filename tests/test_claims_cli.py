@@ -105,7 +105,7 @@ def test_a_ledger_is_found_again(own, made, capsys, no_network):
 
 
 def test_other_claims_on_studies_that_lie_there_load_no_network(own, capsys, no_network):
-    assert main([*OWN, "--claim", "chang2018", "he2016/gradient"]) == 0
+    assert main([*OWN, "--claim", "chang2018", "he2016/gradient", "--saved"]) == 0
     said = capsys.readouterr().out
     assert "[1 of" in said and ": to runs/" not in said
     whole, some = (Result.load(path).table for path in sorted(own.glob("claims-*[!l]"))[:2])
@@ -121,6 +121,9 @@ def test_a_damaged_study_is_made_again_and_one_that_is_refused_is_said(own, caps
     (damaged,) = own.glob("paths-resnet-depth-8-width-4-digits/table.csv")
     whole = damaged.read_text()
     damaged.write_text(whole[:-40])
+    assert main([*given, "--saved", "--out", "saved"]) == 0
+    said = capsys.readouterr().out
+    assert "Without paths of resnet:depth=8,width=4: it is not in runs/paths-resnet" in said
     usual = Job.obtain
     with monkeypatch.context() as patch:
         patch.setattr(Job, "obtain", refusing("paths"))

@@ -137,6 +137,19 @@ def test_what_a_twin_satisfies_stands_beside_the_verdict():
     assert alone["twin"] == "" and np.isnan(alone["twin_value"])
 
 
+def test_each_network_stands_beside_the_twin_that_saw_the_same_images():
+    def normalized(values, how, weights):
+        return responses("ratio", values, more={"weights": weights, "normalize": how})
+
+    falls, rises = [0.5, 0.4, 0.3, 0.2] * 3, [0.2, 0.3, 0.4, 0.5] * 3
+    table = judge([
+        normalized(falls, "a", "bundled x"), normalized(falls, "b", "mine.th"),
+        normalized(falls, "a", "untrained twin"), normalized(rises, "b", "untrained twin"),
+    ])  # fmt: skip
+    rows = table[table["claim"] == "jastrzebski2018/ratio"]
+    assert rows["twin"].tolist() == [HOLDS, "fails"]
+
+
 def test_a_twin_at_chance_has_no_way_to_lose():
     chance = lesion([90.0] * 54, base=90.0, more={"weights": "untrained twin, seed 0"})
     table = judge([lesion([6.1] * 54), chance]).set_index("claim")

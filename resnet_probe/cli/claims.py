@@ -67,6 +67,10 @@ def add_parser(commands: Any) -> None:
         "--only", action="store_true", help="the networks of --arch, without the bundled ones"
     )
     parser.add_argument(
+        "--saved", action="store_true",
+        help="judge the studies that lie in runs/, and run nothing: those that do not are named",
+    )  # fmt: skip
+    parser.add_argument(
         "--claim", nargs="+", metavar="NAME", help="judge these claims only (names: --rules)"
     )
     parser.add_argument(
@@ -106,7 +110,7 @@ def run(options: Namespace) -> int:
 
 def _given(options: Namespace) -> dict[str, Any]:
     """The options that determine the table."""
-    aside = ("given", "run", "out", "ledger", "rules", "device", "workers", "stream")
+    aside = ("given", "run", "out", "ledger", "rules", "saved", "device", "workers", "stream")
     resources = [each.name for each in Resources.options()]
     return {k: v for k, v in vars(options).items() if k not in (*aside, *resources)}
 
@@ -121,7 +125,7 @@ def _made_anew(
     from resnet_probe.runs.needed import needed_studies
 
     requests = [*_requests(options), *_fresh(options)]
-    studies = needed_studies(requests, claims=claims, seed=options.seed)
+    studies = needed_studies(requests, claims=claims, seed=options.seed, saved=options.saved)
     identity = {
         "study": NAME,
         "arch": ", ".join(str(request.spec) for request in requests),
@@ -131,7 +135,8 @@ def _made_anew(
     }
     folder = _folder(options, studies, identity)
     refuse_other(folder, identity)
-    made = [*_made(studies, shared.read(Resources, options))]
+    resources = None if options.saved else shared.read(Resources, options)
+    made = [*_made(studies, resources)]
     table = _judged(options, claims, made)
     whole = len(made) == len(studies)  # else the same command tries those that were refused again
     record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
@@ -264,13 +269,16 @@ def _counted(options: Namespace) -> Iterator[Result]:
     return structures([name for name in STRUCTURES if name in asked] if options.only else every)
 
 
-def _made(studies: Sequence[Needed], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one.
+def _made(studies: Sequence[Needed], resources: Resources | None) -> Iterator[Result]:
+    """Each study, from disk where it lies there, announced one by one; without resources no others.
 
     What a study refuses while it runs is said, and the claims on it are judged without.
     """
     for place, study in enumerate(studies, start=1):
         folder, found = study.folder, study.found
+        if found is None and resources is None:
+            print(f"Without {study.name}: it is not in {folder}")
+            continue
         where = "to" if found is None else "found in"
         title = f"{study.name}, {study.identity['images']} images"
         print(f"[{place} of {len(studies)}] {title}: {where} {folder}", flush=True)

@@ -32,7 +32,7 @@ from resnet_probe.runs.job import RUNS, Job, place_apart
 
 NETWORKS = RUNS / ".networks"
 """Where the names of studies are kept, a file a network."""
-SAID = ("study", "arch", "blocks", "residual", "data", "note", "weights")
+SAID = ("study", "arch", "blocks", "residual", "data", "note", "weights", "normalize")
 """What an exhibit says before its table is there."""
 Say = Callable[[str], None]
 
@@ -78,18 +78,19 @@ def needed_studies(
     *,
     claims: Sequence[Claim] = CLAIMS,
     seed: int = 0,
+    saved: bool = False,
     say: Say = print,
 ) -> list[Needed]:
     """The studies of some networks that a claim would be judged on, and no others.
 
     Beside each network those of its untrained twin; where it has none, `say` is told why.  A
-    network is loaded where one of them is not there yet.
+    network is loaded where one of them is not there yet, unless only those that are `saved` count.
     """
     asked = [_kept(request, seed, say) or _loaded(request, seed, say) for request in requests]
     wanted = _wanted(asked, claims)
     for place, request in enumerate(requests):
         mine = [each for each in asked[place] if id(each.exhibit) in wanted]
-        if any(each.job is None and each.found is None for each in mine):
+        if not saved and any(each.job is None and each.found is None for each in mine):
             asked[place] = _loaded(request, seed, lambda _: None)
     wanted = _wanted(asked, claims)
     return [each for some in asked for each in some if id(each.exhibit) in wanted]
@@ -203,4 +204,5 @@ def _without_table(study: str, ready: Prepared) -> Exhibit:
         data=ready.image_set.name,
         note=ready.image_set.note,
         weights=ready.network.source,
+        normalize=ready.normalize,
     )
