@@ -12,6 +12,7 @@ import pytest
 import torch
 from claim_tables import lesion, paths, straight
 from conftest import unrendered
+from report_results import Page
 
 from resnet_probe import models, zoo
 from resnet_probe.claims import CLAIMS, FAILS, HOLDS, NOT_HERE, UNDECIDED, judge, lesions
@@ -20,6 +21,7 @@ from resnet_probe.cli import claims, main, parser
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
 from resnet_probe.loading.request import Request
+from resnet_probe.report.ledger import render_ledger
 from resnet_probe.results import Result, result
 from resnet_probe.runs import kept
 from resnet_probe.runs.evidence import checkpoints
@@ -307,6 +309,20 @@ def test_the_figure_has_a_row_for_each_sampled_verdict(ledger):
     held = (judged["verdict"] == HOLDS).to_numpy()
     undecided = (judged["verdict"] == UNDECIDED).to_numpy()
     assert (place[held] >= 1).all() and (abs(place[undecided]) <= 1.001).all()
+
+
+def test_the_page_has_the_matrix_and_a_section_a_claim(ledger):
+    page = Page(render_ledger(ledger, title="Claims", command="python -m resnet_probe claims"))
+    judged = ledger[(ledger["verdict"] != NOT_HERE) & (ledger["kind"] != "exact")]
+    links = [a["href"] for a in page.all("a") if "/" in a["href"]]
+    assert links == [f"#{claim}" for claim in dict.fromkeys(judged["claim"])]
+    assert {f"#{section['id']}" for section in page.all("section") if "id" in section} == {*links}
+    signs = [span["aria-label"] for span in page.all("span") if "aria-label" in span]
+    assert signs == list(judged["verdict"])  # in the order of claims, then of networks
+    assert [th["title"] for th in page.all("th") if "title" in th] == [
+        "preresnet110 on digits",
+        "resnet20 on digits",
+    ]
 
 
 def test_results_without_images_named_have_a_column_by_their_network(ledger):
