@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from resnet_probe.figures.claims import SEPARATOR, networks_of
-from resnet_probe.findings.verdict import NOT_HERE
+from resnet_probe.findings.verdict import HOLDS, NOT_HERE
 from resnet_probe.report.page import SIGNS, part, rows_of, template
 
 
@@ -38,7 +38,8 @@ def _matrix(judged: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "claim": claim,
-            "summary": rows["summary"].iloc[0],
+            "held": int((rows["verdict"] == HOLDS).sum()),
+            "judged": len(rows),
             "cells": [
                 list(
                     dict.fromkeys(
