@@ -95,7 +95,7 @@ def test_an_interrupted_command_goes_on_to_the_same_bytes(tmp_path, capsys, monk
 @pytest.mark.parametrize("full", [False, True])
 def test_the_commands_of_a_report_have_the_identities_of_its_studies(full):
     report = Report.of(Request(arch="resnet20", limit=4), full=full, seed=3)
-    assert len(report.jobs) == (11 if full else 6) and not report.absent
+    assert len(report.jobs) == (13 if full else 6) and not report.absent
     for ask, job in report.jobs.items():
         again = job_of(job.command)
         assert provenance.difference(again.identity, job.identity) == "", ask.study
