@@ -98,6 +98,10 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
         (["lesion"], "which network. give --arch, or --model for your own"),
         (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": resnet cannot'),
         (["lesion", "--arch", "resnet20:width=0"], "width takes a whole number"),
+        (
+            ["lesion", "--arch", "plain20", "--limit", "4", "--compare", "veit2016"],
+            "--compare veit2016: there are single deletions .* 27 and 54 blocks, not of 18",
+        ),
         (["lesion", "--arch", "resnet20", "--data", "digit"], "no data set 'digit' .nearest: dig"),
         (["lesion", "--arch", "resnet1202"], "the zoo has no weights of resnet1202 for digits"),
         (["lesion", "--arch", "resnet50"], "resnet50 comes without weights here"),

@@ -129,7 +129,7 @@ def lead(ax: Axes) -> None:
     for arch, dash in (("plain56", "-"), ("vgg16_bn:width=16", (0, (4, 1.5)))):
         one = _deletions(rows, arch)
         ax.plot(_stretched(one), one["error_pct"], color=RED, ls=dash, lw=1.8)
-    theirs = published.load("veit2016_single_deletion")
+    theirs = published.comparison("veit2016", "lesion")
     ax.plot(theirs["block"], theirs["error_pct"], color=style.PUBLISHED, lw=1.3, ls=(0, (1, 1)))
     ax.plot(_stretched(other), other["error_pct"], "^", ms=4.5, color=GREEN, mew=0)
     reach = ours[["ci_low_pct", "ci_high_pct"]].sub(ours["error_pct"], axis=0).abs()

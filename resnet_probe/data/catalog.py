@@ -29,6 +29,21 @@ def names() -> list[str]:
     return [*NAMED, *(f"{kind}:{what}" for kind, what in WITH_PATH.items())]
 
 
+def beside(name: str) -> str | None:
+    """The training images that belong to a set of test images; None where there are none.
+
+    A named set has a training split under its own name; a parquet file `test-…` has it in the file
+    of the same name with `train-` in the same folder, where that is there.
+    """
+    kind, _, path = name.partition(":")
+    if not path:
+        return name if name in names() else None
+    test = Path(path)
+    train = test.with_name(test.name.replace("test", "train", 1))
+    there = kind == "parquet" and train != test and train.is_file()
+    return f"{kind}:{train}" if there else None
+
+
 def load(
     spec: str,
     *,
