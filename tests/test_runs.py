@@ -168,7 +168,9 @@ def test_a_name_that_there_is_not_is_refused_with_the_nearest():
     ready = prepare("resnet20", limit=4)
     for each in ROWS:
         function = each.study.function("")
-        with pytest.raises(ProbeError, match=r"no argument memry=: did you mean memory=\?"):
+        with pytest.raises(
+            ProbeError, match=r"no argument memry=: there are .*did you mean memory=\?"
+        ):
             function(ready, memry=3)
     with pytest.raises(ProbeError, match=r"there is no study 'lesions': .*did you mean lesion"):
         row("lesions")

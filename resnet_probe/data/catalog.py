@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from resnet_probe.data.image_set import ImageSet, check_limit
 from resnet_probe.data.named import SETS, load_digits, load_torchvision
 from resnet_probe.data.parquet import load_parquet
 from resnet_probe.data.preprocess import Preprocess
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 NAMED = ("digits", *SETS)
 WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE", "text": "FILE"}
@@ -127,6 +126,5 @@ def parsed(spec: str) -> tuple[str, str]:
         return kind, path
     if kind in WITH_PATH:
         raise ProbeError(f"{spec!r} names no {WITH_PATH[kind]}: give {kind}:{WITH_PATH[kind]}")
-    near = difflib.get_close_matches(kind, [*NAMED, *WITH_PATH], n=2)
-    hint = f"nearest: {', '.join(near)}; " if near else ""
-    raise ProbeError(f"there is no data set {spec!r} ({hint}there are {', '.join(names())})")
+    hint = did_you_mean(kind, [*NAMED, *WITH_PATH])
+    raise ProbeError(f"there is no data set {spec!r}: there are {', '.join(names())}{hint}")

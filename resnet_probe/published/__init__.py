@@ -12,12 +12,11 @@ from it). Errors and accuracies are in percent, blocks are numbered from 1.
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 
 import pandas as pd
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 TEXT = ("arch", "data", "kind", "by", "claim", "quantity", "unit", "basis", "source",
         "truth", "case")  # fmt: skip
@@ -35,7 +34,10 @@ def names() -> list[str]:
 def load(name: str) -> pd.DataFrame:
     """The table of that name; ProbeError with the nearest names where there is none."""
     if name not in names():
-        raise ProbeError(f"no published table {name!r}: {_nearest(name, names())}")
+        there = ", ".join(names())
+        raise ProbeError(
+            f"no published table {name!r}: there are {there}{did_you_mean(name, names())}"
+        )
     with resources.files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype=dict.fromkeys(TEXT, str)).fillna(dict.fromkeys(TEXT, ""))
 
@@ -48,7 +50,8 @@ def comparison(source: str, study: str, blocks: int = DRAWN_BLOCKS) -> pd.DataFr
     for a source, a study or a number of blocks without published numbers.
     """
     if source not in LABELS:
-        raise ProbeError(f"no published results {source!r}: {_nearest(source, list(LABELS))}")
+        there, hint = ", ".join(LABELS), did_you_mean(source, LABELS)
+        raise ProbeError(f"no published results {source!r}: there are those of {there}{hint}")
     single = study == "lesion"
     table = _single_deletion(source, blocks) if single else _multi_edit(source, study)
     layers = table["arch"].iloc[0].removeprefix("preresnet")
@@ -86,13 +89,8 @@ def _multi_edit(source: str, study: str) -> pd.DataFrame:
         "lesion-duplicate": ("duplicate", "edits"),
     }
     if study not in chosen:
-        allowed = ", ".join(["lesion", *chosen])
-        raise ProbeError(f"{source} has no numbers for the study {study!r}: it has {allowed}")
+        allowed, hint = ", ".join(["lesion", *chosen]), did_you_mean(study, ["lesion", *chosen])
+        raise ProbeError(f"{source} has no numbers for the study {study!r}: it has {allowed}{hint}")
     table = load(f"{source}_multi_edit")
     kind, by = chosen[study]
     return table[(table["kind"] == kind) & (table["by"] == by)].reset_index(drop=True)
-
-
-def _nearest(name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.3)
-    return "did you mean " + ", ".join(near) + "?" if near else "there is " + ", ".join(allowed)
