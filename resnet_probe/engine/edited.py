@@ -94,8 +94,9 @@ def save(module: fx.GraphModule, path: Path, example: Tensor) -> None:
             with beside.open("wb") as file:  # a name without its suffix would be refused
                 torch.export.save(_exported(module, example), file)
         beside.replace(path)
-    except OSError as error:
-        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # torch reports a refused write as RuntimeError
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise ProbeError(f"{path} cannot be written: {said}") from None
     finally:
         beside.unlink(missing_ok=True)
 
