@@ -7,6 +7,7 @@ whose modules and parameters have the names that they have in the user's model.
 from __future__ import annotations
 
 import copy
+import tempfile
 import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,6 +113,11 @@ def check_path(path: Path) -> None:
         raise ProbeError(f"out={path}: there is no folder {path.parent}")
     if path.is_dir():
         raise ProbeError(f"out={path} is a folder: name a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _exported(module: fx.GraphModule, example: Tensor) -> torch.export.ExportedProgram:
