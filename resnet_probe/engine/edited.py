@@ -7,8 +7,8 @@ whose modules and parameters have the names that they have in the user's model.
 from __future__ import annotations
 
 import copy
-import tempfile
 import operator
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
