@@ -56,9 +56,10 @@ class Option(NamedTuple):
         """Raises `ProbeError` for a value that is none of the choices, or out of bounds."""
         if value is None and self.default is None:
             return
-        if self.choices and value not in self.choices:
-            there = ", ".join(self.choices) + did_you_mean(value, self.choices)
-            raise ProbeError(f"unknown {self.name} {value!r}: there are {there}")
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if self.choices and one not in self.choices:
+                there = ", ".join(self.choices) + did_you_mean(one, self.choices)
+                raise ProbeError(f"unknown {self.name} {one!r}: there are {there}")
         numbers = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind in (int, float) and not numbers:
             raise ProbeError(f"{self.name}={value!r} is no number")

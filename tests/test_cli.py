@@ -115,13 +115,13 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
         (["lesion", *SMALL, "--memory", "much"], "is not a size"),
         (["lesion", *SMALL, "--batch", "0"], "--batch 0: at least 1 is needed"),
         (["lesion", *SMALL, "--normalize", "best"], "is not a normalization"),
-        (["lesion", "--arch", "resnet20", "--limit", "0"], "a limit of 0 images"),
+        (["lesion", "--arch", "resnet20", "--limit", "0"], "--limit 0: at least 1 is needed"),
         (["lesion", *SMALL, "--edit", "explode"], "invalid choice: 'explode'"),
         (["lesion", *SMALL, "--data", "parquet:no.parquet"], "no.parquet"),
         (["describe"], "describe needs --arch NAME"),
         (["describe", "--arch", "resnet20", "--input", "32"], "is no image shape"),
         (["train", "--arch", "resnet20", "--epochs", "0"], "epochs must be at least 1"),
-        (["bench", "lesion", *SMALL, "--rounds", "0"], "at least one round"),
+        (["bench", "lesion", *SMALL, "--rounds", "0"], "--rounds 0: at least 1 is needed"),
     ],
 )
 def test_bad_requests_are_one_sentence_and_leave_nothing(tmp_path, capsys, arguments, message):

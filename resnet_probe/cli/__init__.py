@@ -110,6 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        from resnet_probe.engine.memory import exhausted
+
+        if not exhausted(error):
+            raise
+        print("error: the memory here does not suffice: ask for fewer or smaller images, a smaller "
+              "--batch, or a smaller network", file=sys.stderr)  # fmt: skip
+        return 2
     except OSError as error:  # a name that no file can have, and what a disk refuses
         if error.filename is None:
             raise

@@ -60,7 +60,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, allowed, good in (
-            ("epochs", "at least 1", self.epochs >= 1),
+            ("epochs", "at least 1 and at most 100,000", 1 <= self.epochs <= 100_000),
             ("batch", "at least 1", self.batch >= 1),
             ("lr", "a positive number", 0 < self.lr < math.inf),
             ("schedule", " or ".join(SCHEDULES), self.schedule in SCHEDULES),

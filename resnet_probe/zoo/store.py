@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -134,10 +133,15 @@ def write(path: Path, content: bytes) -> None:
     """Write a file so that no reader ever sees half of it; ProbeError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as beside:
-            beside.write(content)
-        os.chmod(beside.name, 0o644)  # noqa: PTH101  a temporary file is for its owner only
-        os.replace(beside.name, path)  # noqa: PTH105
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            beside = Path(file.name)
+            try:
+                file.write(content)
+                file.close()
+                beside.chmod(0o644)  # a temporary file is for its owner only
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
     except OSError as error:
         raise ProbeError(f"{path} cannot be written ({error.strerror})") from error
 
