@@ -53,7 +53,8 @@ class ResidualBlock:
 
     `branch_first` says that the network adds them the other way round, which decides how the sum
     lies in memory.  A network that adds more than two tensors rounds them one by one: `total` maps
-    the state to the sum as the network makes it, and `branch` gives all but the shortcut.
+    the state to the sum as the network makes it, and `branch` gives all but the shortcut.  Where
+    each branch of such a sum is a block, `partners` are the numbers of the others.
     """
 
     number: int
@@ -71,6 +72,7 @@ class ResidualBlock:
     branch_first: bool = False
     total: nn.Module | None = None
     changes: tuple[str, ...] = ()
+    partners: tuple[int, ...] = ()
 
     residual = gated = True
 

@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
     model = arch.build(seed=0)
     shape = request.input_shape or arch.input_shape
     example = example_for(model, shape)
-    chain = cut(arch, model, example)
+    chain = cut(arch, model, example, level=request.level)
     print("\n\n".join([report(chain), compatibility(chain, example)]))
     if options.graph is not None:
         _write(options.graph, graph(chain))

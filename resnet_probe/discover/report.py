@@ -17,7 +17,7 @@ from resnet_probe.discover.segments import (
     is_weighted,
     roles,
 )
-from resnet_probe.discover.trace import Trace, ancestors
+from resnet_probe.discover.trace import CONTEXT, Trace, ancestors
 
 SHOWN = 3
 CARRIED = "; the residual blocks inside are cut, and the other paths are carried beside the state"
@@ -97,7 +97,7 @@ def _is_attention(graph: Trace, node: fx.Node) -> bool:
     name = str(getattr(node.target, "__name__", node.target))
     if "attention" in name:
         return True
-    factors = [a for a in node.all_input_nodes if a.op != "get_attr"]
+    factors = [a for a in node.all_input_nodes if a in graph.data or CONTEXT in a.meta]
     return name.split(".")[0] in MATRIX_PRODUCTS and len(factors) > 1
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.discover.branches import by_branch
 from resnet_probe.discover.copies import plain, undisturbed
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
@@ -53,7 +54,9 @@ def chain_of(
     set to zero.
 
     Blocks inside blocks: the innermost that make a series are the chain, and the skips around them
-    are carried beside the state (`level="outer"`: the outermost are).  So are a U-Net's.
+    are carried beside the state (`level="outer"`: the outermost are).  So are a U-Net's.  A block
+    of several branches, `x + a(x) + m(x)`, is one block; with `level="branch"` it is one a branch,
+    and its sum is added in their order, equal to the network's to rounding.
 
     Paths that part and meet in another way stay whole; the chain's `uncut` says which, and why.
     Of a model that returns several tensors, `output` names the logits: a place or a name, `"0"`,
@@ -134,6 +137,9 @@ def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts,
     cuts = _cuts(graph, found, choice.blocks)
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
+    uncut = (*skips(graph, choice), *why_not_cut(graph, found, choice))
+    if level == "branch":
+        graph, cuts = by_branch(graph, cuts)
     parts = Parts(graph, cuts)
     outputs = (graph.shapes[graph.output] or (1, 0))[1:]
     return parts, ResidualChain(
@@ -143,7 +149,7 @@ def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts,
         head=parts.head(),
         input_shape=input_shape,
         classes=outputs[-1] if outputs else 1,
-        uncut=(*skips(graph, choice), *why_not_cut(graph, found, choice)),
+        uncut=uncut,
         output_shape=outputs,
         output=graph.pick.path,
         free=graph.free,
@@ -176,7 +182,8 @@ def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:
     blocks: list[ResidualBlock] = []
     cuts = parts.cuts
     called = names(graph, cuts)
-    does = [role(graph, behind(cut.branch, cut.start)) for cut in cuts]
+    does = [role(graph, cut.ways) for cut in cuts]
+    together = {number: numbers for numbers in parts.sums for number in numbers}
     layer = layers(cuts, called, does)
     stage = stages(graph, cuts)
     for number, cut in enumerate(cuts, start=1):
@@ -192,10 +199,11 @@ def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:
             out_shape=(graph.shapes[cut.after] or ())[1:],
             role=does[number - 1],
             layer=layer[number - 1],
-            inner=inner_blocks(graph, behind(cut.shortcut + cut.branch, cut.start)),
+            inner=inner_blocks(graph, behind(cut.shortcut, cut.start) | cut.ways),
             branch_first=cut.end.args[0] in cut.branch,
             total=parts.total(number) if _several(cut) else None,
             changes=parts.changes(number),
+            partners=tuple(other for other in together[number] if other != number),
         )
         blocks.append(block)
     return blocks

@@ -84,6 +84,13 @@ class Request(Settings):
         metavar="NAME",
         group=NETWORK,
     )
+    level: str = option(
+        "inner",
+        "which blocks: the innermost that make a series, the outer ones around them, or one for "
+        "each branch where a block has several, x + a(x) + m(x) (default: inner)",
+        choices=("inner", "outer", "branch"),
+        group=NETWORK,
+    )
     twin: str | None = option(
         None,
         "untrained: the same architecture from its initial state, with batch-norm statistics of "
@@ -197,6 +204,7 @@ class Request(Settings):
             stream=self.stream,
             workers=self.workers,
             context=self.context,
+            level=self.level,
         )
         return found if self.twin is None else untrained(found, data_root=self.data_root)
 
