@@ -179,7 +179,7 @@ def test_influences_interactions_and_flow_of_tokens(model, chain):
 def test_what_has_no_use_for_tokens_says_so(chain):
     with pytest.raises(ProbeError, match="'logits' is of one class an image: give"):
         rp.interactions(chain, IDS, IDS, what="logits")
-    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*`blocks` says"):
+    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*that `blocks` lists"):
         rp.greedy(chain, IDS, IDS)
     with pytest.raises(ProbeError, match="others= needs one class an image"):
         rp.agreement(chain, IDS, IDS, others=[chain])

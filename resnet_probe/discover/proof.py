@@ -58,6 +58,11 @@ def prove(
     return max(residues)
 
 
+def tolerance(chain: ResidualChain) -> float:
+    """What the proof lets pass as rounding, as a part of a result's largest value."""
+    return ROUNDING * torch.finfo(chain.dtype).eps
+
+
 def prove_output(
     chain: ResidualChain, model: nn.Module, graph: Trace, example: Any, logits: Tensor
 ) -> float:

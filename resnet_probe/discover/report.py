@@ -74,8 +74,9 @@ def inner_blocks(graph: Trace, region: Iterable[fx.Node]) -> tuple[str, ...]:
         if len(node.users) == 1 and starts.get(next(iter(node.users))) is start:
             continue  # a part of a sum of more operands
         pair = roles(graph, Segment(start, node)) if start is not None else None
-        if start is not None and pair is not None:
-            found.append(common_path(behind(pair[1], start)) or node.name)
+        branch = behind(pair[1], start) if start is not None and pair is not None else set()
+        if any(is_weighted(n, graph.module) for n in branch):  # no rotary sum, and no GELU's
+            found.append(common_path(branch) or node.name)
     return tuple(dict.fromkeys(found))
 
 

@@ -17,7 +17,7 @@ from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.proof import prove
+from resnet_probe.discover.proof import prove, tolerance
 from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
 from resnet_probe.discover.segments import (
     Cut,
@@ -128,7 +128,8 @@ def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
     parts, chain = _cut(graph, tuple(example.shape[1:]), level)
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
-    return replace(chain, residue=prove(chain, model, graph, parts, example))
+    residue = prove(chain, model, graph, parts, example)
+    return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
 
 
 def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts, ResidualChain]:
