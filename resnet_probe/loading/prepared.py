@@ -223,7 +223,8 @@ def _numbered(
     from resnet_probe.data import in_order_of
 
     by_name = images.name.startswith("imagefolder:") or (
-        images.name.startswith("csv:") and not all(map(str.isdecimal, images.class_names))
+        images.name.startswith(("csv:", "webdataset:"))
+        and not all(map(str.isdecimal, images.class_names))
     )
     if not by_name and class_map is None:
         return images

@@ -101,7 +101,8 @@ class Request(Settings):
     data: str | None = option(
         None,
         "digits, cifar10, cifar100, fashion_mnist, parquet:FILE, imagefolder:DIR, csv:FILE (paths "
-        "and classes), npz:FILE or, for networks of tokens, text:FILE (default: what the bundled "
+        "and classes), npz:FILE, webdataset:TAR (or x-{000..003}.tar), hf:DIR (a folder of "
+        "Hugging Face datasets) or, for networks of tokens, text:FILE (default: what the bundled "
         "weights were trained on)",
         metavar="NAME",
         group=IMAGES,
