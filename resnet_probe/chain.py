@@ -281,6 +281,11 @@ class ResidualChain:
         return bool(self.takes) and not self.takes[0][1].is_floating_point
 
     @property
+    def inputs(self) -> str:
+        """What it takes, as words call it: images, or texts."""
+        return "texts" if self.of_tokens else "images"
+
+    @property
     def device(self) -> torch.device:
         for module in self.modules:
             for tensor in (*module.parameters(), *module.buffers()):

@@ -76,8 +76,13 @@ class Prepared:
         shape = "×".join(map(str, self.images.shape[1:]))
         return (
             f"Prepared({self.network.arch.spec} on {self.image_set.name}: {len(self.chain)} "
-            f"{self.chain.unit}s, {len(self.images):,} images of {shape})"
+            f"{self.chain.unit}s, {len(self.images):,} {self.inputs} of {shape})"
         )
+
+    @property
+    def inputs(self) -> str:
+        """What the network takes, as words call it: images, or texts."""
+        return self.chain.inputs
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -288,7 +288,7 @@ class Study:
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
-        texts = {"inputs": "texts"} if chain.of_tokens else {}
+        texts = {"inputs": chain.inputs} if chain.of_tokens else {}
         kind = {**texts, "blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
         if chain.front_end:
             kind["proof"] = {name: getattr(chain, name) for name in PROOF}
