@@ -54,8 +54,8 @@ def test_blocks_from_one_state_are_averaged():
 def test_what_is_left_has_its_own_names_and_is_a_copy(net):
     model, chain, x = net
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    module = edited(chain, "delete 3", x)
-    left = module.state_dict()
+    with edited(chain, "delete 3", x) as module:
+        left = module.state_dict()
     gone = {name for name in before if name.startswith("blocks.2.")}
     assert set(left) == set(before) - gone
     assert module.meta["removed"] == [f"blocks.2.{n}" for n in ("conv1", "bn1", "conv2", "bn2")]

@@ -488,7 +488,7 @@ for case in sys.argv[1:]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_the_peak_stays_inside_the_budget():
-    cases = ["resnet56 32 12 27 64MiB", "resnet50 64 4 3 350MiB"]
+    cases = ["resnet20 32 12 9 32MiB", "resnet50:width=32 64 6 3 100MiB"]
     command = [sys.executable, "-c", BUDGET, *cases]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     for case, line in zip(cases, done.stdout.splitlines(), strict=True):

@@ -27,7 +27,17 @@ EXAMPLE = 8
 SUFFIXES = (".pt2", ".pt")
 
 
-def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> fx.GraphModule:
+class EditedNetwork(fx.GraphModule):
+    """The module that `edited` gives; `with edited(…) as model:` names it for the lines below."""
+
+    def __enter__(self) -> EditedNetwork:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to put back: it shares nothing with the user's model."""
+
+
+def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> EditedNetwork:
     """The edited network as an `nn.Module`: images `[n, …]` to logits `[n, classes]`.
 
     `ready` is what `prepare` gives, or a chain with example `images`; `edit` an edit or its text.
@@ -144,10 +154,10 @@ class _Assembly:
         total = self._sum(block, gate, self.h)
         self.h = self._run(block.after, f"{block.name}.after", total)
 
-    def module(self) -> fx.GraphModule:
+    def module(self) -> EditedNetwork:
         self.graph.output(self.h)
         self.graph.lint()
-        return fx.GraphModule(self.parts, self.graph, class_name="EditedNetwork")
+        return EditedNetwork(self.parts, self.graph, class_name="EditedNetwork")
 
     def _sum(self, block: ResidualBlock, gate: float, h: fx.Node) -> fx.Node:
         """As `ResidualBlock.sum` does it, operation by operation."""

@@ -43,7 +43,8 @@ FRESH_IMAGES = 100
 """Of which what changes with the initial weights is seen."""
 SOME, MORE = 500, 1000
 """Images, for what takes several times as long as a lesion, and for what takes about as long."""
-LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates")
+LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates", "influence",
+        "interactions")  # fmt: skip
 """What a report asks only in full."""
 STRUCTURES = (
     *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
@@ -126,6 +127,8 @@ def report_asks(*, full: bool) -> tuple[Ask, ...]:
         Ask("lesion-ranges", "lesion", {"edit": "ranges"}, FEW, 8.0),
         Ask("greedy", "greedy", {}, SOME, 10.0),
         Ask("gates", "gates", {}, SOME, 6.0),
+        Ask("influence", "influence", {}, FEW, 2.0),
+        Ask("interactions", "interactions", {}, FEW, 6.0),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, paths, 4.0),
         Ask("responses", "responses", {}, images, 1.0),
         Ask("lens", "lens", {}, images, 0.3),
