@@ -59,7 +59,7 @@ def untrained(
         known_error_pct=None, card=None,
     )  # fmt: skip
     with torch.no_grad():
-        chain = cut(twin.arch, model, ready.images[:1].to(device))
+        chain = cut(twin.arch, model, ready.images[:1].to(device), level=ready.level)
     return replace(ready, network=twin, chain=chain)
 
 

@@ -350,7 +350,7 @@ def announcement(prepared: Prepared) -> str:
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
     lines = [
         f"{network.arch.spec}: {len(chain)} {chain.unit}s, weights: {network.source}{error}",
-        f"{len(prepared.images):,} images of {prepared.image_set.name}{note}",
+        f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
         *prepared.remarks,
     ]
     return "\n".join(lines)

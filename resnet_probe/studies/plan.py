@@ -41,11 +41,12 @@ def plan(
     published; blocks to duplicate among those that keep the shape.  permute with `tau`: orders
     with that Kendall's τ, uniform among those inside the stages.  With `unit="layer"` the same of
     layers, each of which may be several blocks: the attention and the MLP of an encoder layer.
+    `unit="branch"` is of a chain in which each branch of a sum is a block (`level="branch"`).
 
     Raises `ProbeError` for a kind that does not exist, counts beyond the number of blocks, fewer
     draws than one, more than a million edits, or a τ out of reach.
     """
-    refuse_unknown(unit)
+    refuse_unknown(unit, chain)
     if unit == "layer":
         layers = Layers(chain)
         planned = _plan(layers, edit, counts=counts, draws=draws, tau=tau, seed=seed)

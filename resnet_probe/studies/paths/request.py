@@ -59,11 +59,16 @@ def request(
     seed: int = 0,
     tolerance: float = 0.0,
 ) -> Request:
-    """Raises `ProbeError` for a plain network and for options out of range."""
+    """Raises `ProbeError` for a plain network, one cut by branches, and options out of range."""
     if not chain.residual:
         raise ProbeError(
             f"{chain.name} is a plain network: without shortcuts there is one path only, through "
             f"all {len(chain)} layers, and no path lengths to compare"
+        )
+    if any(block.partners for block in chain):
+        raise ProbeError(
+            f"{chain.name} is cut branch by branch: no path takes two branches of one sum, so that "
+            "their lengths are those of the blocks; leave out level='branch'"
         )
     if method not in (*METHODS, "every"):
         there = f"{', '.join(METHODS)} and every{did_you_mean(method, (*METHODS, 'every'))}"
