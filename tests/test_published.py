@@ -188,7 +188,7 @@ def test_every_lesion_study_has_something_to_compare_with(study: str) -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ProbeError, match="'viet2016': there are .*did you mean veit2016"):
+    with pytest.raises(ProbeError, match=r"'viet2016': there are .*did you mean veit2016"):
         published.comparison("viet2016", "lesion")
     with pytest.raises(ProbeError, match="did you mean veit2016_depths"):
         published.load("depths")
