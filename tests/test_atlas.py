@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 from pathlib import Path
 
@@ -124,7 +125,11 @@ def test_a_wrong_row_is_named_and_the_others_are_measured(inside, capsys):
     [
         ("arhc\nresnet20\n", True, "did you mean arch?"),
         ("name,limit\na,3\n", True, "no column arch"),
-        ("arch\n", True, "lists no network"),
+        ("arch\n", True, "lists no network: it has a header"),
+        ("", True, "lists no network: it is empty"),
+        ("\n", True, "lists no network: it is empty"),
+        ("arch,limit,arch\nresnet20,3,resnet32\n", True, "has two columns 'arch'"),
+        ("arch\n" + "a" * 200_000, True, "list of networks (field larger than"),
         ("arch,limit\nresnet20,few\n", False, "row 1: 'few' is no whole number"),
         ("arch,studies\nresnet20,lesions\n", False, "no study 'lesions'"),
         ("arch\nresnet20\nresnet20\n", False, "row 1 is called 'resnet20' too"),
@@ -140,6 +145,15 @@ def test_lists_that_are_none(tmp_path, text, asked, says):
             Atlas.read(path)
     else:
         assert says in Atlas.read(path).listed[-1].reason
+
+
+def test_a_list_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    kinds = {"pipe.csv": "a named pipe", "/dev/zero": "a device", ".": "a folder",
+             "no.csv": "there is no file"}  # fmt: skip
+    for name, says in kinds.items():
+        with pytest.raises(ProbeError, match=says):
+            Atlas.read(tmp_path / name)
 
 
 def test_an_atlas_without_a_network_is_refused(inside, capsys):

@@ -46,9 +46,7 @@ def add_parser(commands: Any) -> None:
         "--part", type=Part.read, metavar="2/8",
         help="measure the second of eight parts of the networks; `merge` puts them together",
     )  # fmt: skip
-    group.add_argument(
-        "--seed", type=int, default=0, help="of all random draws (default: 0)", metavar="N"
-    )
+    shared.add(parser, shared.Seed)
     group.add_argument(
         "--out", type=Path, metavar="DIR",
         help="where to write, and DIR.html beside it (default: runs/atlas-NETWORKS)",
