@@ -244,7 +244,7 @@ def test_questions_are_answered_within_each_set_of_images():
     falling = networks_of(data=data, blocks=blocks, width=blocks, harmless=[-h for h in rising])
     assert findings.with_depth(falling).verdict == "fails"
     few = findings.with_depth(table[table["network"].isin(["n0", "n1", "n8", "n9"])])
-    assert few.verdict == "undecided" and "too few" in str(few.sentence)
+    assert few.verdict == "undecided" and few.estimate.low < 0 < few.estimate.value
     # Between the sets alone there is a trend: it is no answer.
     apart = networks_of(data=data, blocks=[3] * 8 + [54] * 8, width=[1] * 16, harmless=rising)
     assert findings.with_depth(apart).verdict == "undecided"
@@ -274,10 +274,10 @@ def test_ranks_within_groups_ignore_what_differs_between_them():
     same(found, rank_correlation(x, y, groups=groups))
     one = rank_correlation(x, y)
     same(one, rank_correlation(x, y, groups=np.zeros(22)))
-    covered = 0
+    missed = 0
     for _ in range(150):
         x, noise = random.standard_normal((2, 22))
         y = 0.4 * x + math.sqrt(1 - 0.4**2) * noise
         ends = rank_correlation(x + 5 * groups, y - 3 * groups, groups=groups)
-        covered += ends.low <= 6 / math.pi * math.asin(0.2) <= ends.high
-    assert covered >= 0.92 * 150
+        missed += not ends.low <= 6 / math.pi * math.asin(0.2) <= ends.high
+    assert missed <= 0.05 * 150 + 3 * math.sqrt(0.05 * 0.95 * 150)

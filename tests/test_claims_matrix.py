@@ -82,6 +82,26 @@ def test_sets_of_networks_are_compared_on_the_same_images_only() -> None:
     assert row["data"] == "b/test (stored as JPEG)" and row["verdict"] == NOT_HERE
 
 
+def test_depths_are_compared_among_the_bundled_networks_and_among_ones_own() -> None:
+    bundled, mine = (
+        [
+            lesion([error] * blocks, arch=f"resnet{6 * blocks // 3 + 2}", more={"weights": name})
+            for blocks, error in ((9, errors[0]), (27, errors[1]))
+        ]
+        for errors, name in (((44.0, 9.0), "bundled x"), ((9.0, 44.0), "mine.th"))
+    )
+    table = of("veit2016/depth-order", [*bundled, *mine])
+    assert table["verdict"].tolist() == [HOLDS, FAILS]
+    assert of("veit2016/depth-order", [bundled[0], mine[1]])["verdict"].tolist() == [NOT_HERE]
+
+
+def test_of_images_in_files_how_they_are_stored_is_enough_of_a_name() -> None:
+    more = {"data": "imagefolder:/a/b", "note": "stored as PNG, shorter side resized to 37"}
+    assert of("veit2016/shallow", [lesion([9.0] * 9, arch="resnet20", **more)])["on"].tolist() == [
+        "resnet20 on a/b (stored as PNG)"
+    ]
+
+
 def test_weights_of_ones_own_are_a_network_of_their_own() -> None:
     bundled, mine = (
         lesion([6.1] * 54, more={"weights": weights}) for weights in ("bundled x", "mine.th")
@@ -177,6 +197,7 @@ def test_every_rule_has_its_operating_characteristic_and_it_is_good() -> None:
         case = KNOWN[name][truth == "false"]
         assert row["case"] == case.text
         least = 75 if name.endswith("re-estimated") else 90  # of a thousand images, not of ten
+        least = 50 if name == "veit2016/worst-blocks/re-estimated" else least  # ranks, all at once
         assert row["passes_pct"] >= least if truth == "true" else row["passes_pct"] <= 10, name
 
 

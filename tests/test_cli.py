@@ -98,9 +98,16 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
         (["lesion"], "which network. give --arch, or --model for your own"),
         (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": resnet cannot'),
         (["lesion", "--arch", "resnet20:width=0"], "width takes a whole number"),
-        (["lesion", "--arch", "resnet20", "--data", "digit"], "no data set 'digit' .nearest: dig"),
+        (
+            ["lesion", "--arch", "plain20", "--limit", "4", "--compare", "veit2016"],
+            "--compare veit2016: there are single deletions .* 27 and 54 blocks, not of 18",
+        ),
+        (
+            ["lesion", "--arch", "resnet20", "--data", "digit"],
+            "no data set 'digit': there are .*did you mean digits",
+        ),
         (["lesion", "--arch", "resnet1202"], "the zoo has no weights of resnet1202 for digits"),
-        (["lesion", "--arch", "resnet50"], "resnet50 comes without weights here"),
+        (["lesion", "--arch", "resnet50"], "resnet50 is ImageNet's and comes without weights here"),
         (["lesion", *SMALL, "--counts", "10"], "delete 10 is out of range: resnet20 has 9 blocks"),
         (["lesion", *SMALL, "--counts", "x"], "is no list of numbers"),
         (["lesion", *SMALL, "--edit", "permute", "--tau", "0.1"], "cannot be reached"),

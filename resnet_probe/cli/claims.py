@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.claims import Claim
     from resnet_probe.results import Result
-    from resnet_probe.runs.job import Job
+    from resnet_probe.runs.needed import Needed
     from resnet_probe.zoo import Card
 
 NAME = "claims"
@@ -67,6 +67,10 @@ def add_parser(commands: Any) -> None:
         "--only", action="store_true", help="the networks of --arch, without the bundled ones"
     )
     parser.add_argument(
+        "--saved", action="store_true",
+        help="judge the studies that lie in runs/, and run nothing: those that do not are named",
+    )  # fmt: skip
+    parser.add_argument(
         "--claim", nargs="+", metavar="NAME", help="judge these claims only (names: --rules)"
     )
     parser.add_argument(
@@ -106,7 +110,7 @@ def run(options: Namespace) -> int:
 
 def _given(options: Namespace) -> dict[str, Any]:
     """The options that determine the table."""
-    aside = ("given", "run", "out", "ledger", "rules", "device", "workers", "stream")
+    aside = ("given", "run", "out", "ledger", "rules", "saved", "device", "workers", "stream")
     resources = [each.name for each in Resources.options()]
     return {k: v for k, v in vars(options).items() if k not in (*aside, *resources)}
 
@@ -117,24 +121,26 @@ def _made_anew(
     """The table of studies that are found or run, and where it is kept."""
     from resnet_probe.claims import rules_sha256
     from resnet_probe.runs import kept
-    from resnet_probe.runs.evidence import needed_jobs
+    from resnet_probe.runs.job import machine
+    from resnet_probe.runs.needed import needed_studies
 
     requests = [*_requests(options), *_fresh(options)]
-    jobs = needed_jobs(requests, claims=claims, seed=options.seed)
+    studies = needed_studies(requests, claims=claims, seed=options.seed, saved=options.saved)
     identity = {
         "study": NAME,
         "arch": ", ".join(str(request.spec) for request in requests),
         "data_is": options.data_is,
         "rules_sha256": rules_sha256(claims),
-        "evidence": [job.identity for job in jobs],
+        "evidence": [study.identity for study in studies],
     }
-    folder = _folder(options, jobs, identity)
+    folder = _folder(options, studies, identity)
     refuse_other(folder, identity)
-    table = _judged(options, claims, jobs)
-    record = jobs[0].facts if jobs else {}
-    for key in ("known_error_pct", "classes", "command"):  # of one network or study
-        record.pop(key, None)
-    return _saved(folder, table, {**record, kept.ASKED: asked, "identity": identity}), table
+    resources = None if options.saved else shared.read(Resources, options)
+    made = [*_made(studies, resources)]
+    table = _judged(options, claims, made)
+    whole = len(made) == len(studies)  # else the same command tries those that were refused again
+    record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
+    return _saved(folder, table, record), table
 
 
 def _saved(folder: Path, table: DataFrame, record: dict[str, Any]) -> Path:
@@ -246,13 +252,12 @@ def _has_images(card: Card, root: Path | None) -> bool:
     return True
 
 
-def _judged(options: Namespace, claims: Sequence[Claim], jobs: Sequence[Job]) -> DataFrame:
+def _judged(options: Namespace, claims: Sequence[Claim], made: Sequence[Result]) -> DataFrame:
     from resnet_probe.claims import BEYOND, judge
 
-    resources = shared.read(Resources, options)
-    results = [*_counted(options), *_made(jobs, resources)]
     beyond = () if options.claim else BEYOND
-    return judge((_renamed(each, options) for each in results), claims=claims, beyond=beyond)
+    results = (_renamed(each, options) for each in (*_counted(options), *made))
+    return judge(results, claims=claims, beyond=beyond)
 
 
 def _counted(options: Namespace) -> Iterator[Result]:
@@ -264,24 +269,28 @@ def _counted(options: Namespace) -> Iterator[Result]:
     return structures([name for name in STRUCTURES if name in asked] if options.only else every)
 
 
-def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one.
+def _made(studies: Sequence[Needed], resources: Resources | None) -> Iterator[Result]:
+    """Each study, from disk where it lies there, announced one by one; without resources no others.
 
     What a study refuses while it runs is said, and the claims on it are judged without.
     """
-    for place, job in enumerate(jobs, start=1):
-        folder = job.folder()
-        network = job.networks[0]
-        where = f"found in {folder}" if job.found(folder) else f"to {folder}"
-        title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
-        print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
-        try:
-            with progress_bar(title) as progress:
-                found = job.obtain(folder, resources=resources, progress=progress)
-        except ProbeError as reason:
-            print(f"Without {job.study} of {network.network.arch.spec}: {reason}")
+    for place, study in enumerate(studies, start=1):
+        folder, found = study.folder, study.found
+        if found is None and resources is None:
+            print(f"Without {study.name}: it is not in {folder}")
             continue
-        yield found.result
+        where = "to" if found is None else "found in"
+        title = f"{study.name}, {study.identity['images']} images"
+        print(f"[{place} of {len(studies)}] {title}: {where} {folder}", flush=True)
+        if found is None:
+            assert study.job is not None
+            try:
+                with progress_bar(title) as progress:
+                    found = study.job.obtain(folder, resources=resources, progress=progress).result
+            except ProbeError as reason:
+                print(f"Without {study.name}: {reason}")
+                continue
+        yield found
     print()
 
 
@@ -294,7 +303,7 @@ def _renamed(result: Result, options: Namespace) -> Result:
     return replace(result, provenance={**result.provenance, "identity": identity})
 
 
-def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -> Path:
+def _folder(options: Namespace, studies: Sequence[Needed], identity: dict[str, Any]) -> Path:
     from resnet_probe import data
     from resnet_probe.runs.job import RUNS, place_apart, slug_of
 
@@ -302,5 +311,5 @@ def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -
         return Path(options.out)
     own = [options.model] if options.model else options.arch or []
     which = "+".join([*([] if options.only else ["zoo"]), *map(slug_of, own)])
-    sets = dict.fromkeys(data.slug(job.networks[0].image_set.name) for job in jobs)
+    sets = dict.fromkeys(data.slug(study.exhibit.data) for study in studies)
     return place_apart(RUNS / f"{NAME}-{which}-{'+'.join(sets) or 'none'}", identity)

@@ -158,7 +158,7 @@ def add_data(parser: ArgumentParser) -> None:
 
 
 def add_files(parser: ArgumentParser) -> None:
-    """How images in files are read: those of `imagefolder:` and `parquet:`."""
+    """How images in files are read: those of `imagefolder:`, `parquet:` and kin."""
     add(parser, Request, among=[FILES])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,10 @@ class Drawn(Protocol):
     """Anything that saves itself as matplotlib's ``Figure`` does."""
 
     def savefig(self, fname: Any, **options: Any) -> Any: ...
+
+
+IMAGE = re.compile(r"(?<![{\w])image(s?)\b(?![:}])")
+"""The word, but not the name of a value in a template."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,6 +122,15 @@ class Result:
         if not found.any():
             raise ProbeError(f"this {self.study} has no edit {wanted!r}, such as {said.iloc[-1]!r}")
         return int(np.flatnonzero(found)[0])
+
+    @property
+    def inputs(self) -> str:
+        """What the network was measured on, as words call it: images, or texts."""
+        return str(self.provenance.get("inputs", "images"))
+
+    def in_words(self, text: str) -> str:
+        """A text about images, or a template of one, with that word in the place of theirs."""
+        return IMAGE.sub(lambda found: self.inputs.removesuffix("s") + found[1], text)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ it is, and an atlas that was ended goes on from there.
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -20,7 +19,7 @@ import pandas as pd
 
 from resnet_probe.claims.evidence import FRESH, TWIN
 from resnet_probe.data.files import text_of
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.findings.atlas import COLUMNS, FACTS, Row, row, rows_of
 from resnet_probe.loading.request import Request
 from resnet_probe.results import Result
@@ -275,9 +274,10 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         if column in columns[:place]:
             raise ProbeError(f"{path} has two columns {column!r}: leave one of them out")
         if column not in known:
-            near = difflib.get_close_matches(str(column), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ProbeError(f"{path} has a column {column!r}, which no network has: {hint}")
+            there = ", ".join(known) + did_you_mean(column, known)
+            raise ProbeError(
+                f"{path} has a column {column!r}, which no network has: there are {there}"
+            )
     if not {"arch", "model"} & set(columns):
         raise ProbeError(f"{path} has no column arch: a list of networks says which they are")
 
@@ -324,5 +324,6 @@ def _studies(text: str) -> tuple[str, ...]:
     asked = tuple(text.replace(",", " ").split()) or known
     for name in asked:
         if name not in known:
-            raise ProbeError(f"an atlas asks no study {name!r}: there are {', '.join(known)}")
+            there = ", ".join(known) + did_you_mean(name, known)
+            raise ProbeError(f"an atlas asks no study {name!r}: there are {there}")
     return asked

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -306,9 +306,8 @@ class Job:
         """The command, versions and machine of a run."""
         return {
             "command": self.command,
-            "versions": {"python": platform.python_version(), **versions()},
+            **machine(),
             "device": device_name(self.networks[0].chain.device),
-            "platform": platform.platform(),
             "known_error_pct": self.networks[0].network.known_error_pct,
             "classes": self.networks[0].chain.classes,
         }
@@ -351,20 +350,30 @@ def announcement(prepared: Prepared) -> str:
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
     lines = [
         f"{network.arch.spec}: {len(chain)} {chain.unit}s, weights: {network.source}{error}",
-        f"{len(prepared.images):,} images of {prepared.image_set.name}{note}",
+        f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
         *prepared.remarks,
     ]
     return "\n".join(lines)
 
 
+def machine() -> dict[str, Any]:
+    """What a run was made with, and on."""
+    versioned = {"python": platform.python_version(), **versions()}
+    return {"versions": versioned, "platform": platform.platform()}
+
+
 def versions() -> dict[str, str]:
-    found = {}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Looked up on the disk once a process."""
+    found = []
     for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # run from a checkout that was not installed
-    return found
+        with suppress(PackageNotFoundError):  # run from a checkout that was not installed
+            found.append((name, version(name)))
+    return tuple(found)
 
 
 def device_name(device: Any) -> str:

@@ -69,8 +69,8 @@ class LesionSettings(Settings):
     unit: str = option(
         "block",
         "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
-        "together (default: block)",
-        choices=("block", "layer"),
+        "together, or each branch of a sum of several, which needs level=branch (default: block)",
+        choices=("block", "layer", "branch"),
     )
     margin: float = option(
         0.5,

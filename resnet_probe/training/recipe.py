@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 PRECISIONS = ("float32", "bfloat16")
 PROCESSOR = Path("/proc/cpuinfo")
@@ -130,7 +130,8 @@ def recipe(name: str, model: nn.Module | None = None) -> Recipe:
     Raises ProbeError for a name that is not in ``RECIPES``.
     """
     if name not in RECIPES:
-        raise ProbeError(f"there is no recipe {name!r}: there are {', '.join(RECIPES)}")
+        there = ", ".join(RECIPES) + did_you_mean(name, RECIPES)
+        raise ProbeError(f"there is no recipe {name!r}: there are {there}")
     found = RECIPES[name]
     if name != "2015" or model is None:
         return found

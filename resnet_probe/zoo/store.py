@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe import models
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.zoo.card import Card
 from resnet_probe.zoo.checkpoint import load_into
 
@@ -44,8 +44,11 @@ def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
         fitting = [card for card in mine if fits(card)]
         if fitting:
             return min(fitting, key=lambda card: (card.effective_paths is not None, card.seed))
-    there = ", ".join(f"{card.arch} on {card.data}" for card in known) or "no weights at all"
-    raise ProbeError(f"the zoo has no weights of {spec} for {which}: it has {there}{hint(which)}")
+    there = ", ".join(f"{card.arch} on {card.data}" for card in mine or known)
+    more = hint(which) or did_you_mean(which, [w for c in mine for w in (c.data, c.stem)])
+    raise ProbeError(
+        f"the zoo has no weights of {spec} for {which}: it has {there or 'no weights at all'}{more}"
+    )
 
 
 def hint(which: str) -> str:
