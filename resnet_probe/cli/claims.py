@@ -43,6 +43,7 @@ examples:
   python -m resnet_probe claims --data-root DIR    and the photographs in DIR
   python -m resnet_probe claims --checkpoints DIR  and published weights
   python -m resnet_probe claims --claim chang2018 here/stale     some claims
+  python -m resnet_probe claims --saved            what lies there, nothing run
   python -m resnet_probe claims --ledger           each with its number
   python -m resnet_probe claims --rules            the rules, nothing run
   python -m resnet_probe claims --only --arch resnet110     of one network
