@@ -14,7 +14,7 @@ from resnet_probe.cli import options as shared
 from resnet_probe.cli.study import requests_of
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
-from resnet_probe.results import refuse_other
+from resnet_probe.results import refuse_other, unless_refused
 from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.study import Resources
 
@@ -138,10 +138,11 @@ def _made_anew(
         "evidence": [study.identity for study in studies],
     }
     folder = _folder(options, studies, identity)
-    refuse_other(folder, identity)
-    resources = None if options.saved else shared.read(Resources, options)
-    made = [*_made(studies, resources)]
-    table = _judged(options, claims, made)
+    with unless_refused(folder):
+        refuse_other(folder, identity)
+        resources = None if options.saved else shared.read(Resources, options)
+        made = [*_made(studies, resources)]
+        table = _judged(options, claims, made)
     whole = len(made) == len(studies)  # else the same command tries those that were refused again
     record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
     return folder, Result(NAME, table, record)
