@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,6 +161,9 @@ def test_what_cannot_be_made_or_saved_is_said(net, tmp_path, capsys, monkeypatch
         assert main([*given, "--limit", "4", *more]) == 2
         assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    for path in (Path("/proc/none.pt"), Path("/proc/none.pt2")):  # where nobody may write
+        with pytest.raises(ProbeError, match=f"{path} cannot be written: "):
+            save(edited(chain, "delete 1", x), path, x)
 
 
 def test_the_command_tells_and_saves(tmp_path, capsys, monkeypatch):

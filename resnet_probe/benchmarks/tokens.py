@@ -31,6 +31,8 @@ from resnet_probe.studies.lesion import lesion
 PLAIN_BATCHES = (1, 2, 4, 8, 16)
 NEAR = 1e-5
 """Losses that differ by no more than this part are equal as far as float32 rounds."""
+LARGEST = 2**31
+"""Parameters, 8 GiB of them; tokens."""
 ENDS = ("attn.c_proj", "mlp.c_proj")
 """What ends the two branches of a layer."""
 
@@ -45,6 +47,34 @@ class Size:
     texts: int = 64
     context: int = 128
 
+    @property
+    def heads(self) -> int:
+        """Of 64 numbers each; one where the width is less."""
+        return max(1, self.width // 64)
+
+    @property
+    def parameters(self) -> int:
+        """Of the matrices: 12 width² a layer, the tables of tokens and of their places."""
+        return self.width * (12 * self.layers * self.width + self.vocabulary + self.context)
+
+    def check(self) -> None:
+        """Raises `ProbeError` for a model that cannot be, or would not fit a machine."""
+        if min(self.layers, self.texts, self.width, self.vocabulary) < 1 or self.context < 2:
+            raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+        if self.width % self.heads:
+            raise ProbeError(f"width={self.width} is more than 64, and no multiple of it")
+        if self.parameters > LARGEST:
+            raise ProbeError(
+                f"{self.layers} layers of width {self.width:,} with {self.vocabulary:,} tokens and "
+                f"texts of {self.context:,} have {self.parameters:,} parameters: at most "
+                f"{LARGEST:,} are built"
+            )
+        if self.texts * self.context > LARGEST:
+            raise ProbeError(
+                f"{self.texts:,} texts of {self.context:,} tokens are {self.texts * self.context:,}"
+                f" tokens: at most {LARGEST:,} are drawn"
+            )
+
 
 def language_model(size: Size, seed: int) -> nn.Module:
     """GPT-2 of that size with fresh weights, in eval mode; `ProbeError` without transformers."""
@@ -52,10 +82,9 @@ def language_model(size: Size, seed: int) -> nn.Module:
         import transformers
     except ImportError as error:
         raise ProbeError("this needs transformers: pip install 'resnet_probe[language]'") from error
-    if min(size.layers, size.texts) < 1 or size.context < 2:
-        raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+    size.check()
     config = transformers.GPT2Config(
-        n_layer=size.layers, n_embd=size.width, n_head=max(1, size.width // 64),
+        n_layer=size.layers, n_embd=size.width, n_head=size.heads,
         vocab_size=size.vocabulary, n_positions=size.context, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -15,7 +14,7 @@ from resnet_probe.data.parquet import load_parquet
 from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.data.saved import load_saved
 from resnet_probe.data.tars import load_tars
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 NAMED = ("digits", *SETS)
 WITH_PATH = {
@@ -32,6 +31,21 @@ SPLITS = ("train", "test")
 def names() -> list[str]:
     """What a data set can be called: `digits`, …, `parquet:FILE`, `imagefolder:DIR`, …"""
     return [*NAMED, *(f"{kind}:{what}" for kind, what in WITH_PATH.items())]
+
+
+def beside(name: str) -> str | None:
+    """The training images that belong to a set of test images; None where there are none.
+
+    A named set has a training split under its own name; a parquet file `test-…` has it in the file
+    of the same name with `train-` in the same folder, where that is there.
+    """
+    kind, _, path = name.partition(":")
+    if not path:
+        return name if name in names() else None
+    test = Path(path)
+    train = test.with_name(test.name.replace("test", "train", 1))
+    there = kind == "parquet" and train != test and train.is_file()
+    return f"{kind}:{train}" if there else None
 
 
 def load(
@@ -120,6 +134,5 @@ def parsed(spec: str) -> tuple[str, str]:
         return kind, path
     if kind in WITH_PATH:
         raise ProbeError(f"{spec!r} names no {WITH_PATH[kind]}: give {kind}:{WITH_PATH[kind]}")
-    near = difflib.get_close_matches(kind, [*NAMED, *WITH_PATH], n=2)
-    hint = f"nearest: {', '.join(near)}; " if near else ""
-    raise ProbeError(f"there is no data set {spec!r} ({hint}there are {', '.join(names())})")
+    hint = did_you_mean(kind, [*NAMED, *WITH_PATH])
+    raise ProbeError(f"there is no data set {spec!r}: there are {', '.join(names())}{hint}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,9 @@ def save(module: fx.GraphModule, path: Path, example: Tensor) -> None:
             with beside.open("wb") as file:  # a name without its suffix would be refused
                 torch.export.save(_exported(module, example), file)
         beside.replace(path)
-    except OSError as error:
-        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # torch reports a refused write as RuntimeError
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise ProbeError(f"{path} cannot be written: {said}") from None
     finally:
         beside.unlink(missing_ok=True)
 
@@ -121,6 +123,11 @@ def check_path(path: Path) -> None:
         raise ProbeError(f"out={path}: there is no folder {path.parent}")
     if path.is_dir():
         raise ProbeError(f"out={path} is a folder: name a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _exported(module: fx.GraphModule, example: Tensor) -> torch.export.ExportedProgram:

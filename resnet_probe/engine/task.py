@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 IGNORED = -100
 """The label of a position that counts for nothing, as torch's cross-entropy has it."""
@@ -145,7 +145,8 @@ def asked(
     What is in that form stays as it is.  Raises `ProbeError` for labels that fit no output.
     """
     if loss is not None and loss not in LOSSES:
-        raise ProbeError(f"there is no loss={loss!r}: there are {', '.join(LOSSES)}")
+        there = ", ".join(LOSSES) + did_you_mean(loss, LOSSES)
+        raise ProbeError(f"there is no loss={loss!r}: there are {there}")
     shape = _shape(chain, tokens)
     classes = len(shape) == 1 and shape[0] > 1 and loss is None
     if loss == "mse" or (labels.is_floating_point() and _are_numbers(labels, classes)):

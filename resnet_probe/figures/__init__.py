@@ -169,7 +169,8 @@ def _figures_of(result: Result) -> Mapping[str, Draws]:
 def _drawn(function: Draws, result: Result, *, compare: Any, **options: Any) -> Figure:
     """`function` of the table, with those of the options that it takes."""
     if isinstance(compare, str):
-        compare = comparison(compare, result.study)
+        blocks = result.provenance.get("blocks")
+        compare = comparison(compare, result.study, *([blocks] if isinstance(blocks, int) else []))
     options |= {"title": _title(result), "unit": _unit(result), "compare": compare}
     taken = signature(function).parameters
     figure = function(result.table, **{k: v for k, v in options.items() if k in taken})

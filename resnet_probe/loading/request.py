@@ -126,6 +126,7 @@ class Request(Settings):
     limit: int | None = option(
         None,
         "use only the first IMAGES; of a folder, one of each class in turn",
+        least=1,
         metavar="IMAGES",
         group=IMAGES,
     )

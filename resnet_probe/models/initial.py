@@ -56,6 +56,7 @@ class Undrawn(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         given = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init" or getattr(func, "__name__", "") in self.DRAWS:
+        own = getattr(func, "__module__", "") == "torch.nn.init"
+        if own or getattr(func, "__name__", "") in self.DRAWS:
             return args[0] if args else given["tensor"]
         return func(*args, **given)

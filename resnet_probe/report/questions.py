@@ -136,7 +136,7 @@ QUESTIONS = (
                    "the change in units of that branch’s own. Beside it, the longest chain of "
                    "blocks in which each changes the next by at least so much."},
         ("A chain of blocks that each change the next by little can be long and carry much: "
-         "the depth is that of strong changes, from the threshold on."),
+         "the depth is that of strong changes, from the threshold on.",),
     ),
     Question(
         "interactions",

@@ -15,7 +15,7 @@ import torch
 from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.studies.units import Layers, refuse_unknown
 
 KINDS = ("delete", "permute", "duplicate")
@@ -64,7 +64,8 @@ def _plan(
     seed: int,
 ) -> list[Edit]:
     if edit not in KINDS:
-        raise ProbeError(f"unknown edit {edit!r}: there are {', '.join(KINDS)}")
+        there = ", ".join(KINDS) + did_you_mean(edit, KINDS)
+        raise ProbeError(f"unknown edit {edit!r}: there are {there}")
     if draws < 1:
         raise ProbeError(f"{draws} draws are none: ask for at least 1")
     if tau is not None and edit != "permute":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.settings import whole_number
 
 METHODS = ("exact", "all", "sample")
@@ -71,9 +71,11 @@ def request(
             "their lengths are those of the blocks; leave out level='branch'"
         )
     if method not in (*METHODS, "every"):
-        raise ProbeError(f"unknown method {method!r}: there are {', '.join(METHODS)} and every")
+        there = f"{', '.join(METHODS)} and every{did_you_mean(method, (*METHODS, 'every'))}"
+        raise ProbeError(f"unknown method {method!r}: there are {there}")
     if precision not in PRECISIONS:
-        raise ProbeError(f"unknown precision {precision!r}: there are {', '.join(PRECISIONS)}")
+        there = ", ".join(PRECISIONS) + did_you_mean(precision, PRECISIONS)
+        raise ProbeError(f"unknown precision {precision!r}: there are {there}")
     for name, count in (
         ("signs", signs),
         ("samples", samples),
