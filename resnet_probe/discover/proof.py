@@ -205,8 +205,9 @@ def _outputs(
 def _runs(parts: Parts) -> list[list[list[int]]]:
     """The sums in groups, none with one that it hands something on of."""
     runs: list[list[list[int]]] = []
+    handed = {numbers[0]: _handed(parts, numbers) for numbers in parts.sums}
     for numbers in parts.sums:
-        free = (run for run in runs if not any(numbers[0] in _handed(parts, o) for o in run))
+        free = (run for run in runs if not any(numbers[0] in handed[o[0]] for o in run))
         group = next(free, None)
         if group is None:
             runs.append(group := [])
