@@ -156,6 +156,14 @@ def test_a_list_that_is_no_file_is_not_waited_for(tmp_path):
             Atlas.read(tmp_path / name)
 
 
+def test_a_part_without_a_network_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("one.csv").write_text("arch\nresnet20\n")
+    assert main(["atlas", "one.csv", "--part", "2/2"]) == 2
+    assert capsys.readouterr().err == "error: --part 2/2: the list has only 1 networks\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["one.csv"]
+
+
 def test_an_atlas_without_a_network_is_refused(inside, capsys):
     Path("none.csv").write_text("arch\nresnet19\nresnet21\n")
     assert main(["atlas", "none.csv", "--out", "none"]) == 2

@@ -23,7 +23,7 @@ from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
 from resnet_probe.loading.request import Request
 from resnet_probe.report.ledger import render_ledger
 from resnet_probe.results import Result, result
-from resnet_probe.runs import kept
+from resnet_probe.runs import kept, needed
 from resnet_probe.runs.evidence import checkpoints
 from resnet_probe.runs.job import Job
 from resnet_probe.stats import bootstrap as intervals
@@ -116,6 +116,24 @@ def test_other_claims_on_studies_that_lie_there_load_no_network(own, capsys, no_
     same = whole[whole["claim"].isin(names)].reset_index(drop=True)
     columns = ["claim", "value", "ci_low", "ci_high", "verdict", "twin", "twin_value"]
     pd.testing.assert_frame_equal(same[columns], some[columns])
+
+
+def test_a_network_without_a_twin_is_judged_without_and_its_studies_are_known_again(
+    own, monkeypatch
+):
+    def untrained(ready, **_):
+        raise ProbeError("its scale cannot be initialised again")
+
+    monkeypatch.setattr(needed, "untrained", untrained)
+    shared = {"weights": "mine.pt", "data": "digits", "normalize": "none"}
+    request, said = Request(arch=OWN[3], limit=5, **shared), []
+    first = needed.needed_studies([request], say=said.append)
+    assert {each.exhibit.study for each in first} >= {"lesion", "control", "paths", "responses"}
+    assert not any(each.exhibit.is_twin for each in first)
+    again = needed.needed_studies([request], saved=True, say=said.append)
+    assert said == ["Without an untrained twin: its scale cannot be initialised again"] * 2
+    assert [each.identity for each in again] == [each.identity for each in first]
+    assert all(each.job is None and each.found is None for each in again)
 
 
 def test_a_damaged_study_is_made_again_and_one_that_is_refused_is_said(own, capsys, monkeypatch):

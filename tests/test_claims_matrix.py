@@ -29,7 +29,8 @@ from resnet_probe.claims.evidence import NotHere
 from resnet_probe.claims.ledger import SEPARATOR
 from resnet_probe.figures import claims as figures
 from resnet_probe.results import Result
-from resnet_probe.runs import evidence
+from resnet_probe.runs import evidence, needed
+from resnet_probe.runs.needed import structures
 from resnet_probe.stats import Estimate, path_lengths
 from resnet_probe.stats import bootstrap as intervals
 
@@ -229,10 +230,15 @@ def test_what_is_said_to_be_missing_is_missing() -> None:
     assert {claim.name for claim in BEYOND}.isdisjoint(BY_NAME)
 
 
-def test_structures_are_counted_for_every_claim_on_them() -> None:
+def test_structures_are_counted_once_for_every_claim_on_them(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names = ["resnet20", "resnet50", "resnet50:stride=v1"]
     assert set(names) <= set(evidence.STRUCTURES)
-    table = judge(evidence.structures([*names, *evidence.PARTS]))
+    counted = structures([*names, *evidence.PARTS])
+    monkeypatch.setattr(needed, "counts_of", lambda name: {})
+    again = structures([*names, *evidence.PARTS])
+    assert [each.table.to_dict() for each in again] == [each.table.to_dict() for each in counted]
+    table = judge(again)
     exact = table[(table["kind"] == "exact") & (table["networks"] != "")]
     assert len(exact) == 5 and set(exact["verdict"]) == {HOLDS}
     assert (exact["summary"] == "holds in 1 of 1").all()

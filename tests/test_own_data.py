@@ -134,7 +134,7 @@ def test_a_named_network_on_images_of_another_size(val: str) -> None:
          "digits are 3×16×16 and --input says 3×8×8: give --input 3x16x16"),
         (["--data", "digits", "--input", "3x16x16", "--preprocess", "resize=9"],
          "the images of digits lie ready; it is for imagefolder:DIR, csv:FILE, "
-         "parquet:FILE"),
+         "webdataset:TAR, parquet:FILE and hf:DIR"),
         (["--data", "digits", "--input", "3x16x16", "--stream"], "only an imagefolder, a csv"),
         (["--data", "digits", "--input", "3x16x16", "--workers", "-1"],
          "--workers -1: at least 0 is needed"),

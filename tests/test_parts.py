@@ -24,8 +24,8 @@ from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import ROWS, row
 from resnet_probe.runs.job import Job
 from resnet_probe.runs.parts import Parts
-from resnet_probe.studies.parts import Part, joined, share_of
-from resnet_probe.studies.study import Resources, Run, Share, Study
+from resnet_probe.studies.parts import Part, joined
+from resnet_probe.studies.study import Resources, Run, Share
 from resnet_probe.training import Team
 
 SMALL = Request(arch="preresnet:depth=8,width=4", weights="initial:0", data="digits", limit=18)
@@ -172,9 +172,9 @@ def test_what_cannot_be_put_together_is_refused_when_the_part_is_asked_for(ready
     for text in ("0/2", "3/2", "2", "a/b", "1/", "1/999999"):
         with pytest.raises(ProbeError, match="is no part: write which of how many"):
             Part.read(text)
-    other = Study("other", "", (), row("lens").study.settings, lambda *_: None)
-    with pytest.raises(ProbeError, match=r"part= is not for other: it needs all images in one run"):
-        share_of(other, None, half, 4)
+    for name in {each.name for each in ROWS} - set(IN_PARTS):
+        with pytest.raises(ProbeError, match=f"part= is not for {name}: it needs all images in"):
+            job_of(name, ready, half)
     assert not list(Path().iterdir())
 
 

@@ -161,7 +161,7 @@ def test_the_ledger_of_claims(page, text):
     said = " ".join(" ".join(page.text).split())
     assert "It <falls>." in said and "Ours: 0.7 (95 % CI 0.6 to 0.8). Published: 0.5." in said
     assert "Rule, < 1: the slope Ours differs: digits." in said
-    assert "1 identities, which cannot fail" in said and "holds: It is there. (arXiv" in said
+    assert "1 identity, which cannot fail" in said and "holds: It is there. (arXiv" in said
     assert said.count("It is there.") == 1 and "Ours: 1" not in said
     assert "1 more that these results" in said and "No. (arXiv 1605.06431) : needs two" in said
 

@@ -157,7 +157,8 @@ def test_two_processes_do_not_write_one_run(tmp_path, capsys):
 
 
 def test_a_refusal_leaves_the_folder_as_it_was(tmp_path, capsys):
-    for given in (["--tau", "0.9"], ["--counts", "99"], ["--draws", "0", "--counts", "1"]):
+    for given in (["--tau", "0.9"], ["--counts", "99"], ["--draws", "0", "--counts", "1"],
+                  ["--memory", "1KiB"], ["--memory", "1KiB", "--out", "a/b/c"]):  # fmt: skip
         assert main(["lesion", *SMALL, *given]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "=" not in said

@@ -25,7 +25,6 @@ from resnet_probe.benchmarks.clock import (
     size_said,
 )
 from resnet_probe.discover import chain_of
-from resnet_probe.engine.task import losses
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.lesion import lesion
 
@@ -90,7 +89,9 @@ def language_model(size: Size, seed: int) -> nn.Module:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return transformers.GPT2LMHeadModel(config).eval()
+        model = transformers.GPT2LMHeadModel(config).eval()
+    model.loss_type = "ForCausalLM"  # what it is by default, with a warning
+    return model
 
 
 def benchmark(
@@ -107,7 +108,7 @@ def benchmark(
     tokens = torch.randint(size.vocabulary, shape, generator=generator)
     chain = chain_of(model, {"input_ids": tokens[:2].to(device)}, name="gpt2")
     best = fastest(
-        lambda count: plain_losses(model, tokens[: 2 * count], 0, count),
+        lambda count: plain_loss(model, tokens[: 2 * count], 0, count),
         PLAIN_BATCHES, size.texts, device, tries=2,
     )  # fmt: skip
     with peak_memory(device) as peak:
@@ -133,20 +134,19 @@ def benchmark(
 def every_loss(model: Any, tokens: Tensor, batch: int) -> np.ndarray:
     """The mean loss of the whole model, then without each block, by hooks."""
     blocks = len(ENDS) * model.config.n_layer
-    found = [plain_losses(model, tokens, block, batch).mean() for block in range(blocks + 1)]
-    return np.array([float(each) for each in found])
+    return np.array([plain_loss(model, tokens, block, batch) for block in range(blocks + 1)])
 
 
 @torch.inference_mode()
-def plain_losses(model: nn.Module, tokens: Tensor, block: int, batch: int) -> Tensor:
-    """The loss of each text `[n]`, with the branch of a block (from 1; 0 for none) zeroed."""
+def plain_loss(model: nn.Module, tokens: Tensor, block: int, batch: int) -> float:
+    """The mean loss over texts, as the model itself gives it of labels, with the branch of a block
+    (from 1; 0 for none) zeroed."""
     place = next(model.parameters()).device
-    found = []
+    total = torch.zeros((), dtype=torch.float64, device=place)
     with _zeroed(model, block):
         for part in tokens.to(place).split(batch):
-            logits = model(input_ids=part, use_cache=False).logits
-            found.append(losses(logits[:, :-1], part[:, 1:]))
-    return torch.cat(found).cpu()
+            total += len(part) * model(input_ids=part, labels=part, use_cache=False).loss
+    return float(total) / len(tokens)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from resnet_probe.cli import options as shared
 from resnet_probe.cli.study import requests_of
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
-from resnet_probe.results import refuse_other
+from resnet_probe.results import refuse_other, unless_refused
 from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.study import Resources
 
@@ -43,6 +43,7 @@ examples:
   python -m resnet_probe claims --data-root DIR    and the photographs in DIR
   python -m resnet_probe claims --checkpoints DIR  and published weights
   python -m resnet_probe claims --claim chang2018 here/stale     some claims
+  python -m resnet_probe claims --saved            what lies there, nothing run
   python -m resnet_probe claims --ledger           each with its number
   python -m resnet_probe claims --rules            the rules, nothing run
   python -m resnet_probe claims --only --arch resnet110     of one network
@@ -96,11 +97,13 @@ def run(options: Namespace) -> int:
     asked = kept.question(_given(options))
     there = kept.found(asked, None if options.out is None else Path(options.out))
     if there is None:
-        saved, table = _made_anew(options, claims, asked)
+        folder, made = _made_anew(options, claims, asked)
     else:
-        saved, table = there[0].resolve(), there[1].table
-        print(f"found in {there[0]}, from the same files by the same rules\n")
-    print(ledger_text(table) if options.ledger else matrix_text(table))
+        folder, made = there
+        print(f"found in {folder}, from the same files by the same rules\n")
+    table = made.table
+    print(ledger_text(table) if options.ledger else matrix_text(table), flush=True)
+    saved = _saved(folder, made) if there is None else folder.resolve()
     figures = "figure and intervals as .png and .svg"
     page = _page(options, saved, table)
     print(f"\n{page}: claims, networks, twins, rules and commands on one page")
@@ -117,9 +120,10 @@ def _given(options: Namespace) -> dict[str, Any]:
 
 def _made_anew(
     options: Namespace, claims: Sequence[Claim], asked: dict[str, str] | None
-) -> tuple[Path, DataFrame]:
-    """The table of studies that are found or run, and where it is kept."""
+) -> tuple[Path, Result]:
+    """The ledger of studies that are found or run, and where it is to be kept."""
     from resnet_probe.claims import rules_sha256
+    from resnet_probe.results import Result
     from resnet_probe.runs import kept
     from resnet_probe.runs.job import machine
     from resnet_probe.runs.needed import needed_studies
@@ -134,21 +138,21 @@ def _made_anew(
         "evidence": [study.identity for study in studies],
     }
     folder = _folder(options, studies, identity)
-    refuse_other(folder, identity)
-    resources = None if options.saved else shared.read(Resources, options)
-    made = [*_made(studies, resources)]
-    table = _judged(options, claims, made)
+    with unless_refused(folder):
+        refuse_other(folder, identity)
+        resources = None if options.saved else shared.read(Resources, options)
+        made = [*_made(studies, resources)]
+        table = _judged(options, claims, made)
     whole = len(made) == len(studies)  # else the same command tries those that were refused again
     record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
-    return _saved(folder, table, record), table
+    return folder, Result(NAME, table, record)
 
 
-def _saved(folder: Path, table: DataFrame, record: dict[str, Any]) -> Path:
+def _saved(folder: Path, made: Result) -> Path:
     from resnet_probe.figures.claims import claim_intervals, claim_matrix
-    from resnet_probe.results import Result
 
-    figures = {"figure": claim_matrix(table), "intervals": claim_intervals(table)}
-    return Result(NAME, table, record).save(folder, figures=figures)
+    drawn = {"figure": claim_matrix(made.table), "intervals": claim_intervals(made.table)}
+    return made.save(folder, figures=drawn)
 
 
 def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
@@ -260,9 +264,10 @@ def _judged(options: Namespace, claims: Sequence[Claim], made: Sequence[Result])
     return judge(results, claims=claims, beyond=beyond)
 
 
-def _counted(options: Namespace) -> Iterator[Result]:
+def _counted(options: Namespace) -> list[Result]:
     """Structures of all networks that a claim is about, or of those that were asked for."""
-    from resnet_probe.runs.evidence import PARTS, STRUCTURES, structures
+    from resnet_probe.runs.evidence import PARTS, STRUCTURES
+    from resnet_probe.runs.needed import structures
 
     asked = options.arch if isinstance(options.arch, list) else []
     every = [*STRUCTURES, *PARTS]

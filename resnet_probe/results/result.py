@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -204,6 +204,23 @@ class Result:
 
 
 load = Result.load
+
+
+@contextmanager
+def unless_refused(folder: str | Path) -> Iterator[None]:
+    """Inside, folders may be made for `folder`; where it ends with an error, the empty ones go.
+
+    So a refusal leaves the place as it was, however late it comes.
+    """
+    place = Path(os.path.realpath(folder))
+    made = [path for path in (place, *place.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # what lies in it stays
+                path.rmdir()
+        raise
 
 
 def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:

@@ -94,7 +94,10 @@ class Atlas:
 
     def of(self, part: Part) -> tuple[Listed, ...]:
         """The networks of one part: every so many-th."""
-        return self.listed[part.number - 1 :: part.of]
+        found = self.listed[part.number - 1 :: part.of]
+        if not found:
+            raise ProbeError(f"part={part}: the list has only {len(self.listed)} networks")
+        return found
 
     def result(
         self,

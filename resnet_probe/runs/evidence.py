@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from resnet_probe.claims import flows
 from resnet_probe.claims.controls import RENEWED
 from resnet_probe.claims.identities import BILLIONS, ORIGINAL
@@ -21,7 +19,6 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
-from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import row
 from resnet_probe.runs.job import Job
 from resnet_probe.settings import Settings
@@ -248,17 +245,12 @@ def _data(request: Request, ready: Prepared) -> str | None:
     return request.data or ready.image_set.name
 
 
-def structures(names: Sequence[str]) -> Iterator[Result]:
-    """One result a network, or a part of one, by name."""
-    for name in names:
-        row = _weights_of(*PARTS[name]) if name in PARTS else _count(name)
-        identity = {"study": "structure", "arch": name}
-        yield Result("structure", pd.DataFrame([{"arch": name, **row}]), {"identity": identity})
-
-
-def _count(name: str) -> dict[str, int]:
+def counts_of(name: str) -> dict[str, int]:
+    """What is counted of a network, or of a part of one, by name."""
     from resnet_probe.models import paper_tables
 
+    if name in PARTS:
+        return _weights_of(*PARTS[name])
     size = paper_tables.size(name)
     return {"parameters": size.parameters, "multiply_adds": size.multiply_adds}
 

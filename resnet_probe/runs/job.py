@@ -25,7 +25,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other, unless_refused
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
@@ -229,18 +229,19 @@ class Job:
             with suppress(ProbeError):  # what another study has begun there is its own
                 Journal(folder, self.identity).finish()
             return there
-        refuse_other(folder, self.identity)
-        journal = Journal(folder, self.identity)
-        with journal:
-            try:
-                result = self.measure(Run(resources or Resources(), journal, progress), parts)
-                if self.part is not None:
-                    result.save(folder)
-                else:
-                    (look or Look()).save(result, folder)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(_how_on(folder, journal)) from None
-            journal.discard()
+        with unless_refused(folder):
+            refuse_other(folder, self.identity)
+            with Journal(folder, self.identity) as journal:
+                try:
+                    run = Run(resources or Resources(), journal, progress)
+                    result = self.measure(run, parts)
+                    if self.part is not None:
+                        result.save(folder)
+                    else:
+                        (look or Look()).save(result, folder)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(_how_on(folder, journal)) from None
+                journal.discard()
         return Obtained(result, folder.resolve(), False)
 
     def obtain_with(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +27,14 @@ from resnet_probe.loading.request import Request
 from resnet_probe.loading.untrained import UNTRAINED, untrained
 from resnet_probe.results import Result, provenance
 from resnet_probe.runs import kept
-from resnet_probe.runs.evidence import Ask, claim_asks, fitting_jobs, fresh_asks, twin_asks
+from resnet_probe.runs.evidence import (
+    Ask,
+    claim_asks,
+    counts_of,
+    fitting_jobs,
+    fresh_asks,
+    twin_asks,
+)
 from resnet_probe.runs.job import RUNS, Job, place_apart
 
 NETWORKS = RUNS / ".networks"
@@ -96,6 +103,22 @@ def needed_studies(
     return [each for some in asked for each in some if id(each.exhibit) in wanted]
 
 
+def structures(names: Sequence[str]) -> list[Result]:
+    """One result a network, or a part of one, by name: its counts, kept once they are made."""
+    place = NETWORKS / f"structures-{_digits({})}.json"
+    known: dict[str, Any] = {}
+    with suppress(ProbeError):
+        known = provenance.read(place)
+    counts = {name: known.get(name) or counts_of(name) for name in names}
+    if counts.keys() - known.keys():
+        _write(place, {**known, **counts})
+    return [
+        Result("structure", pd.DataFrame([{"arch": name, **row}]),
+               {"identity": {"study": "structure", "arch": name}})
+        for name, row in counts.items()
+    ]  # fmt: skip
+
+
 def _wanted(asked: Sequence[Sequence[Needed]], claims: Sequence[Claim]) -> set[int]:
     exhibits = (each.exhibit for some in asked for each in some)
     return {id(exhibit) for exhibit in needed(exhibits, claims)}
@@ -118,11 +141,13 @@ def _loaded(request: Request, seed: int, say: Say) -> list[Needed]:
 def _place(request: Request, seed: int) -> Path | None:
     aside = ("device", "workers", "stream")  # they do not change what is measured
     options = {name: value for name, value in vars(request).items() if name not in aside}
-    asked = kept.question({**options, "seed": seed}, rules=False)
-    if asked is None:
-        return None
-    digits = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    return NETWORKS / f"{digits}.json"
+    return None if request.model else NETWORKS / f"{_digits({**options, 'seed': seed})}.json"
+
+
+def _digits(options: Mapping[str, Any]) -> str:
+    """Of what follows from these options, the files that they name and those of this package."""
+    asked = kept.question(options, rules=False)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keep(request: Request, seed: int, found: Sequence[Needed], said: Sequence[str]) -> None:
@@ -134,10 +159,15 @@ def _keep(request: Request, seed: int, found: Sequence[Needed], said: Sequence[s
          "stem": each.stem}
         for each in found
     ]  # fmt: skip
+    _write(place, {"said": list(said), "studies": studies})
+
+
+def _write(place: Path, record: Mapping[str, Any]) -> None:
+    """Whole or not at all; that it cannot be written costs time, and no more."""
     half = place.with_suffix(".partial")
-    with suppress(OSError):  # it saves time, and no more
+    with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        provenance.write(half, {"said": list(said), "studies": studies})
+        provenance.write(half, record)
         half.replace(place)
 
 

@@ -141,8 +141,9 @@ def rank_correlation(
     drawn by simulation.  The population is a normal one on any scales, with ρ = 6/π · asin(r/2) at
     a correlation r (Kruskal 1958, "Ordinal measures of association", section 5).  Of 1,500 samples
     of it each, with 6 to 30 pairs, no, two or three ties and ρ = 0, 0.5 or 0.9, ends at 95 % held
-    the true ρ in 94 to 98 %, and in all where ties leave few values.  Pairs with a NaN are left
-    out; without spread it is NaN.
+    the true ρ in 94 to 98 %, and in all where ties leave few values; of others (a copula of
+    Student's t with 2 degrees of freedom or of Clayton, a spread that grows) with 10 or 25 pairs
+    and ρ from 0.5 to 0.98 in 86 to 96 %.  Pairs with a NaN are left out; without spread it is NaN.
 
     With `groups`, a label a pair, ranks are taken inside each group, as shares of its size, so that
     what differs between groups says nothing.  Groups of three or four pull ρ, but not its ends,

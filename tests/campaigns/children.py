@@ -27,6 +27,12 @@ CONTEXT.set_forkserver_preload(
 )  # fmt: skip
 
 
+def seeds(config: Any, some: int) -> range:
+    """Those of a campaign, as many as are asked for, or `some`."""
+    first = config.getoption("--campaign-seed")
+    return range(first, first + (config.getoption("--campaign-size") or some))
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a child ended; `status` is negative where a signal ended it, None where it hung."""
