@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,3 +83,17 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_addoption(parser):
     parser.addoption("--campaign-size", type=int, help="how many seeds a campaign goes through")
     parser.addoption("--campaign-seed", type=int, default=0, help="the first of them (0)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Of a test that is marked `many(k)` every k-th case runs, all of them with --campaign-size."""
+    if config.getoption("campaign_size"):
+        return
+    kept, left, cases = [], [], Counter()
+    for item in items:
+        mark, test = item.get_closest_marker("many"), item.nodeid.split("[")[0]
+        (left if mark and cases[test] % mark.args[0] else kept).append(item)
+        cases[test] += 1
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)

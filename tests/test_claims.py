@@ -290,6 +290,7 @@ def verdict(name: str, results) -> str:
     return table["verdict"].iloc[0]
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", CASES)
 def test_a_rule_can_hold_fail_and_stay_undecided(name: str) -> None:
     assert [verdict(name, results) for results in CASES[name]] == [HOLDS, FAILS, UNDECIDED]

@@ -202,6 +202,7 @@ def test_every_rule_has_its_operating_characteristic_and_it_is_good() -> None:
         assert row["passes_pct"] >= least if truth == "true" else row["passes_pct"] <= 10, name
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("claim", TRIED, ids=lambda claim: claim.name)
 def test_a_rule_passes_where_it_should(claim, monkeypatch) -> None:
     monkeypatch.setattr(rules, "IMAGES", 2500)

@@ -60,6 +60,7 @@ def test_costs_are_those_of_the_plain_loop(net):
     assert ranks["ratio_rank"] == pytest.approx(rho)
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize(("n", "ties"), [(6, 1), (16, 2)])
 @pytest.mark.parametrize("truth", [0.0, 0.5, 0.9])
 def test_the_rank_correlation_is_scipys_and_its_ends_hold_what_they_promise(truth, n, ties):

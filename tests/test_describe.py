@@ -15,6 +15,7 @@ from resnet_probe.loading import cut
 from resnet_probe.models import paper_tables
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("spec", SMALL)
 def test_rows_add_up_to_the_network(spec: str) -> None:
     """Also where shortcut and branch have a gate in common, which then counts once."""

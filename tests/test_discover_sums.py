@@ -68,6 +68,7 @@ def added(a: Tensor, b: Tensor) -> Tensor:
     return a
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize(
     ("make", "rule"),
     [

@@ -103,6 +103,7 @@ def test_every_torchvision_network_is_in_a_list():
     assert all(name.startswith(without) for name in names - listed)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", some(TORCHVISION, SMALLEST))
 def test_torchvision_networks_are_cut_and_a_deletion_is_a_zeroed_branch(name):
     model = torchvision_model(name)
@@ -120,12 +121,14 @@ def test_torchvision_networks_are_cut_and_a_deletion_is_a_zeroed_branch(name):
         assert torch.equal(chain.run(x, steps), expected)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", WITHOUT_BLOCKS)
 def test_torchvision_networks_without_residual_blocks_are_refused(name):
     with pytest.raises(ProbeError, match=f"{name} has no residual block: .*{WITHOUT_BLOCKS[name]}"):
         chain_of(torchvision_model(name), images(1, side=side_of(name)), name=name)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", some(timm_names.NAMES, SMALL))
 def test_timm_networks_are_cut_or_refused_as_the_table_says(name):
     pytest.importorskip("timm")

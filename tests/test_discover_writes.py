@@ -80,6 +80,7 @@ def check_deletions(net: nn.Module, x: torch.Tensor) -> rp.ResidualChain:
     return chain
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
@@ -112,6 +113,7 @@ def indexed(x):
     return x
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
 @pytest.mark.parametrize(
     "write",

@@ -23,6 +23,7 @@ def cut(request):
     return model, chain, x, labels(4)
 
 
+@pytest.mark.many(2)
 def test_it_has_the_blocks_of_its_architecture(cut):
     model, chain, x, _ = cut
     assert len(chain) == FAMILIES[chain.name][1]
@@ -31,6 +32,7 @@ def test_it_has_the_blocks_of_its_architecture(cut):
         assert torch.equal(chain(x), model(x))
 
 
+@pytest.mark.many(2)
 def test_lesion_counts_what_the_plain_loop_counts(cut):
     _, chain, x, y = cut
     table = lesion(chain, x, y).table
@@ -41,6 +43,7 @@ def test_lesion_counts_what_the_plain_loop_counts(cut):
         assert abs(row.correct - right) <= row.near_ties
 
 
+@pytest.mark.many(2)
 def test_responses_are_finite_and_of_every_block(cut):
     _, chain, x, y = cut
     table = responses(chain, x, y).table
@@ -49,6 +52,7 @@ def test_responses_are_finite_and_of_every_block(cut):
     assert np.isfinite(sizes["value"].astype(float)).all()
 
 
+@pytest.mark.many(2)
 def test_the_gradients_of_all_lengths_are_the_ordinary_gradient(cut):
     model, chain, x, y = cut
     table = paths(chain, x, y, method="exact").table

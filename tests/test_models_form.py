@@ -52,6 +52,7 @@ def test_vgg_has_13_convolutions_and_runs_on_16_and_32_pixels(name: str) -> None
 OURS = [spec for spec in SMALL if models.architecture(spec).family != "torchvision"]
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", OURS)
 def test_torch_fx_traces_ours_and_no_operation_is_in_place(spec: str) -> None:
     model = models.architecture(spec).build(seed=0).eval()
@@ -66,6 +67,7 @@ def test_torch_fx_traces_ours_and_no_operation_is_in_place(spec: str) -> None:
     assert len(modules) == len(set(modules))
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", OURS)
 def test_traced_network_is_equal_and_the_input_is_left_alone(spec: str) -> None:
     model = small_net(spec)

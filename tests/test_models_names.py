@@ -34,6 +34,7 @@ def test_names_stand_family_by_family() -> None:
     assert {"plain18", "plain34", "resnet50", "resnext50_32x4d", "vgg19_bn"} <= set(names)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", models.names())
 def test_every_name_builds(name: str) -> None:
     arch = models.architecture(name)
@@ -46,6 +47,7 @@ def test_every_name_builds(name: str) -> None:
     assert large or arch.input_shape == (3, 32, 32)
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", [n for n in models.names() if not n.endswith(("1202", "1001"))])
 def test_every_name_gives_logits(name: str) -> None:
     arch = models.architecture(name)

@@ -37,6 +37,7 @@ def dense(units: int, out: int) -> int:
     return (units + 1) * out
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize(("spec", "parameters"), PARAMETERS.items())
 def test_parameter_counts_are_the_published_ones(spec: str, parameters: int) -> None:
     assert count(on_meta(spec)) == parameters

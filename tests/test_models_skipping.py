@@ -22,6 +22,7 @@ def without(spec: str, number: int, x: torch.Tensor) -> tuple[torch.Tensor, torc
     return model(x), expected
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("number", [1, 2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", ["resnet", "preresnet"])

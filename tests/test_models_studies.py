@@ -26,6 +26,7 @@ def chain(spec: str) -> ResidualChain:
     return cut(models.architecture(spec), small_net(spec, classes=4), inputs(spec))
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize(("spec", "blocks"), SMALL.items())
 def test_discovery_proves_every_architecture(spec: str, blocks: int) -> None:
     found, x = chain(spec), inputs(spec)
@@ -35,6 +36,7 @@ def test_discovery_proves_every_architecture(spec: str, blocks: int) -> None:
         assert torch.equal(found(x), small_net(spec, classes=4)(x))
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SMALL)
 def test_a_training_step_lowers_the_loss(spec: str) -> None:
     model = models.architecture(spec).build(4, seed=0).train()
@@ -51,6 +53,7 @@ def test_a_training_step_lowers_the_loss(spec: str) -> None:
     assert losses[1] < losses[0]
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SMALL)
 def test_lesion_runs_on_every_architecture(spec: str) -> None:
     """Each row of the table is the network with that block skipped."""
@@ -64,6 +67,7 @@ def test_lesion_runs_on_every_architecture(spec: str) -> None:
         assert table["correct"].iloc[number] == correct
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SMALL)
 def test_paths_add_up_to_the_gradient_or_say_why_there_are_none(spec: str) -> None:
     found, x = chain(spec), inputs(spec)[:1]
@@ -80,6 +84,7 @@ def test_paths_add_up_to_the_gradient_or_say_why_there_are_none(spec: str) -> No
     assert there.loc["gradient_norm", "value"] == pytest.approx(x.grad.norm().item(), rel=1e-3)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SMALL)
 def test_responses_run_on_every_architecture(spec: str) -> None:
     found = chain(spec)

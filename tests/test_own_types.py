@@ -41,6 +41,7 @@ def unhooked_counts(model: nn.Module, images: Tensor) -> list[int]:
 # ---- number types
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("given", [torch.float32, torch.float64, torch.float16], ids=str)
 @pytest.mark.parametrize("stream", [False, True])
@@ -84,6 +85,7 @@ def test_the_hash_of_float32_weights_is_that_of_their_bytes() -> None:
 # ---- images and labels
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize(
     "images", [X.numpy(), list(X), [x.numpy() for x in X], X.tolist(), X.double().numpy()],
     ids=["array", "tensors", "arrays", "lists", "doubles"],

@@ -188,6 +188,7 @@ def strided(g: torch.Tensor, how: str) -> torch.Tensor:
     return g
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("name", [*KNOWN, *ANYTHING])

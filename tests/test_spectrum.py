@@ -108,6 +108,7 @@ def true(rows, size) -> torch.Tensor:
     return rows.values * scale.view(*scale.shape, *[1] * (rows.values.dim() - 2))
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("spec", SPECS)
 def test_all_three_are_what_all_paths_say(spec):
     chain, x, y = network(spec)
@@ -151,6 +152,7 @@ def test_all_signs_together_give_the_squares_of_all_single_paths(spec):
     torch.testing.assert_close(total / len(vectors), squares, rtol=1e-11, atol=0)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("at", ["input", "stem", 3])
 def test_the_lengths_add_up_to_the_gradient(spec, at):
@@ -215,6 +217,7 @@ def test_gradients_too_small_for_float32_are_not_lost():
         )
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("chunk", [1, 3000, 2**30])
 @pytest.mark.parametrize("most", [0, 1, 2, 3])
 def test_neither_the_chunks_nor_the_longest_path_change_the_others(chunk, most):

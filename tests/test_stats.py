@@ -96,6 +96,7 @@ def test_median_interval_lies_between_two_that_cover_more_and_less(n: int) -> No
     assert stats.median_interval(values, promised - 1e-12).low == pytest.approx(int(low), abs=1e-6)
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("n", [6, 9, 18, 27, 54])
 @pytest.mark.parametrize("kind", ["normal", "exponential", "cauchy"])
 def test_median_interval_covers_what_it_promises(n: int, kind: str) -> None:

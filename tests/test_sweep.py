@@ -51,6 +51,7 @@ def mixed(chain):
     ]
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("spec", ["resnet20:width=4", "preresnet20:width=4", "resnet20:shortcut=B"])
 @pytest.mark.parametrize("batch", [1, 4, 7])
 def test_exact_sweep_is_the_plain_loop_bit_for_bit(spec, batch):
