@@ -42,7 +42,7 @@ def variance_by_order(
                 label=f"each kept with a chance of {keep}",
             )  # fmt: skip
         axes.set_xticks(range(1, len(rows) + 1))
-        names = [f"{row.order}{' or more' if row.or_more else ''}" for row in rows.itertuples()]
+        names = [f"{row.order}{'+' if row.or_more else ''}" for row in rows.itertuples()]
         axes.set_xticklabels(names)
         axes.set_ylim(bottom=min(0.0, float(table["ci_low"].min())))
         small = f"{last + 1} to {most}" if last + 1 < most else f"{most}"
