@@ -3,7 +3,6 @@
 The public names are loaded when they are first used, so that `import resnet_probe` costs nothing.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +110,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        near = get_close_matches(name, _HOME, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        from resnet_probe.errors import did_you_mean
+
+        hint = did_you_mean(name, _HOME)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = found  # from now on an attribute like any other

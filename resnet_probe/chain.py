@@ -53,7 +53,8 @@ class ResidualBlock:
 
     `branch_first` says that the network adds them the other way round, which decides how the sum
     lies in memory.  A network that adds more than two tensors rounds them one by one: `total` maps
-    the state to the sum as the network makes it, and `branch` gives all but the shortcut.
+    the state to the sum as the network makes it, and `branch` gives all but the shortcut.  Where
+    each branch of such a sum is a block, `partners` are the numbers of the others.
     """
 
     number: int
@@ -71,6 +72,7 @@ class ResidualBlock:
     branch_first: bool = False
     total: nn.Module | None = None
     changes: tuple[str, ...] = ()
+    partners: tuple[int, ...] = ()
 
     residual = gated = True
 
@@ -169,13 +171,15 @@ class ResidualChain:
     """`stem`, the `blocks` in order, and the `head`; `name` is what messages call the network.
 
     `uncut` has a sentence for each place where paths part and meet that is no block, with the
-    reason.  `residue` is the largest difference that the proof of discovery left: 0 means that the
-    chain is the network bit for bit.  `output_shape` is that of one image's output, `(classes,)`
-    where nothing else is said; `output` names it among several that the network returns.  `values`
-    has what stands in for branches that an edit replaces, by block number and name.  `free` names
-    the sizes of the inputs that are free, where those are not images in batches of any size;
-    `takes` are the forms of inputs that are not images alone.  `beside` names the carried values
-    that are made of the state itself, such as a U-Net's skips, and not of the inputs alone.
+    reason.  `front_end` is the tracer of the graph that it was cut from.  `residue` is the largest
+    difference that the proof of discovery left: 0 means that the chain is the network bit for bit;
+    `tolerance` is what it would let pass, as a part of a result's largest value.  `output_shape` is
+    that of one image's output, `(classes,)` where nothing else is said; `output` names it among
+    several that the network returns.  `values` has what stands in for branches that an edit
+    replaces, by block number and name.  `free` names the sizes of the inputs that are free, where
+    those are not images in batches of any size; `takes` are the forms of inputs that are not images
+    alone.  `beside` names the carried values that are made of the state itself, such as a U-Net's
+    skips, and not of the inputs alone.
     """
 
     name: str
@@ -186,6 +190,8 @@ class ResidualChain:
     classes: int
     uncut: tuple[str, ...] = ()
     residue: float = 0.0
+    tolerance: float = 0.0
+    front_end: str = ""
     output_shape: tuple[int, ...] | None = None
     output: str | None = None
     values: Mapping[tuple[int, str], nn.Module] = field(default_factory=dict)
@@ -273,6 +279,11 @@ class ResidualChain:
     def of_tokens(self) -> bool:
         """Whether its first input are whole numbers, such as the tokens of a text."""
         return bool(self.takes) and not self.takes[0][1].is_floating_point
+
+    @property
+    def inputs(self) -> str:
+        """What it takes, as words call it: images, or texts."""
+        return "texts" if self.of_tokens else "images"
 
     @property
     def device(self) -> torch.device:

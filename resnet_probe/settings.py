@@ -6,7 +6,6 @@ options of a command, the identity of a result, and the command that is printed 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -15,7 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
 from typing import Any, NamedTuple, Self, get_args, get_type_hints
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 DEFAULT_MEMORY = 2 * 2**30
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -57,8 +56,10 @@ class Option(NamedTuple):
         """Raises `ProbeError` for a value that is none of the choices, or out of bounds."""
         if value is None and self.default is None:
             return
-        if self.choices and value not in self.choices:
-            raise ProbeError(f"unknown {self.name} {value!r}: there are {', '.join(self.choices)}")
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if self.choices and one not in self.choices:
+                there = ", ".join(self.choices) + did_you_mean(one, self.choices)
+                raise ProbeError(f"unknown {self.name} {one!r}: there are {there}")
         numbers = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind in (int, float) and not numbers:
             raise ProbeError(f"{self.name}={value!r} is no number")
@@ -115,9 +116,10 @@ class Settings:
         known = [*names, *among]
         for name in given:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(known)}"
-                raise ProbeError(f"there is no argument {name}=: {hint}")
+                hint = did_you_mean(name, known, form="{}=")
+                raise ProbeError(
+                    f"there is no argument {name}=: there are {', '.join(known)}{hint}"
+                )
         return cls(**{name: value for name, value in given.items() if name in names})
 
     def words(self) -> list[str]:

@@ -80,4 +80,5 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--campaign-size", type=int, help="how many random networks a campaign draws")
+    parser.addoption("--campaign-size", type=int, help="how many seeds a campaign goes through")
+    parser.addoption("--campaign-seed", type=int, default=0, help="the first of them (0)")

@@ -153,6 +153,13 @@ CASES = {
     "veit2016/delete-one/re-estimated": tuple(
         [re_estimated(lesion(blocks(error)))] for error in (6.2, 9, 6.84)
     ),
+    "veit2016/worst-blocks/re-estimated": (
+        [re_estimated(lesion(blocks(6.4, b1=42, b19=12, b37=12)))],
+        [re_estimated(
+            lesion(blocks(6.4, b1=42, b37=12, **{f"b{n}": 30 for n in range(2, 12)}))
+        )],
+        [re_estimated(lesion(blocks(6.4, b1=42, b19=12, b37=6.9), images=300))],
+    ),
     "veit2016/depth-order/re-estimated": tuple(
         [*map(re_estimated, depths(hurt, *errors))] for errors in ((44, 9), (9, 44), (9, 9))
     ),

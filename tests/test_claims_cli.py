@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
-import shutil
+import io
+from contextlib import redirect_stdout
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 from claim_tables import lesion, paths, straight
+from conftest import unrendered
+from report_results import Page
 
-from resnet_probe import zoo
+from resnet_probe import models, zoo
 from resnet_probe.claims import CLAIMS, FAILS, HOLDS, NOT_HERE, UNDECIDED, judge, lesions
 from resnet_probe.claims.words import ledger_text, matrix_text, measured, number, rules_text
 from resnet_probe.cli import claims, main, parser
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.claims import claim_intervals, claim_matrix, margins
-from resnet_probe.results import Result
-from resnet_probe.runs import kept
+from resnet_probe.loading.request import Request
+from resnet_probe.report.ledger import render_ledger
+from resnet_probe.results import Result, result
+from resnet_probe.runs import kept, needed
 from resnet_probe.runs.evidence import checkpoints
 from resnet_probe.runs.job import Job
 from resnet_probe.stats import bootstrap as intervals
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "checkpoints"
-SMALL = ["claims", "--only", "--arch", "resnet20", "--limit", "6"]
+OWN = ["claims", "--only", "--arch", "resnet:depth=8,width=4", "--weights", "mine.pt",
+       "--data", "digits", "--normalize", "none", "--limit", "6"]  # fmt: skip
+"""A network of one's own, of three blocks."""
 
 
 @pytest.fixture(autouse=True)
 def _small(tmp_path, monkeypatch):
+    few_resamples(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(intervals, "TIMES", 500)
-    monkeypatch.setattr(lesions, "MOST", 400)
+
+
+def few_resamples(patch):
+    patch.setattr(intervals, "TIMES", 500)
+    patch.setattr(lesions, "MOST", 400)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(a folder with the weights of one's own network and its ledger, what was said)."""
+    folder, said = tmp_path_factory.mktemp("made"), io.StringIO()
+    weights = models.architecture(OWN[3]).build(seed=0).state_dict()
+    torch.save(weights, folder / "mine.pt")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        few_resamples(patch)
+        patch.chdir(folder)
+        patch.setattr(result, "save_figure", unrendered)
+        assert main(OWN) == 0
+    return folder, said.getvalue()
+
+
+@pytest.fixture
+def own(made, monkeypatch):
+    """The same folder, as the working one."""
+    monkeypatch.chdir(made[0])
+    return made[0] / "runs"
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Whatever is found is found without loading a network."""
+
+    def prepared(request, **_):
+        raise AssertionError(f"{request.spec} was loaded")
+
+    monkeypatch.setattr(Request, "prepared", prepared)
 
 
 @pytest.fixture
@@ -38,54 +82,95 @@ def ledger():
     return judge([lesion(errors), lesion([9.0] * 9, arch="resnet20"), paths(straight(0.2))])
 
 
-def test_a_ledger_is_made_kept_and_its_studies_found_again(tmp_path, capsys):
-    assert main(SMALL) == 0
-    first = capsys.readouterr()
-    folder = tmp_path / "runs" / "claims-resnet20-digits"
-    result = Result.load(folder)
-    assert result.study == "claims" and len(result.table) >= len(CLAIMS)
+def test_a_ledger_of_ones_own_network_is_made(made):
+    folder = made[0] / "runs" / "claims-resnet-depth-8-width-4-digits"
+    ledger = Result.load(folder)
+    assert ledger.study == "claims" and len(ledger.table) >= len(CLAIMS)
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".png", ".svg"}
     assert {"figure.png", "intervals.svg"} <= {path.name for path in folder.iterdir()}
-    assert "[1 of 12] lesion of resnet20, 6 images: to runs/lesion-resnet20-digits" in first.out
-    assert str(folder) in first.out and first.err == ""
-    verdicts = result.table.set_index("claim")["verdict"]
-    assert verdicts["he2015/parameters"] == verdicts["he2015/multiply-adds"] == HOLDS
+    title = "lesion of resnet:depth=8,width=4, 6 images"
+    assert f"[1 of 12] {title}: to runs/lesion-resnet-depth-8-width-4-digits" in made[1]
+    assert "  1  resnet:depth=8,width=4 (mine.pt) on digits" in made[1].splitlines()
+    verdicts = ledger.table.set_index("claim")["verdict"]
+    assert verdicts["he2016/sum"] == HOLDS
+    commands = "\n".join(ledger.table["command"])
+    assert "lesion --arch resnet:depth=8,width=4 --weights mine.pt --data digits" in commands
+    page = folder.with_suffix(".html").read_text()
+    assert "resnet:depth=8,width=4 (mine.pt) on digits" in page
 
-    assert main(SMALL) == 0
+
+def test_a_ledger_is_found_again(own, made, capsys, no_network):
+    assert main(OWN) == 0
     again = capsys.readouterr().out
-    assert "found in runs/claims-resnet20-digits, from the same files" in again
-    assert "[1 of" not in again and first.out.endswith(again.partition("rules\n\n")[2])
+    assert "from the same files" in again and "[1 of" not in again
+    assert made[1].endswith(again.partition("rules\n\n")[2])
 
 
-def test_a_damaged_study_is_made_again_and_the_others_are_found(tmp_path, capsys):
-    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
-    assert "[1 of 4] paths of resnet20" in capsys.readouterr().out
-    shutil.rmtree(tmp_path / "runs" / "claims-resnet20-digits")
-    (damaged,) = (tmp_path / "runs").glob("paths-resnet20-digits/table.csv")
-    damaged.write_text(damaged.read_text()[:-40])
-    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
-    again = capsys.readouterr().out
-    assert "responses of resnet20, 6 images: found in" in again
-    assert "paths of resnet20, 6 images: to runs/paths" in again
+def test_other_claims_on_studies_that_lie_there_load_no_network(own, capsys, no_network):
+    assert main([*OWN, "--claim", "chang2018", "he2016/gradient", "--saved"]) == 0
+    said = capsys.readouterr().out
+    assert "[1 of" in said and ": to runs/" not in said
+    whole, some = (Result.load(path).table for path in sorted(own.glob("claims-*[!l]"))[:2])
+    names = set(some["claim"])
+    assert len(names) < 12 and some["value"].notna().any()
+    same = whole[whole["claim"].isin(names)].reset_index(drop=True)
+    columns = ["claim", "value", "ci_low", "ci_high", "verdict", "twin", "twin_value"]
+    pd.testing.assert_frame_equal(same[columns], some[columns])
 
 
-def test_a_study_that_is_refused_while_it_runs_is_said_and_the_others_are_judged(
-    tmp_path, capsys, monkeypatch
+def test_a_network_without_a_twin_is_judged_without_and_its_studies_are_known_again(
+    own, monkeypatch
 ):
+    def untrained(ready, **_):
+        raise ProbeError("its scale cannot be initialised again")
+
+    monkeypatch.setattr(needed, "untrained", untrained)
+    shared = {"weights": "mine.pt", "data": "digits", "normalize": "none"}
+    request, said = Request(arch=OWN[3], limit=5, **shared), []
+    first = needed.needed_studies([request], say=said.append)
+    assert {each.exhibit.study for each in first} >= {"lesion", "control", "paths", "responses"}
+    assert not any(each.exhibit.is_twin for each in first)
+    again = needed.needed_studies([request], saved=True, say=said.append)
+    assert said == ["Without an untrained twin: its scale cannot be initialised again"] * 2
+    assert [each.identity for each in again] == [each.identity for each in first]
+    assert all(each.job is None and each.found is None for each in again)
+
+
+def test_a_damaged_study_is_made_again_and_one_that_is_refused_is_said(own, capsys, monkeypatch):
+    given = [*OWN, "--claim", "he2016/no-cancellation", "he2016/gradient"]
+    (damaged,) = own.glob("paths-resnet-depth-8-width-4-digits/table.csv")
+    whole = damaged.read_text()
+    damaged.write_text(whole[:-40])
+    assert main([*given, "--saved", "--out", "saved"]) == 0
+    said = capsys.readouterr().out
+    assert "Without paths of resnet:depth=8,width=4: it is not in runs/paths-resnet" in said
+    usual = Job.obtain
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "obtain", refusing("paths"))
+        assert main([*given, "--out", "refused"]) == 0
+    said = capsys.readouterr().out
+    assert "Without paths of resnet:depth=8,width=4: the logits are off" in said
+    table = Result.load("refused").table.set_index("claim")
+    assert table["verdict"]["he2016/no-cancellation"] == NOT_HERE
+    assert table["verdict"]["he2016/gradient/kept"] != NOT_HERE
+
+    assert main([*given, "--out", "refused"]) == 0
+    again = capsys.readouterr().out
+    assert "flow of resnet:depth=8,width=4, 6 images: found in" in again
+    assert "paths of resnet:depth=8,width=4, 6 images: to runs/paths" in again
+    assert damaged.read_text() == whole and Job.obtain is usual
+
+
+def refusing(study):
+    """In the place of `Job.obtain`."""
     usual = Job.obtain
 
     def obtain(job, *args, **kwargs):
-        if job.study == "paths":
+        if job.study == study:
             raise ProbeError("the logits are off")
         return usual(job, *args, **kwargs)
 
-    monkeypatch.setattr(Job, "obtain", obtain)
-    assert main([*SMALL, "--claim", "he2016/no-cancellation", "chang2018/tiny"]) == 0
-    said = capsys.readouterr().out
-    assert "Without paths of resnet20: the logits are off" in said
-    table = Result.load(tmp_path / "runs" / "claims-resnet20-digits").table.set_index("claim")
-    assert table["verdict"]["he2016/no-cancellation"] == NOT_HERE
-    assert table["verdict"]["chang2018/tiny"] != NOT_HERE
+    return obtain
 
 
 @pytest.mark.parametrize(
@@ -153,6 +238,8 @@ def test_the_bundled_networks_stand_beside_ones_own(capsys):
     assert "Without the networks of cifar10-jpeg" in capsys.readouterr().out
     assert asked("--arch", "resnet56", "--weights", "a.th") == [("resnet56", None, "a.th"), *digits]
     assert asked("--only", "--arch", "resnet20") == [("resnet20", None, None)]
+    only = parser("claims").parse_args(["claims", "--only", "--arch", "resnet20"])
+    assert [each.identity["arch"] for each in claims._counted(only)] == ["resnet20"]
     first, *others = asked("--arch", "resnet20")
     assert first not in others and {first, *others} == set(digits)
     photographs = asked("--zoo", "cifar10-jpeg", "--data", "parquet:x")
@@ -240,6 +327,20 @@ def test_the_figure_has_a_row_for_each_sampled_verdict(ledger):
     held = (judged["verdict"] == HOLDS).to_numpy()
     undecided = (judged["verdict"] == UNDECIDED).to_numpy()
     assert (place[held] >= 1).all() and (abs(place[undecided]) <= 1.001).all()
+
+
+def test_the_page_has_the_matrix_and_a_section_a_claim(ledger):
+    page = Page(render_ledger(ledger, title="Claims", command="python -m resnet_probe claims"))
+    judged = ledger[(ledger["verdict"] != NOT_HERE) & (ledger["kind"] != "exact")]
+    links = [a["href"] for a in page.all("a") if "/" in a["href"]]
+    assert links == [f"#{claim}" for claim in dict.fromkeys(judged["claim"])]
+    assert {f"#{section['id']}" for section in page.all("section") if "id" in section} == {*links}
+    signs = [span["aria-label"] for span in page.all("span") if "aria-label" in span]
+    assert signs == list(judged["verdict"])  # in the order of claims, then of networks
+    assert [th["title"] for th in page.all("th") if "title" in th] == [
+        "preresnet110 on digits",
+        "resnet20 on digits",
+    ]
 
 
 def test_results_without_images_named_have_a_column_by_their_network(ledger):

@@ -114,7 +114,7 @@ def test_bench_paths_gives_equal_results(capsys):
         assert float(said.split(line)[1].split("x")[0]) > 0
     assert "budget 2.0 GiB" in said
     message = refused(capsys, ["bench", "paths", *arguments, "--samples", "0"])
-    assert "--samples 0: at least one path of each length is needed" in message
+    assert "--samples 0: at least 1 is needed" in message
 
 
 def test_the_plain_loop_of_the_benchmark_is_the_definition_of_a_path():

@@ -126,7 +126,7 @@ def test_freshly_initialised_networks(tmp_path):
             "goes with --recalibrate or --calibrate: say how many",
         ),
         (["lesion", *SMALL, "--recalibrate", "800", "--memory", "9m"], "on fewer images"),
-        (["bench", "attribute", *SMALL, "--permutations", "0"], "at least one order is needed"),
+        (["bench", "attribute", *SMALL, "--permutations", "0"], "--permutations 0: at least 1 is"),
     ],
 )
 def test_bad_requests_are_one_sentence_and_leave_nothing(tmp_path, capsys, arguments, message):

@@ -46,13 +46,22 @@ def test_each_is_short():
     assert all(len(path.read_text().splitlines()) <= 20 for path in files)
 
 
-def test_a_slurm_array(place):
+def test_a_slurm_array(place, monkeypatch):
+    """Its tasks call a `python` that notes what it is asked, and this process does that."""
+    Path("bin").mkdir()
+    noting = Path("bin/python")
+    noting.write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "asked-$SLURM_ARRAY_TASK_ID"\n')
+    noting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{noting.parent.absolute()}:{os.environ['PATH']}")
     script = (CLUSTER / "slurm.sh").read_text()
     assert "#SBATCH --array=1-8\n" in script
     for task in ("1", "2"):
         slurm = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "2"}
         command = ["bash", str(CLUSTER / "slurm.sh"), *STUDY]
         subprocess.run(command, env={**os.environ, **slurm}, check=True, capture_output=True)
+        words = Path(f"asked-{task}").read_text().splitlines()
+        assert words[:2] == ["-m", "resnet_probe"]
+        assert main(words[2:]) == 0
     assert main(["merge", *map(str, Path("runs").iterdir()), "--out", "put"]) == 0
     assert Path("put/table.csv").read_bytes() == whole_table()
     assert Result.load("put").provenance["parts"] == 2

@@ -84,4 +84,4 @@ def test_bench_coverage_prints_a_row_an_interval(capsys) -> None:
     assert said[0].split() == list(coverage.COLUMNS)
     assert len(said) == 1 + sum(len(trial.quantities) for trial in coverage.trials(2))
     assert main(["bench", "coverage", "--rounds", "0"]) == 2
-    assert "at least one round is needed" in capsys.readouterr().err
+    assert "--rounds 0: at least 1 is needed" in capsys.readouterr().err

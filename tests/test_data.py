@@ -338,8 +338,8 @@ def test_a_data_root_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("digit", r"no data set 'digit' \(nearest: digits; there are digits, cifar10"),
-        ("cifar", "nearest: cifar10"),
+        ("digit", r"no data set 'digit': there are digits, cifar10, .*; did you mean digits\?"),
+        ("cifar", r"did you mean cifar10 or cifar100\?"),
         ("digits:3", "no data set 'digits:3'"),
         ("parquet:", "names no FILE: give parquet:FILE"),
         ("imagefolder", "names no DIR: give imagefolder:DIR"),

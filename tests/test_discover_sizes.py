@@ -117,8 +117,10 @@ def test_a_chain_that_knows_sizes_refuses_images_of_another():
         (lambda x: x if len(x) < 8 else -x, "for another batch size"),
         (lambda x: x * (x.size(0) // 2), "no multiple of the batch sizes"),
         (lambda x: x * torch.arange(len(x)).view(-1, 1, 1, 1), "depends on the batch size"),
-        (lambda x: x if x.sum() > 0 else -x, "control flow"),
-        (lambda x: x * x.sum().item(), "cannot be traced"),
+        (lambda x: x if x.sum() > 0 else -x, r"branches on the data, x\.sum\(\) > 0 \(test_disc"),
+        (lambda x: x * x.sum().item(), r"takes a number out of the data, x\.sum\(\)\.item\(\) \("),
+        (lambda x: x + len(torch.nonzero(x)), "shapes in its forward pass depend on the data, tor"),
+        (lambda x: x + torch.tensor(x.numpy().max()), r"leaves torch for numpy, x\.numpy\(\) \("),
     ],
 )
 def test_what_depends_on_the_batch_or_on_data_is_refused(change, reason):

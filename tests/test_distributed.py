@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
+from teams import TRAINING, Forked, by_torchrun, trained
 from trainings import RECIPE, digits, linear, run, same, with_blocks
 
 from resnet_probe import training, zoo
@@ -20,70 +19,17 @@ from resnet_probe.results import Result
 from resnet_probe.training import Team
 from resnet_probe.training.batches import Batches
 
-SCRIPT = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-import torch
-from trainings import RECIPE, any_size, linear, run, with_blocks
-from resnet_probe import training
-from resnet_probe.cli import main
-
-with training.joined(torch.device("cpu")) as (team, device):
-    assert team.size == 2 and device.type == "cpu"
-    rows = []
-    found = run(linear(), team=team, device=device, progress=rows.append)
-    left_out = run(with_blocks(survival=0.5), team=team, device=device).model
-    ran = [block.ran for block in left_out[2:-1]]
-    state = found.model.state_dict()
-    history = found.history.to_dict("records")
-    torch.save(
-        {"state": state, "history": history, "rows": len(rows), "ran": ran,
-         "blocks": left_out.state_dict()},
-        f"{sys.argv[1]}/{team.rank}.pt",
-    )
-    # One of the two is asked to stop, both do, and both go on to the bits of an uninterrupted run.
-    asked = iter(range(1, 100))
-    stop = (lambda: next(asked) >= 6) if team.rank == 1 else None
-    options = {"team": team, "device": device, "checkpoint": Path(sys.argv[1], "stopped.pt")}
-    batched = replace(RECIPE, resolution=(8, 16))
-    try:
-        run(any_size(), recipe=batched, stop=stop, **options)
-    except KeyboardInterrupt as stopped:
-        said = str(stopped)
-    resumed = run(any_size(), recipe=batched, resume=True, **options).model.state_dict()
-    whole = run(any_size(), recipe=batched, team=team, device=device).model.state_dict()
-    torch.save({"said": said, "resumed": resumed, "whole": whole}, f"{sys.argv[1]}/s{team.rank}.pt")
-    # Inside: a second process group in one process can wait for the first one's addresses forever.
-    status = main(["train", "--arch", "resnet20:width=4", "--epochs", "1", "--batch", "300",
-                   "--out", "t"])
-sys.exit(status)
-"""
-
-
-def torchrun(folder: Path, script: Path) -> subprocess.CompletedProcess[str]:
-    places = [os.environ.get("PYTHONPATH", ""), str(ROOT), str(ROOT / "tests")]
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return subprocess.run(
-        [*start, script, folder],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What both processes have left, and what they have said."""
     folder = tmp_path_factory.mktemp("team")
-    (folder / "script.py").write_text(SCRIPT)
-    done = torchrun(folder, folder / "script.py")
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
+    by_torchrun(trained, folder)
     return folder
+
+
+def said(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.glob("said-*"))
 
 
 @pytest.fixture
@@ -123,8 +69,7 @@ def test_one_stops_all_and_they_go_on_to_the_same_bits(folder: Path) -> None:
 
 
 def test_the_command_trains_in_two_processes_and_speaks_once(folder: Path) -> None:
-    said = (folder / "said").read_text()
-    assert said.count("epoch   1/1") == 1 and said.count("test error") == 2
+    assert said(folder).count("epoch   1/1") == 1 and said(folder).count("test error") == 2
     card = zoo.Card.read(folder / "t" / "resnet20-width-4-digits.json")
     assert card.command.startswith("python -m resnet_probe train --arch resnet20:width=4")
     assert card.command.endswith("--processes 2")
@@ -133,12 +78,16 @@ def test_the_command_trains_in_two_processes_and_speaks_once(folder: Path) -> No
 
 
 def test_the_command_starts_two_processes_by_itself_to_the_same_weights(
-    folder: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = ["train", "--arch", "resnet20:width=4", "--epochs", "1", "--processes", "2"]
-    assert main([*small, "--batch", "300", "--out", str(folder / "u")]) == 0
-    assert capfd.readouterr().out.count("epoch   1/1") == 1
-    first, second = (zoo.Card.read(next((folder / name).glob("*.json"))) for name in "tu")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("resnet_probe.training.team.subprocess", SimpleNamespace(Popen=Forked))
+    small = [*TRAINING, "--processes", "2", "--batch", "300", "--out", "u"]
+    assert main(small) == 0
+    assert said(tmp_path).count("epoch   1/1") == 1
+    first, second = (
+        zoo.Card.read(next(place.glob("*.json"))) for place in (folder / "t", tmp_path / "u")
+    )
     assert first.weights_sha256 == second.weights_sha256
     assert first.command == second.command
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,8 +55,8 @@ def test_blocks_from_one_state_are_averaged():
 def test_what_is_left_has_its_own_names_and_is_a_copy(net):
     model, chain, x = net
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    module = edited(chain, "delete 3", x)
-    left = module.state_dict()
+    with edited(chain, "delete 3", x) as module:
+        left = module.state_dict()
     gone = {name for name in before if name.startswith("blocks.2.")}
     assert set(left) == set(before) - gone
     assert module.meta["removed"] == [f"blocks.2.{n}" for n in ("conv1", "bn1", "conv2", "bn2")]
@@ -160,6 +161,9 @@ def test_what_cannot_be_made_or_saved_is_said(net, tmp_path, capsys, monkeypatch
         assert main([*given, "--limit", "4", *more]) == 2
         assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    for path in (Path("/proc/none.pt"), Path("/proc/none.pt2")):  # where nobody may write
+        with pytest.raises(ProbeError, match=f"{path} cannot be written: "):
+            save(edited(chain, "delete 1", x), path, x)
 
 
 def test_the_command_tells_and_saves(tmp_path, capsys, monkeypatch):

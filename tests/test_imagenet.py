@@ -100,7 +100,9 @@ def test_names_of_other_libraries() -> None:
     assert plain.family == "torchvision" and plain.input_shape == (3, 224, 224)
     assert models.architecture("vgg16").family == "vgg"
     assert models.architecture("efficientnet_b3").input_shape == (3, 300, 300)
-    with pytest.raises(ProbeError, match=r"torchvision has no .* 'regnet_y'; nearest: regnet_y"):
+    with pytest.raises(
+        ProbeError, match=r"torchvision has no .* 'regnet_y'; did you mean regnet_y"
+    ):
         models.architecture("torchvision:regnet_y")
     with pytest.raises(ProbeError, match='unknown architecture "regnet_y"'):
         models.architecture("regnet_y")
@@ -128,7 +130,7 @@ def test_a_network_of_timm_with_its_weights(
     ten = arch.build(10, seed=0)
     torch.save(ten.state_dict(), tmp_path / "ten.pth")
     assert load_network("timm:resnet10t", tmp_path / "ten.pth", None).model.num_classes == 10
-    with pytest.raises(ProbeError, match="timm has no network 'resnet10x'; nearest: resnet10t"):
+    with pytest.raises(ProbeError, match="timm has no network 'resnet10x'; did you mean resnet10t"):
         models.architecture("timm:resnet10x")
 
 

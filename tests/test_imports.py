@@ -117,7 +117,8 @@ def test_what_runs_without_torch_does_not_import_it():
     [
         "from resnet_probe.cli import main; main(['--help'])",
         "from resnet_probe.cli import main; main(['lesion', '--help'])",
-        "import resnet_probe.figures, resnet_probe.published, resnet_probe.report",
+        "import resnet_probe.figures, resnet_probe.published, resnet_probe.report; "
+        "from resnet_probe.runs.catalogue import ROWS; [row.study for row in ROWS]",
     ],
 )
 def test_help_and_figures_do_without_torch(code):

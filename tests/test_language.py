@@ -7,13 +7,16 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from scipy import stats as scipy_stats
 from small_language import LENGTH, SmallGPT, next_token_loss, tokens
 from toy_chains import seeded
 
 import resnet_probe as rp
 import resnet_probe.data
-from resnet_probe import ProbeError, chain_of
+from resnet_probe import ProbeError, chain_of, figures, findings
+from resnet_probe.runs.catalogue import row as row_of
+from resnet_probe.runs.job import announcement
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
@@ -176,10 +179,24 @@ def test_influences_interactions_and_flow_of_tokens(model, chain):
     assert share.iloc[-1] != 0 and abs(flow.value[flow.quantity == "state_share"].iloc[-1]) < 1e-5
 
 
+def test_sentences_and_figures_speak_of_texts(model, chain):
+    results = [rp.lesion(chain, IDS, IDS), rp.lens(chain, IDS, IDS), rp.responses(chain, IDS, IDS),
+               rp.interactions(chain, IDS, IDS, keep=(0.5,))]  # fmt: skip
+    shown = [row_of(result.study).summarize(result) for result in results]
+    shown += [str(findings.single_deletions(results[0]).sentence),
+              str(findings.additive(results[3]).sentence)]  # fmt: skip
+    figure = figures.draw(results[1])
+    shown.append(" ".join(text.get_text() for text in figure.findobj(Text)))
+    assert not any("image" in each for each in shown), shown
+    assert "6 texts" in shown[0] and "on 6 texts" in shown[3] and "% of the texts have" in shown[1]
+    ready = rp.prepare(model, data=IDS)
+    assert "6 texts of 9" in repr(ready) and "6 texts of Tensor" in announcement(ready)
+
+
 def test_what_has_no_use_for_tokens_says_so(chain):
     with pytest.raises(ProbeError, match="'logits' is of one class an image: give"):
         rp.interactions(chain, IDS, IDS, what="logits")
-    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*`blocks` says"):
+    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*that `blocks` lists"):
         rp.greedy(chain, IDS, IDS)
     with pytest.raises(ProbeError, match="others= needs one class an image"):
         rp.agreement(chain, IDS, IDS, others=[chain])

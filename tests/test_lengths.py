@@ -88,3 +88,17 @@ def test_zero_norms_carry_nothing():
 def test_another_table_is_refused():
     with pytest.raises(ProbeError, match="no column 'method': is it the table of paths"):
         path_lengths.by_length(pd.DataFrame({"kind": ["delete"]}), "exact", "norm_of_sum")
+
+
+def test_rows_of_one_quantity_stand_by_length_where_the_gradients_were_asked():
+    names = ("method", "quantity", "block", "length", "value")
+    rows = [
+        ("exact", "norm", 0, 2.0, 12.0), ("exact", "norm", 0, 1.0, 11.0),
+        ("sample", "norm", 0, 1.0, 20.0), ("exact", "share", 0, 1.0, 30.0),
+        ("exact", "norm", 5, 1.0, 40.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(names)).reindex(columns=list(path_lengths.NEEDED))
+    found = path_lengths.by_length(table, "exact", "norm")
+    assert found[["length", "value"]].to_numpy().tolist() == [[1, 11], [2, 12]]
+    assert found["length"].dtype.kind == "i" and list(found.index) == [0, 1]
+    assert path_lengths.by_length(table, "exact", "none").empty

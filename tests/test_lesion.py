@@ -10,6 +10,7 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of, data, layers_of, lesion, models
+from resnet_probe.findings.lesion import summarize_lesion
 from resnet_probe.studies.lesion import LesionSettings, title_of
 from resnet_probe.studies.plan import plan, swappable
 from resnet_probe.zoo import checkpoint
@@ -52,6 +53,13 @@ def test_the_table_of_single_deletions(chain, some):
             worse, better = int((base & ~right).sum()), int((~base & right).sum())
             p = binomtest(worse, worse + better).pvalue if worse + better else 1.0
             assert row.p_value == pytest.approx(p)
+
+
+def test_one_image_has_answers_and_no_interval(chain, some):
+    found = lesion(chain, some[0][:1], some[1][:1])
+    assert len(found.table) == 1 + len(chain) and "median_delta_pct" not in found.provenance
+    said = summarize_lesion(found)
+    assert "(no interval)" in said and "nan" not in said
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from resnet_probe import judge
 from resnet_probe.findings import short_paths, single_deletions
 from resnet_probe.findings.verdict import FAILS, HOLDS, UNDECIDED
 from resnet_probe.loading.request import Request
-from resnet_probe.report.make import Report
 from resnet_probe.results import Result
+from resnet_probe.runs.evidence import report_asks
 from resnet_probe.studies.study import Run
 
 QUANTITIES = {
@@ -21,8 +23,14 @@ QUANTITIES = {
 
 @pytest.fixture(scope="module", params=[4, 40])
 def results(request) -> dict[str, Result]:
-    jobs = Report.of(Request(arch="resnet20", limit=request.param)).jobs
-    return {ask.study: job.measure(Run()) for ask, job in jobs.items() if ask.study in QUANTITIES}
+    asked = Request(arch="resnet20", limit=request.param)
+    network, asks = asked.prepared(), report_asks(full=False)
+    few = {"paths": {"signs": 1, "samples": 20}}
+    quick = [
+        replace(ask, recalibrate=None, settings=few.get(ask.study, ask.settings)) for ask in asks
+    ]
+    jobs = {ask.study: ask.jobs(asked, network) for ask in quick if ask.study in QUANTITIES}
+    return {study: job.measure(Run()) for study, (job,) in jobs.items()}
 
 
 def test_no_quantity_has_two_verdicts(results):

@@ -7,6 +7,7 @@ import re
 import pytest
 from toy_chains import scalar_chain
 
+from resnet_probe.cli import HELP, bench, bench_train, edit, main, options, parser
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.trained import TrainingRequest
@@ -20,6 +21,9 @@ from resnet_probe.studies.study import Resources
 CLASSES = {
     **{each.name: each.study.settings for each in ROWS}, "resources": Resources,
     "request": Request, "recalibration": Recalibration, "training": TrainingRequest,
+    **{f"bench-{each.name}": each.settings for each in bench.BENCHES},
+    "bench-tokens": bench.TokenTimes, "bench-coverage": bench.CoverageRounds,
+    "bench-train": bench_train.TrainTimes, "edit": edit.Batch, "seed": options.Seed,
 }  # fmt: skip
 OPTIONS = [(name, each) for name, cls in CLASSES.items() for each in cls.options()]
 NUMERIC = [(name, each) for name, each in OPTIONS if each.kind in (int, float)]
@@ -76,6 +80,59 @@ def test_what_would_run_for_years_is_refused_with_what_it_asks_for():
         PathSettings(samples=10**6 + 1)
     with pytest.raises(ProbeError, match="signs=100001: at most 100,000 is allowed"):
         PathSettings(signs=10**5 + 1)
+
+
+def test_no_command_takes_a_number_that_nothing_bounds():
+    """Of an option that is read by `int` or `float` alone, anything would come through."""
+    for name in HELP:
+        for flag, action in options_of(parser(name)):
+            assert action.type not in (int, float) or action.choices, (name, flag)
+
+
+def options_of(top):
+    for action in top._actions:
+        if isinstance(action.choices, dict):
+            for below in action.choices.values():
+                yield from options_of(below)
+        elif action.option_strings:
+            yield action.option_strings[-1], action
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("bench lesion --seed -1", "error: --seed -1: at least 0 is needed"),
+        ("bench lesion --size 0", "error: --size 0: at least 1 is needed"),
+        ("bench paths --limit -1", "error: --limit -1: at least 1 is needed"),
+        (
+            "bench paths --arch resnet20 --limit 100000 --size 2000",
+            "error: 100,000 random images of 2000×2000 pixels take 4470.3 GiB, more than 2.0 GiB: "
+            "ask for fewer (--limit) or smaller ones (--size)",
+        ),
+        (
+            "bench train --processes 1 --limit 1000 --size 2000",
+            "1,000 random images of 2000×2000 pixels take",
+        ),
+        ("bench train --workers -1", "error: --workers -1: at least 0 is needed"),
+        ("bench train --epochs 1", "error: --epochs trains and tests: give the images"),
+        ("bench tokens --width 200", "error: --width 200 is more than 64, and no multiple of it"),
+        ("bench tokens --layers 1000 --width 32768", "at most 2,147,483,648 are built"),
+        ("bench tokens --texts 1048576 --context 4096", "at most 2,147,483,648 are drawn"),
+        ("atlas networks.csv --seed 99999999999999999999", "is no whole number up to"),
+    ],
+)
+def test_a_command_says_which_number_it_does_not_take(capsys, line, said):
+    assert main(line.split()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_memory_that_does_not_suffice_is_a_sentence(capsys, monkeypatch):
+    def full(_options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
+
+    monkeypatch.setattr("resnet_probe.cli.bench.run_coverage", full)
+    assert main(["bench", "coverage"]) == 2
+    assert "error: the memory here does not suffice" in capsys.readouterr().err
 
 
 @named(READ)

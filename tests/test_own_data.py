@@ -133,9 +133,9 @@ def test_a_named_network_on_images_of_another_size(val: str) -> None:
         (["--data", "digits", "--input", "3x8x8"],
          "digits are 3×16×16 and --input says 3×8×8: give --input 3x16x16"),
         (["--data", "digits", "--input", "3x16x16", "--preprocess", "resize=9"],
-         "the images of digits lie ready; it is for imagefolder:DIR, csv:FILE and "
-         "parquet:FILE"),
-        (["--data", "digits", "--input", "3x16x16", "--stream"], "only an imagefolder or a csv"),
+         "the images of digits lie ready; it is for imagefolder:DIR, csv:FILE, "
+         "webdataset:TAR, parquet:FILE and hf:DIR"),
+        (["--data", "digits", "--input", "3x16x16", "--stream"], "only an imagefolder, a csv"),
         (["--data", "digits", "--input", "3x16x16", "--workers", "-1"],
          "--workers -1: at least 0 is needed"),
         (["--data", "imagefolder:val", "--input", "3x8x8", "--preprocess", "x"], "no preproc"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -99,7 +100,11 @@ def test_the_blocks_command(capsys, swapped):
     assert cli.main(["blocks", *(shape + model if swapped else model + shape)]) == 0
     shown = capsys.readouterr().out
     assert f"{SPEC}: 3 blocks in 2 stages" in shown
-    assert "projection" in shown and "not cut: nothing" in shown and "bit for bit" in shown
+    assert "projection" in shown and "not cut: nothing" in shown
+    assert (
+        "\ngraph: torch.fx\nproof: the chain gives the network's output bit for bit, and so"
+        in shown
+    )
 
 
 @pytest.mark.parametrize("output", ["logits", "twice.1"])
@@ -116,6 +121,10 @@ def test_what_was_not_cut_and_the_residue_are_said():
     )
     assert "not cut:\n  a: because" in report(chain)
     assert "to rounding (a largest difference of 1e-07)" in report(chain)
+    assert "graph:" not in report(chain)  # nobody has cut it
+    found = replace(chain, front_end="torch.export", free=("ids[0]",), tolerance=1.2e-5)
+    assert "graph: torch.export, with free sizes of its inputs: ids[0]\n" in report(found)
+    assert "difference of 1e-07; 1e-05 of the largest value is allowed)" in report(found)
 
 
 def test_what_lies_inside_a_block_is_said_and_what_is_missed_twice_said_once():
@@ -135,6 +144,8 @@ def test_a_lesion_of_a_users_own_network(tmp_path):
     assert cli.main(["lesion", *arguments, *more]) == 0
     table = pd.read_csv(tmp_path / "run" / "table.csv")
     assert list(table["kind"]) == ["baseline", "delete", "delete", "delete"]
+    record = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert record["proof"] == {"front_end": "torch.fx", "residue": 0, "tolerance": 100 * 2**-23}
 
 
 @pytest.mark.parametrize(

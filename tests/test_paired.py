@@ -94,6 +94,7 @@ def test_a_harmful_edit_is_seldom_called_equivalent(gained, most) -> None:
         (lambda: stats.paired_difference(0, 0, 5, 95), "between 0 and 1, not at 95"),
         (lambda: stats.equivalent(0, 0, 5, 0.0), "a margin is a share above 0 and at most 1"),
         (lambda: stats.equivalent(0, 0, 5, 0.1, 0.4), "confidence above 0.5, not 0.4"),
+        (lambda: stats.equivalent(0, 0, 5, 0.1, 0.5), "confidence above 0.5, not 0.5"),
     ],
 )
 def test_counts_and_margins_that_cannot_be_are_refused(call, message) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from teams import STUDY, by_torchrun, studied
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from resnet_probe import ProbeError
 from resnet_probe.cli import main
@@ -25,18 +24,20 @@ from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import ROWS, row
 from resnet_probe.runs.job import Job
 from resnet_probe.runs.parts import Parts
-from resnet_probe.studies.parts import Part, joined, share_of
-from resnet_probe.studies.study import Resources, Run, Share, Study
+from resnet_probe.studies.parts import Part, joined
+from resnet_probe.studies.study import Resources, Run, Share
 from resnet_probe.training import Team
 
-SMALL = Request(arch="preresnet:depth=8,width=4", weights="initial:0", data="digits", limit=34)
+SMALL = Request(arch="preresnet:depth=8,width=4", weights="initial:0", data="digits", limit=18)
 ONE = Resources(batch=1)
 """Batches of one image, so that no rounding of the forward pass depends on the other images."""
 ASKED = {
-    "paths": {"signs": 2, "samples": 17, "images_per_path": 2},
+    "paths": {"signs": 2, "samples": 7, "images_per_path": 2},
     "attribute": {"permutations": 2},
     "agreement": {"counts": (1, 2), "draws": 2},
 }
+PREPARED = functools.cache(Request.prepared)
+"""Each network is cut once, for all commands."""
 IN_PARTS = [each.name for each in ROWS if each.study.sums is not None]
 
 
@@ -45,6 +46,7 @@ def _small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("resnet_probe.studies.outcomes.KEEP_EVERY", 4)
     monkeypatch.setattr("resnet_probe.studies.attribution.study.CHUNK", 8)
+    monkeypatch.setattr(Request, "prepared", lambda self: PREPARED(self))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,8 @@ def in_parts(job: Job, of: int, name: str = "run") -> list[Path]:
 def test_parts_together_are_the_run_of_all_images(name, ready):
     job = job_of(name, ready)
     whole = job.measure(Run(resources(name)))
-    merged = job.measure(Run(), Parts.of(in_parts(job, 3)))
-    assert merged.identity == whole.identity and merged.provenance["parts"] == 3
+    merged = job.measure(Run(), Parts.of(in_parts(job, 2)))
+    assert merged.identity == whole.identity and merged.provenance["parts"] == 2
     assert list(merged.table) == list(whole.table) and len(merged.table) == len(whole.table)
     for column in whole.table:
         one, other = whole.table[column], merged.table[column]
@@ -165,14 +167,14 @@ def test_what_cannot_be_put_together_is_refused_when_the_part_is_asked_for(ready
         job_of("lesion", ready, half, precision=20.0)
     with pytest.raises(ProbeError, match=r"part= is not for this responses: init= takes"):
         job_of("responses", ready, half, init=True)
-    with pytest.raises(ProbeError, match=r"34 images that go together by 16 make 3 parts at most"):
+    with pytest.raises(ProbeError, match=r"18 images that go together by 16 make 2 parts at most"):
         job_of("control", ready, Part(1, 4))
     for text in ("0/2", "3/2", "2", "a/b", "1/", "1/999999"):
         with pytest.raises(ProbeError, match="is no part: write which of how many"):
             Part.read(text)
-    other = Study("other", "", (), row("lens").study.settings, lambda *_: None)
-    with pytest.raises(ProbeError, match=r"part= is not for other: it needs all images in one run"):
-        share_of(other, None, half, 4)
+    for name in {each.name for each in ROWS} - set(IN_PARTS):
+        with pytest.raises(ProbeError, match=f"part= is not for {name}: it needs all images in"):
+            job_of(name, ready, half)
     assert not list(Path().iterdir())
 
 
@@ -261,45 +263,15 @@ def test_several_networks_each_by_its_own_run_or_in_one(capsys, monkeypatch):
     np.testing.assert_allclose(merged["value"], whole["value"], rtol=1e-12)
 
 
-RANKS = """
-import os, signal, sys
-from resnet_probe.cli import main
-from resnet_probe.results import Journal
-from resnet_probe.studies import outcomes
-
-outcomes.KEEP_EVERY, put = 4, Journal.put
-
-def killed(self, key, arrays):
-    put(self, key, arrays)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if sys.argv[1] == "kill" and os.environ["RANK"] == "1":
-    Journal.put = killed
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-@pytest.mark.campaign
-def test_torchrun_with_a_rank_that_was_killed(tmp_path, pytestconfig):
-    if not pytestconfig.getoption("--campaign-size"):
-        pytest.skip("starts twelve processes: with --campaign-size")
-    Path("ranks.py").write_text(RANKS)
-    words = ["lesion", "--arch", "resnet20", "--limit", "40", "--batch", "1"]
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    place = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def ranks(how: str) -> int:
-        command = [*start, "ranks.py", how, *words, "--out", "team"]
-        done = subprocess.run(command, env=place, check=False, capture_output=True, timeout=300)
-        return done.returncode
-
-    assert ranks("kill") != 0
+def test_torchrun_with_a_rank_that_was_killed_is_one_process(tmp_path):
+    with pytest.raises(ChildFailedError):
+        by_torchrun(studied, tmp_path, True)
     left = list(Path("team-part-2-of-2.partial").glob("*.step"))
     assert len(left) == 1 and not Path("team").exists()
-    assert ranks("on") == 0
-    assert main([*words, "--out", "whole"]) == 0
+    by_torchrun(studied, tmp_path, False)
+    assert main([*STUDY, "--out", "whole"]) == 0
     team, whole = Result.load("team").table, Result.load("whole").table
     counts = [name for name in whole if whole[name].dtype.kind != "f"]
     assert team[counts].equals(whole[counts])
     np.testing.assert_allclose(team["error_pct"], whole["error_pct"], rtol=1e-12)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ranks.py", "team", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["team", "whole"]

@@ -16,7 +16,17 @@ from conftest import ROOT
 import resnet_probe as rp
 from resnet_probe.cli import main, parser
 from resnet_probe.guide import kind_of, refusals
-from resnet_probe.guide.build import CODE, REFUSALS, Page, _html, _messages, llms, shown, written
+from resnet_probe.guide.build import (
+    CODE,
+    FIRST,
+    REFUSALS,
+    Page,
+    _html,
+    _messages,
+    llms,
+    shown,
+    written,
+)
 from resnet_probe.runs import rehearsal
 from resnet_probe.runs.progress import Log, progress_bar
 
@@ -232,3 +242,18 @@ def test_completion_is_a_script_that_bash_can_read(capsys):
 def test_help_on_the_judge_has_no_claims_in_its_signature():
     assert str(inspect.signature(rp.judge)).count("Claim(") == 0
     assert "lesion" in vars(rp) or rp.lesion is vars(rp)["lesion"]
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "llms.txt", ".git"])
+def test_pages_never_take_the_place_of_what_is_not_theirs(tmp_path, capsys, name):
+    for own, text in (("index.html", ""), ("llms.txt", FIRST), (name, "mine")):
+        (tmp_path / own).write_text(text)
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    for folder in (".", "", str(tmp_path)):
+        assert main(["docs", "--no-open", "--again", "--out", folder]) == 2
+        assert "no page of these: choose another (--out)" in capsys.readouterr().err
+    assert before == {path: path.read_text() for path in tmp_path.iterdir()}
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (tmp_path / "loop", tmp_path / name):
+        assert main(["docs", "--no-open", "--out", str(place)]) == 2
+        assert f"{place} is no folder" in capsys.readouterr().err

@@ -117,13 +117,24 @@ def test_the_rule_on_ten_deletions_asks_for_the_published_percentiles() -> None:
 
 @needs_raw
 def test_single_deletions_are_the_raw_ones() -> None:
-    raw = pd.read_csv(RAW / "single_deletion.csv").query("model == 'preresnet110'")
-    raw = raw.set_index("block").sort_index()
-    table = published.load("veit2016_single_deletion").set_index("block")
-    assert table.index.tolist() == list(range(1, 55))
-    assert table["error_pct"].tolist() == raw["top1_error"].tolist()
-    assert set(table["baseline_pct"]) == set(raw["baseline_top1_error"])
-    assert table.groupby("stage").size().tolist() == [18, 18, 18]
+    raw = pd.read_csv(RAW / "single_deletion.csv").set_index("block").sort_index()
+    for depth in (20, 32, 44, 56, 110):
+        theirs, blocks = raw[raw["model"] == f"preresnet{depth}"], (depth - 2) // 2
+        table = published.comparison("veit2016", "lesion", blocks).set_index("block")
+        assert table.index.tolist() == list(range(1, blocks + 1))
+        assert table["error_pct"].tolist() == theirs["top1_error"].tolist()
+        assert set(table["baseline_pct"]) == set(theirs["baseline_top1_error"])
+        assert table.groupby("stage").size().tolist() == [blocks // 3] * 3
+        assert set(table["label"]) == {f"Veit et al. 2016, {depth} layers"}
+
+
+def test_the_curve_beside_ours_is_that_of_the_same_depth_or_none() -> None:
+    for blocks in (9, 15, 21, 27, 54):
+        assert published.compared("veit2016", "lesion", blocks)
+        assert published.compared("veit2016", "lesion-counts", blocks) == (blocks == 54)
+    assert not published.compared("veit2016", "lesion", 12)
+    with pytest.raises(ProbeError, match=r"of 9, 15, 21, 27 and 54 blocks, not of 12$"):
+        published.comparison("veit2016", "lesion", 12)
 
 
 @needs_raw
@@ -177,7 +188,7 @@ def test_every_lesion_study_has_something_to_compare_with(study: str) -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ProbeError, match="'viet2016': did you mean veit2016"):
+    with pytest.raises(ProbeError, match=r"'viet2016': there are .*did you mean veit2016"):
         published.comparison("viet2016", "lesion")
     with pytest.raises(ProbeError, match="did you mean veit2016_depths"):
         published.load("depths")

@@ -187,6 +187,8 @@ def test_full_adds_random_deletions_and_orders(copied, capsys, tmp_path):
     assert page.numbers["lesion-ranges", "sentence"]["ranges"] == 45
     assert page.numbers["greedy", "sentence"]["chosen_on"] == 3
     assert page.numbers["gates", "sentence"]["far"] == 0
+    assert page.numbers["influence", "sentence"]["blocks"] == 9
+    assert page.numbers["interactions", "sentence"]["gates"] == 9
     record = Result.load(run_of(folder, "lesion-permute-tau"))
     assert record.provenance["command"].endswith("--limit 6 --edit permute --draws 2 --tau 0.9")
     assert len(record.table) == 1 + 2  # a τ of 0.01 is out of reach of three short stages

@@ -19,10 +19,12 @@ RESULTS = all_results()
 COMMANDS = {study: f"python -m resnet_probe {study}" for study in RESULTS}
 CLAIMS = pd.DataFrame(
     {
-        "claim": ["a/b", "c/d"], "source": "arXiv 1605.06431", "statement": ["It <falls>.", "No."],
-        "kind": "shape", "published": "0.5", "rule": "the slope", "bound": ["< 1", ""],
-        "unit": "", "value": [0.7, np.nan], "ci_low": [0.6, np.nan], "ci_high": [0.8, np.nan],
-        "verdict": ["holds", "not testable here"], "differs": "digits", "why": ["", "needs two"],
+        "claim": ["a/b", "c/d", "e/f"], "source": "arXiv 1605.06431",
+        "statement": ["It <falls>.", "No.", "It is there."], "kind": ["shape", "shape", "exact"],
+        "published": "0.5", "rule": "the slope", "bound": ["< 1", "", "= 1"], "unit": "",
+        "value": [0.7, np.nan, 1.0], "ci_low": [0.6, np.nan, 1.0], "ci_high": [0.8, np.nan, 1.0],
+        "verdict": ["holds", "not testable here", "holds"], "differs": "digits",
+        "why": ["", "needs two", ""],
     }
 )  # fmt: skip
 
@@ -159,6 +161,8 @@ def test_the_ledger_of_claims(page, text):
     said = " ".join(" ".join(page.text).split())
     assert "It <falls>." in said and "Ours: 0.7 (95 % CI 0.6 to 0.8). Published: 0.5." in said
     assert "Rule, < 1: the slope Ours differs: digits." in said
+    assert "1 identity, which cannot fail" in said and "holds: It is there. (arXiv" in said
+    assert said.count("It is there.") == 1 and "Ours: 1" not in said
     assert "1 more that these results" in said and "No. (arXiv 1605.06431) : needs two" in said
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from conftest import SHARED
 from torch import nn
 from torch.nn import functional as F
@@ -171,10 +172,12 @@ def test_a_chain_with_a_known_answer():
     assert "layer" not in set(table["place"]) and "network" not in set(table["place"])
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_in_place_operations_corrupt_nothing(name):
+@pytest.mark.parametrize(("name", "width"), [("resnet18", 64), ("resnet50", 16)])
+def test_in_place_operations_corrupt_nothing(name, width):
     """torchvision adds and rectifies in place: a kept reference would become the block's output."""
-    model = network(name)
+    wide = {"width_per_group": width} if width != 64 else {}  # basic blocks have but one width
+    with torch.random.fork_rng(devices=[]):
+        model = randomized(torchvision.models.get_model(name, **wide))
     x, y = images(4, side=32), labels(4, classes=1000)
     table = responses(chain_of(model, x[:1], name=name), x, y, batch=2).table
     names = norm_names(model)

@@ -328,3 +328,21 @@ def test_outcomes_come_back_bit_for_bit_and_a_cut_file_is_noticed(tmp_path: Path
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ProbeError, match=r"outcomes\.npz is not what this run wrote"):
         Result.load(folder)
+
+
+def test_a_refusal_takes_back_the_empty_folders_that_were_made_for_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for late in (ProbeError("no"), KeyboardInterrupt()):
+        with pytest.raises(type(late)), results.unless_refused(tmp_path / "there" / "a" / "b"):
+            refuse_other(tmp_path / "there" / "a" / "b", IDENTITY)
+            assert (tmp_path / "there" / "a").is_dir()
+            raise late
+        assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    with pytest.raises(ProbeError), results.unless_refused(tmp_path / "there" / "a" / "b"):
+        (tmp_path / "there" / "a").mkdir()
+        (tmp_path / "there" / "a" / "kept").write_text("what was finished")
+        raise ProbeError("no")
+    assert (tmp_path / "there" / "a" / "kept").is_file()
+    with results.unless_refused(tmp_path / "c" / "d"):
+        refuse_other(tmp_path / "c" / "d", IDENTITY)
+    assert (tmp_path / "c").is_dir()

@@ -131,6 +131,28 @@ def test_a_jackknife_without_groups_or_with_gaps_has_no_interval() -> None:
     assert np.isnan(low).tolist() == [False, True]
 
 
+def test_a_rank_correlation_by_hand() -> None:
+    """ρ = 1 − 6 Σd²/(n (n² − 1)); of a population at an end as much or more is drawn in 2.5 %."""
+    swapped = [2, 1, 4, 3, 6, 5, 8, 7]
+    rho = 1 - 6 * 8 / (8 * 63)
+    found = stats.rank_correlation(range(8), swapped)
+    assert found.value == pytest.approx(rho)
+    random = np.random.default_rng(1)
+    for end, sign in ((found.low, 1), (found.high, -1)):
+        r = 2 * np.sin(np.pi * end / 6)
+        x, noise = random.standard_normal((2, 40_000, 8))
+        y = r * x + np.sqrt(1 - r**2) * noise
+        apart = x.argsort(1).argsort(1) - y.argsort(1).argsort(1)
+        drawn = 1 - 6 * (apart**2).sum(1) / (8 * 63)
+        assert (sign * (drawn - rho) > -1e-9).mean() == pytest.approx(0.025, abs=0.004)
+    narrower = stats.rank_correlation(range(8), swapped, 0.9)
+    assert found.low < narrower.low < rho < narrower.high < found.high
+    # Two groups of eight: the same ρ, from more pairs.
+    both = stats.rank_correlation([*range(8)] * 2, [*swapped, *swapped], groups=[0] * 8 + [1] * 8)
+    assert both.value == pytest.approx(rho)
+    assert found.low < both.low < rho < both.high < found.high
+
+
 @pytest.mark.parametrize(("x", "y"), [([1, 1, 1], [1, 2, 3]), ([3, 1, 2], [5, 5, 5])])
 def test_no_order_is_compared_with_what_has_no_spread(x, y):
     assert np.isnan(stats.rank_correlation(x, y).value)

@@ -13,11 +13,13 @@ from toy_chains import TinyPlain, TinyResNet, images, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, chain_of, layers_of
+from resnet_probe.engine import task
 from resnet_probe.engine.task import IGNORED, asked, loss_gradient, losses, margins, right
 from resnet_probe.runs.compatible import answers
 from resnet_probe.state import Inputs
 from resnet_probe.studies import scores
 from resnet_probe.studies.checks import _tokens
+from resnet_probe.studies.outcomes import all_finite
 
 X = images(12, side=8)
 
@@ -317,3 +319,22 @@ def test_a_report_says_which_studies_can_measure_a_network(language_model):
         "gates",
         "paths",
     ]
+
+
+def test_losses_and_answers_over_a_vocabulary_are_those_of_plain_torch(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 7, 11, generator=generator).round(decimals=1)
+    labels = torch.randint(11, (3, 7), generator=generator)
+    labels[0, :3] = task.IGNORED
+    best = logits.amax(-1, keepdim=True)
+    logits[1].scatter_(1, labels[1, :, None], best[1])  # right, and some beside an equal one
+    logits[2, :4] = 0.0
+    wanted = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+    monkeypatch.setattr(task, "ROOM", 25)
+    with torch.inference_mode():
+        given = logits.clone()
+        assert torch.equal(task.losses(given, labels), task.over_positions(wanted, labels))
+        same = (task.predicted(logits) == labels).double()
+        assert torch.equal(task.right(given, labels), task.over_positions(same, labels))
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        assert not all_finite(torch.tensor([1.0, bad, 2.0])) and all_finite(logits)

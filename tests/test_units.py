@@ -77,7 +77,7 @@ def test_what_is_done_to_layers_is_done_to_their_blocks(chain):
 
 
 def test_there_are_no_other_units_and_no_more_layers_than_there_are(chain):
-    with pytest.raises(ProbeError, match="unknown unit 'head': edits are of a block or a layer"):
+    with pytest.raises(ProbeError, match="unknown unit 'head': edits are of a block, a layer or"):
         plan(chain, unit="head")
     with pytest.raises(ProbeError, match=r"vit has 3 layers, so counts= goes from 1 to 3"):
         plan(chain, unit="layer", counts=[4])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+import io
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from claim_tables import lesion, responses
+from PIL import Image
 from small_networks import images, seeded
 from torch import nn
 
@@ -55,6 +60,31 @@ def test_the_statistics_are_those_of_what_each_norm_sees(ready):
         norm, rows = model.get_submodule(name), given.transpose(0, 1).flatten(1)
         assert ((norm.running_mean - rows.mean(1)).abs() < 0.02 * rows.std(1)).all()
         torch.testing.assert_close(norm.running_var, rows.var(1), rtol=0.05, atol=1e-5)
+
+
+def parquet(path: Path, bright: int) -> str:
+    """Eight grey pictures in a file, brighter from each to the next."""
+    rows = []
+    for place in range(8):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), (bright + place,) * 3).save(picture, "PNG")
+        rows.append({"bytes": picture.getvalue()})
+    pq.write_table(pa.table({"img": rows, "label": [i % 4 for i in range(8)]}), path)
+    return f"parquet:{path}"
+
+
+def test_of_a_test_file_the_statistics_are_those_of_the_training_file_beside_it(tmp_path):
+    shallow = {"weights": "initial:0", "normalize": "none"}
+    tested = parquet(tmp_path / "test-0.parquet", 40)
+    alone = untrained(prepare("resnet:depth=8,width=4", data=tested, **shallow))
+    assert "8 of the images measured, which have no other split" in alone.network.source
+    train = parquet(tmp_path / "train-0.parquet", 200)
+    ready = prepare("resnet:depth=8,width=4", data=tested, **shallow)
+    twin = untrained(ready)
+    assert "batch-norm statistics of 8 training images" in twin.network.source
+    seen = prepare("resnet:depth=8,width=4", data=train, **shallow).images
+    same = untrained(ready, images=seen).network.model.state_dict()
+    assert all(torch.equal(v, same[k]) for k, v in twin.network.model.state_dict().items())
 
 
 class Block(nn.Module):
@@ -105,6 +135,19 @@ def test_what_a_twin_satisfies_stands_beside_the_verdict():
         assert rows["twin_low"].iloc[0] <= rows["twin_value"].iloc[0] <= rows["twin_high"].iloc[0]
     alone = judge([responses("ratio", falls)]).set_index("claim").loc["jastrzebski2018/ratio"]
     assert alone["twin"] == "" and np.isnan(alone["twin_value"])
+
+
+def test_each_network_stands_beside_the_twin_that_saw_the_same_images():
+    def normalized(values, how, weights):
+        return responses("ratio", values, more={"weights": weights, "normalize": how})
+
+    falls, rises = [0.5, 0.4, 0.3, 0.2] * 3, [0.2, 0.3, 0.4, 0.5] * 3
+    table = judge([
+        normalized(falls, "a", "bundled x"), normalized(falls, "b", "mine.th"),
+        normalized(falls, "a", "untrained twin"), normalized(rises, "b", "untrained twin"),
+    ])  # fmt: skip
+    rows = table[table["claim"] == "jastrzebski2018/ratio"]
+    assert rows["twin"].tolist() == [HOLDS, "fails"]
 
 
 def test_a_twin_at_chance_has_no_way_to_lose():

@@ -136,6 +136,10 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ProbeError, match=r"digits-seed1\.safetensors cannot be written"):
         zoo.save(zoo.rounded(network()), card(), tmp_path / "file" / "zoo")
+    (tmp_path / "zoo" / f"{card().stem}.safetensors").mkdir(parents=True)
+    with pytest.raises(ProbeError, match=r"digits-seed1\.safetensors cannot be written"):
+        zoo.save(zoo.rounded(network()), card(), tmp_path / "zoo")
+    assert len(list((tmp_path / "zoo").iterdir())) == 1  # nothing is left beside it
 
 
 # ---- what comes with the package

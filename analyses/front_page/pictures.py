@@ -1,11 +1,14 @@
-"""The README's pictures: a lead figure, thumbnails, what the terminal and the page show.
+"""The README's pictures: a lead figure, thumbnails, what terminal, page and explorer show.
 
 Figures come from the tables of the analyses beside this folder, one panel each in large type; the
-terminal's picture from what the command prints; the page's from `report.html` in Chromium.
+terminal's picture from what the command prints; the page's from `report.html` in Chromium; the
+explorer's from JupyterLab, with block 4 switched off by a click.
 
 Run      python analyses/front_page/pictures.py                 figures alone, in seconds
          python analyses/front_page/pictures.py --runs runs     terminal and page too: `lesion` and
          `report`, found in runs/ where they were measured before; the page needs Chromium
+         python analyses/front_page/pictures.py --explorer      the explorer too: needs JupyterLab,
+         selenium and Chromium with its driver
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jupyterlab_page import browser, headline, served, show, wait_for
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
@@ -41,6 +45,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--out", type=Path, default=HERE, help="(default: beside this file)")
     asked.add_argument("--runs", type=Path, metavar="DIR", help="terminal and page too: their runs")
+    asked.add_argument("--explorer", action="store_true", help="the explorer too, in JupyterLab")
     given = asked.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     keep(drawn(lead, WIDE), given.out / "lead.png")
@@ -49,6 +54,8 @@ def main() -> None:
     if given.runs:
         keep(terminal(said_by_lesion(given.runs)), given.out / "terminal.png")
         photograph(page_of(given.runs), given.out / "page.png")
+    if given.explorer:
+        explored(given.out / "explorer.png")
 
 
 def table(name: str) -> pd.DataFrame:
@@ -121,6 +128,19 @@ def photograph(page: Path, path: Path) -> None:
         small(ImageOps.expand(Image.open(shot).convert("RGB"), 1, "#C8C8C8"), path)
 
 
+def explored(path: Path) -> None:
+    """The explorer of the page's network in JupyterLab, after a click on block 4."""
+    cells = [f"import resnet_probe as rp\nready = rp.prepare({ON_PAGE!r}, limit=200)",
+             "rp.explore(ready)"]  # fmt: skip
+    with tempfile.TemporaryDirectory() as name, browser(width=1000, height=900) as driver:
+        with served(Path(name)) as address:
+            show(driver, address, Path(name), cells)
+            driver.find_elements("css selector", "button.rp-block")[3].click()
+            wait_for(lambda: "1 off" in headline(driver), "the answer without block 4")
+            shot = driver.find_element("css selector", ".rp-explore").screenshot_as_png
+        small(ImageOps.expand(Image.open(io.BytesIO(shot)).convert("RGB"), 8, "white"), path)
+
+
 def lead(ax: Axes) -> None:
     """Single deletions on photographs: two residual networks, two plain ones, and as published."""
     rows = table("veit2016_plain_networks-photographs")
@@ -129,7 +149,7 @@ def lead(ax: Axes) -> None:
     for arch, dash in (("plain56", "-"), ("vgg16_bn:width=16", (0, (4, 1.5)))):
         one = _deletions(rows, arch)
         ax.plot(_stretched(one), one["error_pct"], color=RED, ls=dash, lw=1.8)
-    theirs = published.load("veit2016_single_deletion")
+    theirs = published.comparison("veit2016", "lesion")
     ax.plot(theirs["block"], theirs["error_pct"], color=style.PUBLISHED, lw=1.3, ls=(0, (1, 1)))
     ax.plot(_stretched(other), other["error_pct"], "^", ms=4.5, color=GREEN, mew=0)
     reach = ours[["ci_low_pct", "ci_high_pct"]].sub(ours["error_pct"], axis=0).abs()

@@ -20,7 +20,7 @@ from resnet_probe.benchmarks.loops import (
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
 from resnet_probe.engine.sweep import PrefixTree, Sweep, plain_runs
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.studies import gates
 from resnet_probe.studies.greedy import GreedySettings, choose
 from resnet_probe.studies.plan import plan
@@ -54,8 +54,9 @@ def of_edits(sweep: Sweep, images: Tensor, labels: Tensor, edit: str, *, rounds:
     if edit == GREEDY:
         return of_greedy(sweep, images, labels, rounds=rounds)
     if edit not in LISTS:
-        known = ", ".join(["delete", *WHAT])
-        raise ProbeError(f"there is no benchmark of edit={edit!r}: there are {known}")
+        known = ["delete", *WHAT]
+        there = ", ".join(known) + did_you_mean(edit, known)
+        raise ProbeError(f"there is no benchmark of edit={edit!r}: there are {there}")
     return of_list(sweep, LISTS[edit](sweep.original), images, WHAT[edit], rounds=rounds)
 
 

@@ -154,7 +154,8 @@ def _re_estimated(single: Mapping[str, tuple[Case, Case]]) -> dict[str, tuple[Ca
         return Case(case.text, lambda r: [_with_own_statistics(each) for each in case.results(r)])
 
     same = {"delete-one": "delete-one/relative"} | {
-        name: name for name in ("depth-order", "shallow", "plain-at-chance", "plain-worse")
+        name: name
+        for name in ("worst-blocks", "depth-order", "shallow", "plain-at-chance", "plain-worse")
     }
     found = {
         f"veit2016/{name}/re-estimated": tuple(map(again, single[f"veit2016/{like}"]))
@@ -571,7 +572,7 @@ def _renamed(result: Result, study: str) -> Result:
 def _published_errors(depth: int) -> Floats:
     """The errors of single deletions, in percent: block by block, or spread by their quantiles."""
     if depth == 110:
-        return published.load("veit2016_single_deletion")["error_pct"].to_numpy(float)
+        return published.comparison("veit2016", "lesion")["error_pct"].to_numpy(float)
     columns = ["n", "least_pct", "q1_pct", "median_pct", "q3_pct", "worst_pct"]
     count, *quantiles = _depths()[columns].T[f"preresnet{depth}"].astype(float)
     return np.interp(np.linspace(0, 1, round(count)), np.linspace(0, 1, 5), quantiles)
@@ -637,6 +638,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=int, default=STUDIES, metavar="N")
     given = parser.parse_args(words)
     lesions.TIMES = intervals.TIMES = RESAMPLES
+    lesions.MOST = 4 * RESAMPLES
     known = cases(raw_draws(given.raw) if given.raw else published_draws())
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(COLUMNS)

@@ -25,13 +25,14 @@ from resnet_probe.benchmarks.clock import (
     size_said,
 )
 from resnet_probe.discover import chain_of
-from resnet_probe.engine.task import losses
 from resnet_probe.errors import ProbeError
 from resnet_probe.studies.lesion import lesion
 
 PLAIN_BATCHES = (1, 2, 4, 8, 16)
 NEAR = 1e-5
 """Losses that differ by no more than this part are equal as far as float32 rounds."""
+LARGEST = 2**31
+"""Parameters, 8 GiB of them; tokens."""
 ENDS = ("attn.c_proj", "mlp.c_proj")
 """What ends the two branches of a layer."""
 
@@ -46,6 +47,34 @@ class Size:
     texts: int = 64
     context: int = 128
 
+    @property
+    def heads(self) -> int:
+        """Of 64 numbers each; one where the width is less."""
+        return max(1, self.width // 64)
+
+    @property
+    def parameters(self) -> int:
+        """Of the matrices: 12 width² a layer, the tables of tokens and of their places."""
+        return self.width * (12 * self.layers * self.width + self.vocabulary + self.context)
+
+    def check(self) -> None:
+        """Raises `ProbeError` for a model that cannot be, or would not fit a machine."""
+        if min(self.layers, self.texts, self.width, self.vocabulary) < 1 or self.context < 2:
+            raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+        if self.width % self.heads:
+            raise ProbeError(f"width={self.width} is more than 64, and no multiple of it")
+        if self.parameters > LARGEST:
+            raise ProbeError(
+                f"{self.layers} layers of width {self.width:,} with {self.vocabulary:,} tokens and "
+                f"texts of {self.context:,} have {self.parameters:,} parameters: at most "
+                f"{LARGEST:,} are built"
+            )
+        if self.texts * self.context > LARGEST:
+            raise ProbeError(
+                f"{self.texts:,} texts of {self.context:,} tokens are {self.texts * self.context:,}"
+                f" tokens: at most {LARGEST:,} are drawn"
+            )
+
 
 def language_model(size: Size, seed: int) -> nn.Module:
     """GPT-2 of that size with fresh weights, in eval mode; `ProbeError` without transformers."""
@@ -53,15 +82,16 @@ def language_model(size: Size, seed: int) -> nn.Module:
         import transformers
     except ImportError as error:
         raise ProbeError("this needs transformers: pip install 'resnet_probe[language]'") from error
-    if min(size.layers, size.texts) < 1 or size.context < 2:
-        raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+    size.check()
     config = transformers.GPT2Config(
-        n_layer=size.layers, n_embd=size.width, n_head=max(1, size.width // 64),
+        n_layer=size.layers, n_embd=size.width, n_head=size.heads,
         vocab_size=size.vocabulary, n_positions=size.context, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return transformers.GPT2LMHeadModel(config).eval()
+        model = transformers.GPT2LMHeadModel(config).eval()
+    model.loss_type = "ForCausalLM"  # what it is by default, with a warning
+    return model
 
 
 def benchmark(
@@ -78,7 +108,7 @@ def benchmark(
     tokens = torch.randint(size.vocabulary, shape, generator=generator)
     chain = chain_of(model, {"input_ids": tokens[:2].to(device)}, name="gpt2")
     best = fastest(
-        lambda count: plain_losses(model, tokens[: 2 * count], 0, count),
+        lambda count: plain_loss(model, tokens[: 2 * count], 0, count),
         PLAIN_BATCHES, size.texts, device, tries=2,
     )  # fmt: skip
     with peak_memory(device) as peak:
@@ -104,20 +134,19 @@ def benchmark(
 def every_loss(model: Any, tokens: Tensor, batch: int) -> np.ndarray:
     """The mean loss of the whole model, then without each block, by hooks."""
     blocks = len(ENDS) * model.config.n_layer
-    found = [plain_losses(model, tokens, block, batch).mean() for block in range(blocks + 1)]
-    return np.array([float(each) for each in found])
+    return np.array([plain_loss(model, tokens, block, batch) for block in range(blocks + 1)])
 
 
 @torch.inference_mode()
-def plain_losses(model: nn.Module, tokens: Tensor, block: int, batch: int) -> Tensor:
-    """The loss of each text `[n]`, with the branch of a block (from 1; 0 for none) zeroed."""
+def plain_loss(model: nn.Module, tokens: Tensor, block: int, batch: int) -> float:
+    """The mean loss over texts, as the model itself gives it of labels, with the branch of a block
+    (from 1; 0 for none) zeroed."""
     place = next(model.parameters()).device
-    found = []
+    total = torch.zeros((), dtype=torch.float64, device=place)
     with _zeroed(model, block):
         for part in tokens.to(place).split(batch):
-            logits = model(input_ids=part, use_cache=False).logits
-            found.append(losses(logits[:, :-1], part[:, 1:]))
-    return torch.cat(found).cpu()
+            total += len(part) * model(input_ids=part, labels=part, use_cache=False).loss
+    return float(total) / len(tokens)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from resnet_probe.claims import lesions
 from resnet_probe.claims.claim import Claim, at_least, at_most, between
 from resnet_probe.claims.evidence import RECALIBRATED, both, each, pairs, series
-from resnet_probe.claims.veit2016 import IMAGES, SINGLE
+from resnet_probe.claims.veit2016 import IMAGES, RANKED, SINGLE
 from resnet_probe.findings.verdict import ALIKE, BARELY
 
 CHANG = "arXiv 1710.10348, section 3"
@@ -66,6 +66,15 @@ CLAIMS = (
         wording="median {:.2f} % against {:.2f} % with the trained statistics",
         rule=f"at most {BARELY:g} % of the way. {IMAGES}",
         choose=each(RENEWED),
+    ),
+    again(
+        "veit2016/worst-blocks",
+        statement="The exceptions are the first block and those that change the resolution, also "
+        "without stale statistics.",
+        wording="with the trained statistics, block 1: {:.1f} %, 19: {:.1f} %, 37: {:.1f} %",
+        rule="among the worst tenth. Interval: over images, the ranks that the deletions' paired "
+        "intervals allow, all at once.",
+        choose=each(RENEWED, least=RANKED),
     ),
     again(
         "veit2016/depth-order",

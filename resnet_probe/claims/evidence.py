@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resnet_probe.results import Result
-from resnet_probe.stats import Estimate
+from resnet_probe.stats import Floats
 
 INITIAL = "-init"
 """Behind the name of a study of networks before training."""
@@ -37,7 +37,8 @@ class Exhibit:
     """One study of one network: its table, and what the provenance says of both.
 
     `outcomes` are `Result.outcomes`, where the study keeps what every edit does to every image;
-    `medians` keeps the median change over its edits by confidence, which several claims ask for;
+    `medians` keeps the median change over its edits as the images are weighted anew so many times,
+    which several claims ask for at several levels;
     `facts` is the rest of the provenance.
     """
 
@@ -50,8 +51,9 @@ class Exhibit:
     note: str = ""
     classes: int | None = None
     weights: str = ""
+    normalize: str = ""
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-    medians: dict[float, Estimate] = field(default_factory=dict, repr=False)
+    medians: dict[int, Floats] = field(default_factory=dict, repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -93,12 +95,16 @@ class Exhibit:
 
     @property
     def images_called(self) -> str:
-        """The data in words: of a file or folder, its own name and its parent's are enough."""
+        """The data in words: of a file or folder, its own name and its parent's are enough.
+
+        Of how it was read, the first thing that is said: in what form it is stored.
+        """
         name = self.data
         if ":" in name:
             name = "/".join(PurePath(name.partition(":")[2]).parts[-2:])
             name = re.sub(r"(-\d+-of-\d+)?\.parquet$", "", name)
-        return name + (f" ({self.note})" if self.note else "")
+        note = self.note.partition(",")[0]
+        return name + (f" ({note})" if note else "")
 
     @property
     def on(self) -> str:
@@ -162,8 +168,8 @@ class Evidence:
 
     def twins(self, chosen: Chosen) -> Chosen | None:
         """The same studies of the untrained twins; None where one of them is not there."""
-        known = {(e.study, e.arch, e.images_called): e for e in self.exhibits if e.is_twin}
-        keys = [(e.study, e.arch, e.images_called) for e in chosen.exhibits]
+        known = {_twins(e): e for e in self.exhibits if e.is_twin}
+        keys = [_twins(e) for e in chosen.exhibits]
         found = [known[key] for key in keys if key in known]
         whole = keys and len(found) == len(keys)
         return Chosen(tuple(found), chosen.note) if whole else None
@@ -207,14 +213,16 @@ def each(
 def series(study: str, *, least: int = 2) -> Chooser:
     """The depths of each residual family on the same images, the shallow first.
 
-    Of several networks of one depth it takes the first that was given.
+    The bundled ones, and others by themselves.  Of several of one depth it takes the first that was
+    given.
     """
 
     def choose(evidence: Evidence) -> list[Chosen]:
-        groups: dict[tuple[str, str], dict[int, Exhibit]] = {}
+        groups: dict[tuple[str, str, bool], dict[int, Exhibit]] = {}
         for exhibit in evidence.all(study):
             if exhibit.residual and exhibit.depth:
-                group = groups.setdefault((exhibit.family, exhibit.images_called), {})
+                bundled = exhibit.weights.startswith(BUNDLED)
+                group = groups.setdefault((exhibit.family, exhibit.images_called, bundled), {})
                 group.setdefault(exhibit.depth, exhibit)
         found = [
             Chosen(tuple(group[depth] for depth in sorted(group)))
@@ -269,6 +277,11 @@ def same_images(exhibit: Exhibit, data: str) -> bool:
     return exhibit.data == data and "JPEG" not in exhibit.note
 
 
+def _twins(exhibit: Exhibit) -> tuple[str, ...]:
+    """What a study of a network and that of its untrained twin have in common."""
+    return (exhibit.study, exhibit.arch, exhibit.images_called, exhibit.normalize)
+
+
 def _kind(residual: bool, least: int, most: int | None, family: str) -> str:
     what = "a residual network" if residual else "a plain network"
     if family:
@@ -296,6 +309,7 @@ def _exhibits(result: Result) -> list[Exhibit]:
             note=str(identity.get("data_note") or ""),
             classes=record.get("classes"),
             weights=_of_one(weights, place, len(archs)),
+            normalize=str(identity.get("normalize") or ""),
             outcomes=result.outcomes if len(archs) == 1 else {},
             facts=record,
         )

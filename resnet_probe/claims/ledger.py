@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import re
@@ -18,7 +17,7 @@ from resnet_probe.claims import appended, controls, flows, identities, mechanism
 from resnet_probe.claims.beyond import BEYOND
 from resnet_probe.claims.claim import Beyond, Claim
 from resnet_probe.claims.evidence import Chosen, Evidence, Exhibit, NotHere, same_images
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, VERDICTS
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -85,8 +84,7 @@ def chosen(names: Sequence[str] | None) -> tuple[Claim, ...]:
         if untested := [each for each in BEYOND if each.name == name]:
             raise ProbeError(f"{name} cannot be tested here: {untested[0].why}")
         if not any(_called(claim, name) for claim in CLAIMS):
-            near = difflib.get_close_matches(name, [claim.name for claim in CLAIMS], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, [claim.name for claim in CLAIMS])
             raise ProbeError(f"there is no claim {name!r}: claims --rules lists them{hint}")
     return tuple(claim for claim in CLAIMS if any(_called(claim, name) for name in names))
 

@@ -24,7 +24,10 @@ TAUS = (0.99, 0.95, 0.91, 0.87)
 TWICE = (5, 10)
 """The numbers of edits, and Kendall's τ, at which the rules are judged, whatever else was drawn."""
 TIMES, MOST = 2000, 20_000
-"""Weightings of the images, at least and at most, for the interval of a median over edits."""
+"""Weightings of the images for the interval of a median over edits: usually, and for the levels at
+which many claims hold together."""
+BEYOND_ENDS = 40
+"""Of the weightings, so many at least lie beyond the two ends of an interval."""
 
 
 def median_delta(chosen: Chosen, confidence: float) -> Estimate:
@@ -186,14 +189,14 @@ def order(few: Floats, many: Floats, confidence: float) -> Estimate:
 def _median_delta(exhibit: Exhibit, confidence: float) -> Estimate:
     """As a share, over all blocks of this network, these blocks; the interval is over images.
 
-    So many weightings of the images that some twenty of them lie beyond each end, as far as `MOST`
-    of them allow.
+    From `TIMES` weightings of the images, or from `MOST` where fewer than some twenty of those lie
+    beyond each end.
     """
-    if confidence not in exhibit.medians:
-        times = min(max(TIMES, round(40 / (1 - confidence))), MOST)
-        found = intervals.median_of_edits(exhibit.differences, confidence, times=times)
-        exhibit.medians[confidence] = found
-    return exhibit.medians[confidence]
+    times = min(TIMES, MOST) if TIMES * (1 - confidence) >= BEYOND_ENDS else MOST
+    if times not in exhibit.medians:
+        exhibit.medians[times] = intervals.medians_of_edits(exhibit.differences, times=times)
+    value = float(np.median(exhibit.differences.mean(axis=1)))
+    return intervals.percentiles(value, exhibit.medians[times], confidence)
 
 
 def _least_order(groups: Sequence[Floats], confidence: float) -> Estimate:

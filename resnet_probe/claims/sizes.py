@@ -90,6 +90,8 @@ def median_ratio_inside(chosen: Chosen, confidence: float) -> Estimate:
     """Median ‖F‖/‖shortcut‖ of the blocks that are not the first of their stage."""
     rows, errors, _ = _of(chosen.first, "ratio")
     inside = rows["stage"].duplicated().to_numpy()
+    if not inside.any():
+        raise NotHere("needs a stage of at least 2 blocks")
     return intervals.perturbed(
         rows["value"][inside], errors[inside], lambda drawn: np.median(drawn, axis=1), confidence
     )

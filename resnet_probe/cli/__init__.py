@@ -5,7 +5,6 @@ Nothing here imports torch before a subcommand runs, so that `--help` is there a
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resnet_probe import __version__
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.runs.catalogue import ROWS
 
 OTHERS = {
@@ -49,13 +48,11 @@ class Parser(ArgumentParser):
         """Of an option or a choice that there is not, the one that is spelled most alike."""
         if message.startswith("unrecognized arguments: --"):
             word = message.split()[2].partition("=")[0]
-            known = [f"--{name.replace('_', '-')}" for name in _options(self)]
-        elif found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            word, known = found[1], [each.strip(" '") for each in found[2].split(",")]
-        else:
-            return ""
-        near = difflib.get_close_matches(word, known, n=1)
-        return f"; did you mean {near[0]}?" if near else ""
+            known = sorted(name.replace("_", "-") for name in _options(self))
+            return did_you_mean(word[2:], known, form="--{}")
+        if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            return did_you_mean(found[1], [each.strip(" '") for each in found[2].split(",")])
+        return ""
 
 
 def called() -> str:
@@ -113,6 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        from resnet_probe.engine.memory import exhausted
+
+        if not exhausted(error):
+            raise
+        print("error: the memory here does not suffice: ask for fewer or smaller images, a smaller "
+              "--batch, or a smaller network", file=sys.stderr)  # fmt: skip
+        return 2
     except OSError as error:  # a name that no file can have, and what a disk refuses
         if error.filename is None:
             raise
@@ -137,9 +142,8 @@ def _refuse_unwritable(given: Sequence[str]) -> None:
 def _refuse_unknown(given: Sequence[str]) -> None:
     names = list(HELP)
     if given and not given[0].startswith("-") and given[0] not in names:
-        near = difflib.get_close_matches(given[0], names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ProbeError(f"unknown command {given[0]!r}: there are {', '.join(names)}{hint}")
+        there = ", ".join(names) + did_you_mean(given[0], names)
+        raise ProbeError(f"unknown command {given[0]!r}: there are {there}")
 
 
 def _translated(message: str, name: str | None) -> str:

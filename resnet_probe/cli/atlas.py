@@ -12,7 +12,7 @@ from resnet_probe.cli import options as shared
 from resnet_probe.cli.output import Output, add_output
 from resnet_probe.cli.study import rehearse
 from resnet_probe.errors import ProbeError
-from resnet_probe.results import Result, refuse_other
+from resnet_probe.results import Result, refuse_other, unless_refused
 from resnet_probe.studies.parts import Part
 from resnet_probe.studies.study import Resources
 
@@ -46,9 +46,7 @@ def add_parser(commands: Any) -> None:
         "--part", type=Part.read, metavar="2/8",
         help="measure the second of eight parts of the networks; `merge` puts them together",
     )  # fmt: skip
-    group.add_argument(
-        "--seed", type=int, default=0, help="of all random draws (default: 0)", metavar="N"
-    )
+    shared.add(parser, shared.Seed)
     group.add_argument(
         "--out", type=Path, metavar="DIR",
         help="where to write, and DIR.html beside it (default: runs/atlas-NETWORKS)",
@@ -67,11 +65,12 @@ def run(options: Namespace) -> int:
         return rehearse(_jobs(atlas, options.part, out), resources, out)
     identity = atlas.identity
     part = {} if options.part is None else {PART: str(options.part)}
-    refuse_other(folder, {**identity, **part})
-    with out.aside():
-        result = atlas.result(part=options.part, resources=resources, say=_say)
-        print()
-    keep(result, folder, out)
+    with unless_refused(folder):
+        refuse_other(folder, {**identity, **part})
+        with out.aside():
+            result = atlas.result(part=options.part, resources=resources, say=_say)
+            print()
+        keep(result, folder, out)
     return 0
 
 

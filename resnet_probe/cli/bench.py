@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import bench_train
 from resnet_probe.cli import options as shared
-from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
+from resnet_probe.settings import Settings, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,19 +20,79 @@ if TYPE_CHECKING:
 NAME = "bench"
 
 
-class Own(NamedTuple):
-    """What one benchmark takes: a number, or one of the `choices`."""
+ROUNDS = {"least": 1, "most": 100_000, "metavar": "N"}
 
-    name: str
-    usual: float | str | None
-    about: str
-    kind: type = int
-    choices: tuple[str, ...] | None = None
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(Settings):
+    """What every benchmark of a network takes."""
+
+    size: int = option(
+        32, "of random images, used where no --data is given (default: 32)", metavar="PIXELS",
+        least=1, most=4096,
+    )  # fmt: skip
+    rounds: int = option(3, "times that each way is run (default: 3)", **ROUNDS)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What this benchmark takes beside the others."""
+        return {name: value for name, value in self.values.items() if name != "size"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionTimes(Timed):
+    edit: str = option(
+        "delete",
+        "delete (every block once), ranges of blocks, gates, or greedy (default: delete)",
+        choices=("delete", "ranges", "gates", "greedy"),
+        metavar="EDIT",
+    )
+    precision: float | None = option(
+        None,
+        "instead: all images against stopping at so many points",
+        least=0.001,
+        most=100,
+        metavar="POINTS",
+    )
+    processes: int | None = option(
+        None, "instead: one process against so many of one thread", least=1, metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathTimes(Timed):
+    samples: int = option(
+        1, "paths of each length (default: 1)", least=1, most=1_000_000, metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionTimes(Timed):
+    permutations: int = option(
+        2, "random orders of the blocks (default: 2)", least=1, most=100_000, metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTimes(Settings):
+    """The size of a language model and of its texts."""
+
+    layers: int = option(12, "(default: 12)", least=1, most=1000, metavar="N")
+    width: int = option(768, "(default: 768)", least=1, most=2**15, metavar="N")
+    vocabulary: int = option(50257, "(default: 50257)", least=1, most=2**20, metavar="N")
+    texts: int = option(64, "(default: 64)", least=1, most=2**20, metavar="N")
+    context: int = option(128, "(default: 128)", least=2, most=2**20, metavar="N")
+    rounds: int = option(3, "times that each way is run (default: 3)", **ROUNDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageRounds(Settings):
+    rounds: int = option(1000, "(default: 1000)", **{**ROUNDS, "most": 10_000_000})
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One benchmark: what it compares, on how many random images, and numbers of its own.
+    """One benchmark: what it compares, on how many random images, and what it takes.
 
     `files` says that it reads images which lie on disk from there.
     """
@@ -40,39 +100,15 @@ class Bench:
     name: str
     help: str
     images: int
-    own: tuple[Own, ...]
+    settings: type[Timed]
     files: bool = False
 
 
 BENCHES = (
+    Bench("lesion", "many edits: plain loop against engine", 256, LesionTimes, files=True),
+    Bench("paths", "gradient by path length: autograd against the engine", 32, PathTimes),
     Bench(
-        "lesion",
-        "many edits: plain loop against engine",
-        256,
-        (
-            Own(
-                "edit",
-                "delete",
-                "delete (every block once), ranges of blocks, gates, or greedy",
-                str,
-                ("delete", "ranges", "gates", "greedy"),
-            ),
-            Own("precision", None, "instead: all images against stopping at so many points", float),
-            Own("processes", None, "instead: one process against so many of one thread"),
-        ),
-        files=True,
-    ),
-    Bench(
-        "paths",
-        "gradient by path length: autograd against the engine",
-        32,
-        (Own("samples", 1, "paths of each length"),),
-    ),
-    Bench(
-        "attribute",
-        "Shapley values with captum: plain model against engine",
-        256,
-        (Own("permutations", 2, "random orders of the blocks"),),
+        "attribute", "Shapley values with captum: plain model against engine", 256, AttributionTimes
     ),
 )
 
@@ -95,20 +131,8 @@ def add_parser(commands: Any) -> None:
 def _add(parser: ArgumentParser, bench: Bench) -> None:
     shared.add_network(parser)
     shared.add_data(parser)
-    shared.add_run(parser)
-    parser.add_argument(
-        "--size", type=int, default=32, metavar="PIXELS",
-        help="of random images, used where no --data is given (default: 32)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
-    )
-    for own in bench.own:
-        about = own.about + (f" (default: {own.usual})" if own.usual else "")
-        parser.add_argument(
-            f"--{own.name}", type=own.kind, default=own.usual, help=about, choices=own.choices,
-            metavar=own.name.upper() if own.choices else "N",
-        )  # fmt: skip
+    shared.add_run(parser, out=False)
+    shared.add(parser, bench.settings)
     parser.set_defaults(run=run, bench=bench)
 
 
@@ -119,15 +143,8 @@ def _add_tokens(what: Any) -> None:
         description="Draw a GPT-2 and texts at random, and delete each block: by hooks on the "
         "model, and by the study of lesions.  It needs transformers, and fetches nothing.",
     )
-    shared.add_run(parser)
-    sizes = (("layers", 12), ("width", 768), ("vocabulary", 50257), ("texts", 64), ("context", 128))
-    for name, usual in sizes:
-        parser.add_argument(
-            f"--{name}", type=int, default=usual, metavar="N", help=f"(default: {usual})"
-        )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="times that each way is run (default: 3)"
-    )
+    shared.add_run(parser, out=False)
+    shared.add(parser, TokenTimes)
     parser.set_defaults(run=run_tokens)
 
 
@@ -138,12 +155,11 @@ def run_tokens(options: Namespace) -> int:
     from resnet_probe.loading import find_device
 
     device = find_device(options.device)
-    size = tokens.Size(
-        layers=options.layers, width=options.width, vocabulary=options.vocabulary,
-        texts=options.texts, context=options.context,
-    )  # fmt: skip
+    asked = shared.read(TokenTimes, options).values
+    rounds = asked.pop("rounds")
+    size = tokens.Size(**asked)
     found = tokens.benchmark(
-        size, rounds=options.rounds, seed=options.seed, device=device, **shared.run_options(options)
+        size, rounds=rounds, seed=options.seed, device=device, **shared.run_options(options)
     )
     texts = f"{size.texts} random texts of {size.context} tokens of {size.vocabulary:,}"
     threads = f"{torch.get_num_threads()} threads"
@@ -158,8 +174,8 @@ def _add_coverage(what: Any) -> None:
         description="Draw data again and again from populations whose answers are known, and "
         "count how often each kind of interval holds the truth: 95 % are promised.",
     )
-    parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="(default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    shared.add(parser, CoverageRounds)
+    shared.add(parser, shared.Seed)
     parser.set_defaults(run=run_coverage)
 
 
@@ -174,13 +190,11 @@ def run(options: Namespace) -> int:
     import torch
 
     bench: Bench = options.bench
-    if options.rounds < 1:
-        raise ProbeError(f"rounds={options.rounds}: at least one round is needed")
+    own = shared.read(bench.settings, options).own
     chain, images, labels, what = chain_and_images(options, bench.images, files=bench.files)
-    own = {each.name: getattr(options, each.name) for each in bench.own}
     found = import_module(f"resnet_probe.benchmarks.{bench.name}").benchmark(
         chain, images, labels,
-        rounds=options.rounds, seed=options.seed, **own, **shared.run_options(options),
+        seed=options.seed, **own, **shared.run_options(options),
     )  # fmt: skip
     print(", ".join([
         f"{chain.name}, {len(images)} x {what} of {images.shape[-1]} pixels", str(chain.device),
@@ -204,12 +218,12 @@ def chain_and_images(
         prepared = shared.prepare(options)
         there = prepared.images if files else prepared.images.to(prepared.chain.device)
         return prepared.chain, there, prepared.labels, prepared.image_set.name
+    shape = bench_train.drawn_shape(options.limit or count, options.size, 4, options.memory)
     where = find_device(options.device)
     network = load_network(
         shared.read(Request, options).spec, options.weights, None, zoo=options.zoo
     )
     generator = torch.Generator().manual_seed(options.seed)
-    shape = (options.limit or count, 3, options.size, options.size)
     drawn = torch.randn(shape, generator=generator).to(where)
     chain = cut(network.arch, network.model.to(where), drawn[:1])
     labels = torch.randint(chain.classes, shape[:1], generator=generator)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.trained import heights
-from resnet_probe.settings import listed
+from resnet_probe.settings import DEFAULT_MEMORY, Settings, format_bytes, listed, option
 
 if TYPE_CHECKING:
     import torch
@@ -21,35 +23,53 @@ if TYPE_CHECKING:
 
 STEPS = 8
 """Random images fill so many steps."""
-OPTIONS: dict[str, dict[str, Any]] = {
-    "arch": {"default": "resnet20", "metavar": "NAME", "help": "(default: resnet20)"},
-    "data": {"metavar": "NAME", "help": f"(default: random images for {STEPS} steps)"},
-    "test_data": {"metavar": "NAME", "help": "test images (default: the set's own)"},
-    "data_root": {"type": Path, "metavar": "DIR"},
-    "limit": {"type": int, "metavar": "IMAGES", "help": "train on the first IMAGES"},
-    "size": {"type": int, "default": 32, "metavar": "PIXELS", "help": "of random images"},
-    "recipe": {"metavar": "NAME", "help": "(default: as for `train`)"},
-    "batch": {"type": int, "metavar": "N", "help": "(default: the recipe's)"},
-    "precision": {
-        "nargs": "+", "default": ["float32", "bfloat16"], "metavar": "TYPE",
-        "help": "of the trainer (default: float32 bfloat16)",
-    },
-    "resolution": {
-        "type": heights, "metavar": "LIST",
-        "help": "a schedule to try too (default: half, three quarters and the full height)",
-    },
-    "epochs": {
-        "type": int, "metavar": "N", "help": "also train N epochs in every way, and test",
-    },
-    "seeds": {"type": int, "default": 1, "metavar": "N", "help": "so many times (default: once)"},
-    "workers": {"type": int, "default": 2, "metavar": "N", "help": "(default: 2)"},
-    "rounds": {"type": int, "default": 3, "help": "passes to time (default: 3)"},
-    "processes": {
-        "type": int, "metavar": "N",
-        "help": "of the trainer (default: as for `train`, 2 on a CPU)",
-    },
-    "device": {"default": "auto", "choices": ["auto", "cpu", "cuda"]},
-}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTimes(Settings):
+    """What `bench train` takes."""
+
+    arch: str = option("resnet20", "(default: resnet20)", metavar="NAME")
+    data: str | None = option(None, f"(default: random images for {STEPS} steps)", metavar="NAME")
+    test_data: str | None = option(None, "test images (default: the set's own)", metavar="NAME")
+    data_root: Path | None = option(
+        None, "where downloaded data sets are kept", read=Path, metavar="DIR"
+    )
+    limit: int | None = option(None, "train on the first IMAGES", least=1, metavar="IMAGES")
+    size: int = option(32, "of random images (default: 32)", least=1, most=4096, metavar="PIXELS")
+    recipe: str | None = option(None, "(default: as for `train`)", metavar="NAME")
+    batch: int | None = option(None, "(default: the recipe's)", least=1, metavar="N")
+    precision: tuple[str, ...] = option(
+        ("float32", "bfloat16"),
+        "of the trainer (default: float32 bfloat16)",
+        choices=("float32", "bfloat16"),
+        several=True,
+        metavar="TYPE",
+    )
+    resolution: tuple[int, ...] | None = option(
+        None,
+        "a schedule to try too (default: half, three quarters and the full height)",
+        read=heights,
+        write=listed,
+        metavar="LIST",
+    )
+    epochs: int | None = option(
+        None, "also train N epochs in every way, and test", least=1, most=100_000, metavar="N"
+    )
+    seeds: int = option(1, "so many times (default: once)", least=1, most=1000, metavar="N")
+    workers: int = option(
+        2, "of the plain loop's DataLoader (default: 2)", least=0, most=256, metavar="N"
+    )
+    rounds: int = option(3, "passes to time (default: 3)", least=1, most=100_000, metavar="N")
+    processes: int | None = option(
+        None, "of the trainer (default: as for `train`, 2 on a CPU)", least=1, metavar="N"
+    )
+    device: str = option("auto", "(default: auto)", choices=("auto", "cpu", "cuda"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs is not None and not self.data:
+            raise ProbeError("epochs= trains and tests: give the images to do so, data=")
 
 
 def add_parser(what: Any) -> None:
@@ -60,8 +80,7 @@ def add_parser(what: Any) -> None:
         "float32, all processors) against the trainer, in turn, with the same network, batch, "
         "optimizer and number of steps, without and with growing images.",
     )
-    for name, more in OPTIONS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", **more)
+    shared.add(parser, TrainTimes)
     parser.add_argument("--compile", action="store_true", help="compile the trainer's steps")
     parser.set_defaults(run=run)
 
@@ -70,33 +89,13 @@ def run(options: Namespace) -> int:
     from resnet_probe import training
     from resnet_probe.loading import find_device
 
-    for name in ("rounds", "seeds"):
-        if getattr(options, name) < 1:
-            raise ProbeError(f"{name}={getattr(options, name)}: at least one is needed")
-    if options.epochs is not None and not options.data:
-        raise ProbeError("epochs= trains and tests: give the images to do so, data=")
-    if options.epochs is not None and options.epochs < 1:
-        raise ProbeError(f"epochs={options.epochs}: at least one epoch is needed")
+    shared.read(TrainTimes, options)  # refuses what does not go together
     device = find_device(options.device)
     wanted = options.processes or (min(2, training.processors()) if device.type == "cpu" else 1)
     if training.processes_started() == 1 < wanted:
-        command = [sys.executable, "-m", "resnet_probe", "bench", "train", *words(options)]
-        return training.launched(command, wanted)
+        return training.launched([sys.executable, "-m", "resnet_probe", *options.given], wanted)
     with training.joined(device) as (team, device):
         return run_in_team(options, team, device)
-
-
-def words(options: Namespace) -> list[str]:
-    """The words of a command line that asks for the same."""
-    found = ["--compile"] * options.compile
-    for name in OPTIONS:
-        value = getattr(options, name)
-        if value is not None:
-            values = value if isinstance(value, list) else [
-                listed(value) if isinstance(value, tuple) else str(value)
-            ]  # fmt: skip
-            found += [f"--{name.replace('_', '-')}", *values]
-    return found
 
 
 def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
@@ -111,7 +110,8 @@ def run_in_team(options: Namespace, team: Team, device: torch.device) -> int:
     recipe = replace(recipe, batch=options.batch) if options.batch is not None else recipe
     train_set, test_set = image_sets(options, recipe.batch)
     height = train_set.shape[2]
-    sizes = options.resolution or (height // 2, 3 * height // 4, height)
+    usual = (max(1, height // 2), max(1, 3 * height // 4), height)
+    sizes = options.resolution or tuple(dict.fromkeys(usual))
     scale = data.measure(train_set)
     built = [arch.build(len(train_set.class_names), seed=seed) for seed in range(options.seeds)]
     last = replace(recipe, epochs=options.epochs or recipe.epochs, resolution=sizes)
@@ -155,11 +155,25 @@ def image_sets(options: Namespace, batch: int) -> tuple[ImageSet, ImageSet]:
         test_set = data.load(options.test_data or options.data, split="test", **where)
         return train_set.take(options.limit), test_set
     generator = torch.Generator().manual_seed(0)
-    shape = (options.limit or STEPS * batch, 3, options.size, options.size)
+    shape = drawn_shape(options.limit or STEPS * batch, options.size, 1, DEFAULT_MEMORY)
     images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(10, shape[:1], generator=generator)
     drawn = ImageSet("random", "train", images, labels, tuple(map(str, range(10))))
     return drawn, drawn
+
+
+def drawn_shape(count: int, size: int, each: int, memory: int) -> tuple[int, int, int, int]:
+    """The shape of so many random images, of numbers of `each` so many bytes.
+
+    Raises `ProbeError` where they take more than `memory`.
+    """
+    taken = count * 3 * size**2 * each
+    if taken > memory:
+        raise ProbeError(
+            f"{count:,} random images of {size}×{size} pixels take {format_bytes(taken)}, more "
+            f"than {format_bytes(memory)}: ask for fewer (limit=) or smaller ones (size=)"
+        )
+    return count, 3, size, size
 
 
 def report(found: TrainBenchmark, options: Namespace, tested: int) -> str:

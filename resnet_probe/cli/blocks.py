@@ -18,8 +18,8 @@ NAME = "blocks"
 HELP = "find the residual blocks of any network, with a proof"
 DESCRIPTION = """\
 Cut a network into its residual blocks, prove that the chain of them is the network, and print
-what was found, what was not cut and why, how exact the proof is, and which studies can measure it
-and which cannot, each with its reason."""
+what was found, what was not cut and why, what the graph was taken with, how exact the proof is, and
+which studies can measure it and which cannot, each with its reason."""
 EXAMPLES = """\
 examples:
   python -m resnet_probe blocks --arch resnet50 --graph resnet50.svg
@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
     model = arch.build(seed=0)
     shape = request.input_shape or arch.input_shape
     example = example_for(model, shape)
-    chain = cut(arch, model, example)
+    chain = cut(arch, model, example, level=request.level)
     print("\n\n".join([report(chain), compatibility(chain, example)]))
     if options.graph is not None:
         _write(options.graph, graph(chain))
@@ -77,7 +77,12 @@ def compatibility(chain: ResidualChain, example: Any) -> str:
 
     found = answers(chain, example)
     can = ", ".join(answer.study for answer in found if not answer.reason)
-    cannot = [f"  {answer.study}: {answer.reason}" for answer in found if answer.reason]
+    names = [each.name for each in Request.options()]
+    cannot = [
+        f"  {answer.study}: {shared.in_words_of_the_command(answer.reason, names)}"
+        for answer in found
+        if answer.reason
+    ]
     lines = [f"studies that can measure it: {can or 'none'}"]
     return "\n".join([*lines, *(["and that cannot:", *cannot] if cannot else [])])
 
@@ -106,20 +111,23 @@ def _heading(chain: ResidualChain) -> str:
 
 
 def _remarks(chain: ResidualChain) -> list[list[str]]:
-    """Paragraphs: what was not cut and why, what lies inside blocks, how exact the proof is."""
+    """Paragraphs: what was not cut and why, what lies inside blocks, graph and proof."""
     missed = list(Counter(chain.uncut).items())
     uncut = [f"  {sentence}{f' ({n} times)' if n > 1 else ''}" for sentence, n in missed]
     inner = [f"  {b.number} ({b.name}): {', '.join(b.inner)}" for b in chain if b.inner]
     remarks = [["not cut:", *uncut] if uncut else ["not cut: nothing"]]
     if inner:
         remarks.append(["residual blocks inside a block, cut with it:", *inner])
-    return [*remarks, [_proof(chain)]]
+    return [*remarks, _proof(chain)]
 
 
-def _proof(chain: ResidualChain) -> str:
-    if chain.residue == 0:
-        return "proof: the chain gives the network's output bit for bit"
-    return (
-        f"proof: the chain gives the network's output to rounding (a largest difference of "
-        f"{chain.residue:.2g}); the network itself does not repeat its output bit for bit"
-    )
+def _proof(chain: ResidualChain) -> list[str]:
+    """What the graph was taken with, for which sizes, what was proven of it, and how exactly."""
+    free = f", with free sizes of its inputs: {', '.join(chain.free)}" if chain.free else ""
+    graph = [f"graph: {chain.front_end}{free}"] if chain.front_end else []
+    exact = "bit for bit"
+    if chain.residue:
+        allowed = f"; {chain.tolerance:.1g} of the largest value is allowed" * (chain.tolerance > 0)
+        exact = f"to rounding (a largest difference of {chain.residue:.2g}{allowed})"
+    each = ", and so does each block with its branch as it is and set to zero" * chain.residual
+    return [*graph, f"proof: the chain gives the network's output {exact}{each}"]

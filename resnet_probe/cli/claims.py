@@ -14,7 +14,7 @@ from resnet_probe.cli import options as shared
 from resnet_probe.cli.study import requests_of
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
-from resnet_probe.results import refuse_other
+from resnet_probe.results import refuse_other, unless_refused
 from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.study import Resources
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.claims import Claim
     from resnet_probe.results import Result
-    from resnet_probe.runs.job import Job
+    from resnet_probe.runs.needed import Needed
     from resnet_probe.zoo import Card
 
 NAME = "claims"
@@ -43,6 +43,7 @@ examples:
   python -m resnet_probe claims --data-root DIR    and the photographs in DIR
   python -m resnet_probe claims --checkpoints DIR  and published weights
   python -m resnet_probe claims --claim chang2018 here/stale     some claims
+  python -m resnet_probe claims --saved            what lies there, nothing run
   python -m resnet_probe claims --ledger           each with its number
   python -m resnet_probe claims --rules            the rules, nothing run
   python -m resnet_probe claims --only --arch resnet110     of one network
@@ -66,6 +67,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--only", action="store_true", help="the networks of --arch, without the bundled ones"
     )
+    parser.add_argument(
+        "--saved", action="store_true",
+        help="judge the studies that lie in runs/, and run nothing: those that do not are named",
+    )  # fmt: skip
     parser.add_argument(
         "--claim", nargs="+", metavar="NAME", help="judge these claims only (names: --rules)"
     )
@@ -92,11 +97,13 @@ def run(options: Namespace) -> int:
     asked = kept.question(_given(options))
     there = kept.found(asked, None if options.out is None else Path(options.out))
     if there is None:
-        saved, table = _made_anew(options, claims, asked)
+        folder, made = _made_anew(options, claims, asked)
     else:
-        saved, table = there[0].resolve(), there[1].table
-        print(f"found in {there[0]}, from the same files by the same rules\n")
-    print(ledger_text(table) if options.ledger else matrix_text(table))
+        folder, made = there
+        print(f"found in {folder}, from the same files by the same rules\n")
+    table = made.table
+    print(ledger_text(table) if options.ledger else matrix_text(table), flush=True)
+    saved = _saved(folder, made) if there is None else folder.resolve()
     figures = "figure and intervals as .png and .svg"
     page = _page(options, saved, table)
     print(f"\n{page}: claims, networks, twins, rules and commands on one page")
@@ -106,43 +113,46 @@ def run(options: Namespace) -> int:
 
 def _given(options: Namespace) -> dict[str, Any]:
     """The options that determine the table."""
-    aside = ("given", "run", "out", "ledger", "rules", "device", "workers", "stream")
+    aside = ("given", "run", "out", "ledger", "rules", "saved", "device", "workers", "stream")
     resources = [each.name for each in Resources.options()]
     return {k: v for k, v in vars(options).items() if k not in (*aside, *resources)}
 
 
 def _made_anew(
     options: Namespace, claims: Sequence[Claim], asked: dict[str, str] | None
-) -> tuple[Path, DataFrame]:
-    """The table of studies that are found or run, and where it is kept."""
+) -> tuple[Path, Result]:
+    """The ledger of studies that are found or run, and where it is to be kept."""
     from resnet_probe.claims import rules_sha256
+    from resnet_probe.results import Result
     from resnet_probe.runs import kept
-    from resnet_probe.runs.evidence import needed_jobs
+    from resnet_probe.runs.job import machine
+    from resnet_probe.runs.needed import needed_studies
 
     requests = [*_requests(options), *_fresh(options)]
-    jobs = needed_jobs(requests, claims=claims, seed=options.seed)
+    studies = needed_studies(requests, claims=claims, seed=options.seed, saved=options.saved)
     identity = {
         "study": NAME,
         "arch": ", ".join(str(request.spec) for request in requests),
         "data_is": options.data_is,
         "rules_sha256": rules_sha256(claims),
-        "evidence": [job.identity for job in jobs],
+        "evidence": [study.identity for study in studies],
     }
-    folder = _folder(options, jobs, identity)
-    refuse_other(folder, identity)
-    table = _judged(options, claims, jobs)
-    record = jobs[0].facts if jobs else {}
-    for key in ("known_error_pct", "classes", "command"):  # of one network or study
-        record.pop(key, None)
-    return _saved(folder, table, {**record, kept.ASKED: asked, "identity": identity}), table
+    folder = _folder(options, studies, identity)
+    with unless_refused(folder):
+        refuse_other(folder, identity)
+        resources = None if options.saved else shared.read(Resources, options)
+        made = [*_made(studies, resources)]
+        table = _judged(options, claims, made)
+    whole = len(made) == len(studies)  # else the same command tries those that were refused again
+    record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
+    return folder, Result(NAME, table, record)
 
 
-def _saved(folder: Path, table: DataFrame, record: dict[str, Any]) -> Path:
+def _saved(folder: Path, made: Result) -> Path:
     from resnet_probe.figures.claims import claim_intervals, claim_matrix
-    from resnet_probe.results import Result
 
-    figures = {"figure": claim_matrix(table), "intervals": claim_intervals(table)}
-    return Result(NAME, table, record).save(folder, figures=figures)
+    drawn = {"figure": claim_matrix(made.table), "intervals": claim_intervals(made.table)}
+    return made.save(folder, figures=drawn)
 
 
 def _page(options: Namespace, folder: Path, table: DataFrame) -> Path:
@@ -246,42 +256,46 @@ def _has_images(card: Card, root: Path | None) -> bool:
     return True
 
 
-def _judged(options: Namespace, claims: Sequence[Claim], jobs: Sequence[Job]) -> DataFrame:
+def _judged(options: Namespace, claims: Sequence[Claim], made: Sequence[Result]) -> DataFrame:
     from resnet_probe.claims import BEYOND, judge
 
-    resources = shared.read(Resources, options)
-    results = [*_counted(options), *_made(jobs, resources)]
     beyond = () if options.claim else BEYOND
-    return judge((_renamed(each, options) for each in results), claims=claims, beyond=beyond)
+    results = (_renamed(each, options) for each in (*_counted(options), *made))
+    return judge(results, claims=claims, beyond=beyond)
 
 
-def _counted(options: Namespace) -> Iterator[Result]:
+def _counted(options: Namespace) -> list[Result]:
     """Structures of all networks that a claim is about, or of those that were asked for."""
-    from resnet_probe.runs.evidence import PARTS, STRUCTURES, structures
+    from resnet_probe.runs.evidence import PARTS, STRUCTURES
+    from resnet_probe.runs.needed import structures
 
     asked = options.arch if isinstance(options.arch, list) else []
     every = [*STRUCTURES, *PARTS]
     return structures([name for name in STRUCTURES if name in asked] if options.only else every)
 
 
-def _made(jobs: Sequence[Job], resources: Resources) -> Iterator[Result]:
-    """Each study, from disk where it lies there, announced one by one.
+def _made(studies: Sequence[Needed], resources: Resources | None) -> Iterator[Result]:
+    """Each study, from disk where it lies there, announced one by one; without resources no others.
 
     What a study refuses while it runs is said, and the claims on it are judged without.
     """
-    for place, job in enumerate(jobs, start=1):
-        folder = job.folder()
-        network = job.networks[0]
-        where = f"found in {folder}" if job.found(folder) else f"to {folder}"
-        title = f"{job.study} of {network.network.arch.spec}, {len(network.images)} images"
-        print(f"[{place} of {len(jobs)}] {title}: {where}", flush=True)
-        try:
-            with progress_bar(title) as progress:
-                found = job.obtain(folder, resources=resources, progress=progress)
-        except ProbeError as reason:
-            print(f"Without {job.study} of {network.network.arch.spec}: {reason}")
+    for place, study in enumerate(studies, start=1):
+        folder, found = study.folder, study.found
+        if found is None and resources is None:
+            print(f"Without {study.name}: it is not in {folder}")
             continue
-        yield found.result
+        where = "to" if found is None else "found in"
+        title = f"{study.name}, {study.identity['images']} images"
+        print(f"[{place} of {len(studies)}] {title}: {where} {folder}", flush=True)
+        if found is None:
+            assert study.job is not None
+            try:
+                with progress_bar(title) as progress:
+                    found = study.job.obtain(folder, resources=resources, progress=progress).result
+            except ProbeError as reason:
+                print(f"Without {study.name}: {reason}")
+                continue
+        yield found
     print()
 
 
@@ -294,7 +308,7 @@ def _renamed(result: Result, options: Namespace) -> Result:
     return replace(result, provenance={**result.provenance, "identity": identity})
 
 
-def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -> Path:
+def _folder(options: Namespace, studies: Sequence[Needed], identity: dict[str, Any]) -> Path:
     from resnet_probe import data
     from resnet_probe.runs.job import RUNS, place_apart, slug_of
 
@@ -302,5 +316,5 @@ def _folder(options: Namespace, jobs: Sequence[Job], identity: dict[str, Any]) -
         return Path(options.out)
     own = [options.model] if options.model else options.arch or []
     which = "+".join([*([] if options.only else ["zoo"]), *map(slug_of, own)])
-    sets = dict.fromkeys(data.slug(job.networks[0].image_set.name) for job in jobs)
+    sets = dict.fromkeys(data.slug(study.exhibit.data) for study in studies)
     return place_apart(RUNS / f"{NAME}-{which}-{'+'.join(sets) or 'none'}", identity)

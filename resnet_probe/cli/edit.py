@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
 from resnet_probe.loading.request import Request
+from resnet_probe.settings import Settings, option
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,8 +31,14 @@ examples:
   python -m resnet_probe edit --model mypkg.nets:build --weights w.pt --input 3x224x224 \\
       --data imagefolder:val/ --normalize imagenet "delete 10..12" --out small.pt"""
 ROUNDS = 15
-BATCH = 32
 SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Settings):
+    batch: int = option(
+        32, "images at once, for the time that they take (default: 32)", least=1, metavar="N"
+    )
 
 
 def add_parser(commands: Any) -> None:
@@ -39,10 +47,7 @@ def add_parser(commands: Any) -> None:
     shared.add_network(parser)
     shared.add_data(parser)
     shared.add(parser, Request, among=["run"])
-    parser.add_argument(
-        "--batch", type=int, default=BATCH, metavar="N",
-        help=f"images at once, for the time that they take (default: {BATCH})",
-    )  # fmt: skip
+    shared.add(parser, Batch)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where to save: a name that ends in .pt2 or .pt"
     )
@@ -52,13 +57,10 @@ def add_parser(commands: Any) -> None:
 def run(options: Namespace) -> int:
     from resnet_probe.edits import Edit
     from resnet_probe.engine.edited import check_path, edited, save
-    from resnet_probe.errors import ProbeError
 
     asked = Edit.parse(options.text)
     if options.out is not None:
         check_path(options.out)
-    if options.batch < 1:
-        raise ProbeError(f"batch={options.batch}: at least 1 is needed")
     ready = shared.prepare(options)
     module, whole = edited(ready, asked), edited(ready, Edit())
     print(f"{ready.chain!r}\n{asked}: {_gone(module.meta['removed'])}\n")

@@ -6,12 +6,14 @@ import re
 import shutil
 import textwrap
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resnet_probe.loading.request import FILES, IMAGES, NETWORK, Request
-from resnet_probe.settings import Option, Settings
+from resnet_probe.settings import Option, Settings, option
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ OF_A_NETWORK = "%(prog)s\n       (--arch NAME | --model MODULE:CALLABLE) [option
 WIDE = 77
 """Characters of an example's line, without what says that it goes on."""
 TITLES = {"run": "the run", "": "what is measured", "networks": NETWORK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed(Settings):
+    """Of a command that draws at random, or whose studies do."""
+
+    seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
 def command(
@@ -91,8 +100,22 @@ def _add_one(group: Any, each: Option, several: bool) -> None:
         given["choices"] = each.choices
     if each.metavar:
         given["metavar"] = each.metavar
-    kind = each.read or (each.kind if each.kind in (int, float) else None)
-    group.add_argument(each.flag, type=kind or str, **given)
+    group.add_argument(each.flag, type=_reader(each), **given)
+
+
+def _reader(each: Option) -> Callable[[str], Any]:
+    """What makes a value of a word; a number out of bounds is refused as soon as it is read."""
+    if each.kind not in (int, float):
+        return each.read or str
+    read: Callable[[str], Any] = each.read or each.kind
+
+    @wraps(read)
+    def bounded(text: str) -> Any:
+        value = read(text)
+        each.check(value)
+        return value
+
+    return bounded
 
 
 def _group(parser: ArgumentParser, title: str) -> Any:
@@ -135,22 +158,21 @@ def add_data(parser: ArgumentParser) -> None:
 
 
 def add_files(parser: ArgumentParser) -> None:
-    """How images in files are read: those of `imagefolder:` and `parquet:`."""
+    """How images in files are read: those of `imagefolder:`, `parquet:` and kin."""
     add(parser, Request, among=[FILES])
 
 
-def add_run(parser: ArgumentParser, *, seed: bool = True) -> None:
+def add_run(parser: ArgumentParser, *, seed: bool = True, out: bool = True) -> None:
     """What a run may take, and where it writes to."""
     add(parser, Resources)
     add(parser, Request, among=["run"])
     group = run_group(parser)
     if seed:
+        add(parser, Seed)
+    if out:
         group.add_argument(
-            "--seed", type=int, default=0, help="of all random draws (default: 0)", metavar="N"
+            "--out", type=Path, metavar="DIR", help="where to write (default: runs/STUDY-ARCH-DATA)"
         )
-    group.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: runs/STUDY-ARCH-DATA)"
-    )
 
 
 def run_group(parser: ArgumentParser) -> Any:

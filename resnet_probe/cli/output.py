@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 TITLE = "what is said and drawn"
 FORMATS = ("png", "svg", "pdf")
@@ -25,7 +25,8 @@ def formats(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     unknown = [each for each in found if each not in FORMATS]
     if unknown:
-        raise ProbeError(f"format={text!r}: {unknown[0]!r} is none of {', '.join(FORMATS)}")
+        there = ", ".join(FORMATS) + did_you_mean(unknown[0], FORMATS)
+        raise ProbeError(f"format={text!r}: {unknown[0]!r} is none of {there}")
     return found
 
 

@@ -53,6 +53,7 @@ def add_parser(commands: Any) -> None:
 def run(options: Namespace) -> int:
     from resnet_probe.claims import judge
     from resnet_probe.report.make import Report
+    from resnet_probe.results import unless_refused
     from resnet_probe.runs.job import announcement
 
     resources = shared.read(Resources, options)  # refuses what cannot be before anything is loaded
@@ -66,7 +67,11 @@ def run(options: Namespace) -> int:
         return rehearse(jobs, resources, out)
     parts = (f"{ask.study} ({len(job.networks[0].images):,} images)" for ask, job in
              report.jobs.items())  # fmt: skip
-    with out.aside(), progress_bar(NAME, quiet=out.quiet) as progress:
+    with (
+        out.aside(),
+        progress_bar(NAME, quiet=out.quiet) as progress,
+        unless_refused(folder),
+    ):
         print(f"{', '.join(parts)}\n", flush=True)
         found = report.write(folder, resources=resources, progress=progress, judge=judge)
     out.tell(_said(found), folder, study=NAME, command=report.command)

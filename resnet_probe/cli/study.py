@@ -16,6 +16,7 @@ from resnet_probe.cli.output import Output, add_output
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration
+from resnet_probe.published import comparison
 from resnet_probe.runs.catalogue import Row
 from resnet_probe.runs.progress import progress_bar
 from resnet_probe.studies.parts import Portion
@@ -59,7 +60,9 @@ class StudyCommand:
         add_output(parser)
         if study.compared:
             parser.add_argument(
-                "--compare", choices=study.compared, help="draw the published curve beside ours"
+                "--compare",
+                choices=study.compared,
+                help="draw the published curve of as many blocks beside ours",
             )
         parser.set_defaults(run=self.run, limit=study.limit)
 
@@ -118,6 +121,9 @@ class StudyCommand:
             rehearse(list(zip(jobs, places, strict=True)), resources, out)
             return
         look = Look(getattr(options, "compare", None), options.columns, options.format)
+        if look.compare is not None:
+            for job in jobs:  # a depth without published numbers is refused before it is measured
+                comparison(look.compare, job.study, len(job.networks[0].chain))
         for job, folder in zip(jobs, places, strict=True):
             with out.aside():
                 _announce([job] if team.leads else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_probe.data.catalog import load, names, read, slug
+from resnet_probe.data.catalog import beside, load, names, read, slug
 from resnet_probe.data.classes import in_order_of
 from resnet_probe.data.image_set import ImageSet, measure
 from resnet_probe.data.normalize import Normalization, normalization
@@ -17,6 +17,7 @@ __all__ = [
     "ImageSet",
     "Normalization",
     "Preprocess",
+    "beside",
     "given",
     "in_order_of",
     "load",

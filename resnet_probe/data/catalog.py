@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -13,12 +12,17 @@ from resnet_probe.data.image_set import ImageSet, check_limit
 from resnet_probe.data.named import SETS, load_digits, load_torchvision
 from resnet_probe.data.parquet import load_parquet
 from resnet_probe.data.preprocess import Preprocess
-from resnet_probe.errors import ProbeError
+from resnet_probe.data.saved import load_saved
+from resnet_probe.data.tars import load_tars
+from resnet_probe.errors import ProbeError, did_you_mean
 
 NAMED = ("digits", *SETS)
-WITH_PATH = {"parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE", "text": "FILE"}
+WITH_PATH = {
+    "parquet": "FILE", "imagefolder": "DIR", "csv": "FILE", "npz": "FILE", "webdataset": "TAR",
+    "hf": "DIR", "text": "FILE",
+}  # fmt: skip
 """Kinds of files and folders, with what stands behind the colon."""
-IN_FILES = {"imagefolder": load_folder, "csv": load_list}
+IN_FILES = {"imagefolder": load_folder, "csv": load_list, "webdataset": load_tars}
 """Sets whose images lie in a file each, and may be left there."""
 MOST_WORKERS = 256
 SPLITS = ("train", "test")
@@ -27,6 +31,21 @@ SPLITS = ("train", "test")
 def names() -> list[str]:
     """What a data set can be called: `digits`, …, `parquet:FILE`, `imagefolder:DIR`, …"""
     return [*NAMED, *(f"{kind}:{what}" for kind, what in WITH_PATH.items())]
+
+
+def beside(name: str) -> str | None:
+    """The training images that belong to a set of test images; None where there are none.
+
+    A named set has a training split under its own name; a parquet file `test-…` has it in the file
+    of the same name with `train-` in the same folder, where that is there.
+    """
+    kind, _, path = name.partition(":")
+    if not path:
+        return name if name in names() else None
+    test = Path(path)
+    train = test.with_name(test.name.replace("test", "train", 1))
+    there = kind == "parquet" and train != test and train.is_file()
+    return f"{kind}:{train}" if there else None
 
 
 def load(
@@ -77,10 +96,13 @@ def read(
         return IN_FILES[kind](place, split, preprocess, limit, stream=stream, workers=workers)
     if stream:
         raise ProbeError(
-            f"{spec} lies in memory: only an imagefolder or a csv of files is streamed from disk"
+            f"{spec} lies in memory: only an imagefolder, a csv of files or a webdataset is "
+            "streamed from disk"
         )
     if kind == "parquet":
         return load_parquet(place, split, limit, preprocess)
+    if kind == "hf":
+        return load_saved(place, split, limit, preprocess)
     if kind == "text":
         raise ProbeError(f"{spec} is read with a tokenizer: prepare(model, data=…) has it")
     if kind == "npz":
@@ -100,7 +122,7 @@ def slug(spec: str) -> str:
     if not path:
         return kind
     absolute = Path(os.path.realpath(Path(path).expanduser()))  # of a link to itself, too
-    own = absolute.name if kind == "imagefolder" else absolute.stem
+    own = absolute.name if kind in ("imagefolder", "hf") else absolute.stem
     own = re.sub(r"-\d+-of-\d+$", "", own)
     return re.sub(r"[^\w.]+", "-", f"{absolute.parent.name}-{own}").strip("-.") or kind
 
@@ -112,6 +134,5 @@ def parsed(spec: str) -> tuple[str, str]:
         return kind, path
     if kind in WITH_PATH:
         raise ProbeError(f"{spec!r} names no {WITH_PATH[kind]}: give {kind}:{WITH_PATH[kind]}")
-    near = difflib.get_close_matches(kind, [*NAMED, *WITH_PATH], n=2)
-    hint = f"nearest: {', '.join(near)}; " if near else ""
-    raise ProbeError(f"there is no data set {spec!r} ({hint}there are {', '.join(names())})")
+    hint = did_you_mean(kind, [*NAMED, *WITH_PATH])
+    raise ProbeError(f"there is no data set {spec!r}: there are {', '.join(names())}{hint}")

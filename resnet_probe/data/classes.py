@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter, defaultdict
@@ -17,7 +16,7 @@ import torch
 from resnet_probe.data.files import said, text_of
 from resnet_probe.data.folder import MOST_CLASSES
 from resnet_probe.data.image_set import ImageSet
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 IMAGENET = 1000
 ORDER = "classes in the alphabetical order of the folders"
@@ -110,12 +109,11 @@ def _index(known: ClassMap, folder: str, images: str, network: str) -> int:
     found = known.classes(folder)
     if len(found) == 1:
         return next(iter(found))
-    near = known.near(folder)
-    hint = f"nearest: {', '.join(near)}; " if near and not found else ""
+    hint = "" if found else known.near(folder)
     what = f"several classes ({', '.join(map(str, sorted(found)))})" if found else "no class"
     raise ProbeError(
         f"the folder {folder!r} in {images} is {what} of {network} by {known.source} "
-        f"({hint}a WordNet id, a class name, or class_map= says which it is)"
+        f"(a WordNet id, a class name, or class_map= says which it is){hint}"
     )
 
 
@@ -144,10 +142,9 @@ class ClassMap:
         """The classes that a folder may mean: by its name, else but for case, blanks and `_`."""
         return self.exact.get(folder) or self.loose.get(_plain(folder)) or set()
 
-    def near(self, folder: str) -> list[str]:
-        """The names most like it."""
-        exact = difflib.get_close_matches(folder, self.exact, n=2)
-        return exact or difflib.get_close_matches(_plain(folder), self.loose, n=2)
+    def near(self, folder: str) -> str:
+        """The names most like it, as a hint."""
+        return did_you_mean(folder, self.exact) or did_you_mean(_plain(folder), self.loose)
 
 
 def read(path: Path) -> ClassMap:

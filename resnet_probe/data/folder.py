@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnet_probe.data.files import said, text_of
 from resnet_probe.data.image_set import PIECE, ImageSet, check_limit, on_demand
-from resnet_probe.data.pictures import Pictures, survey
+from resnet_probe.data.pictures import Pictures, Span, survey
 from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.data.read_ahead import ReadAhead
 from resnet_probe.engine.images import ImageStream
@@ -51,7 +51,7 @@ def load_folder(
     classes = class_folders(folder)
     files = interleaved([list(map(str, images_in(each))) for each in classes])[:limit]
     names = tuple(each.name for each in classes)
-    return _from_files(f"imagefolder:{folder}", split, files, names, preprocess, stream, workers)
+    return from_files(f"imagefolder:{folder}", split, files, names, preprocess, stream, workers)
 
 
 def load_list(
@@ -72,30 +72,40 @@ def load_list(
     check_limit(limit)
     name = f"csv:{path}"
     rows = list(_rows(path))
-    numbers = [int(label) if label.isascii() and label.isdecimal() and len(label) < 10 else None
-               for _, label in rows]  # fmt: skip
-    if None in numbers:
-        names = tuple(sorted({label for _, label in rows}))
-        index = {label: number for number, label in enumerate(names)}
-        labels = [index[label] for _, label in rows]
-    else:
-        labels = [number for number in numbers if number is not None]
-        names = numbered(max(labels), name)
+    labels, names = labelled([label for _, label in rows], name)
     files = [
         (str(path.parent / file), label) for (file, _), label in zip(rows, labels, strict=True)
     ]
-    return _from_files(name, split, files[:limit], names, preprocess, stream, workers)
+    return from_files(name, split, files[:limit], names, preprocess, stream, workers)
 
 
-def _from_files(
+def labelled(labels: Sequence[str], name: str) -> tuple[list[int], tuple[str, ...]]:
+    """The number of the class of each image, and the names of the classes.
+
+    Texts are numbers, or names, which their alphabetical order numbers.
+    """
+    numbers = [
+        int(label) if label.isascii() and label.isdecimal() and len(label) < 10 else None
+        for label in labels
+    ]
+    whole = [number for number in numbers if number is not None]
+    if len(whole) == len(labels):
+        return whole, numbered(max(whole), name)
+    names = tuple(sorted({*labels}))
+    index = {label: number for number, label in enumerate(names)}
+    return [index[label] for label in labels], names
+
+
+def from_files(
     name: str,
     split: str,
-    files: Sequence[tuple[str, int]],
+    files: Sequence[tuple[str | Span, int]],
     classes: tuple[str, ...],
     preprocess: Preprocess | None,
     stream: bool | None,
     workers: int | None,
 ) -> ImageSet:
+    """The images of these files with their classes, decoded, or left where they are."""
     pictures = Pictures(tuple(file for file, _ in files), preprocess)
     known = survey(pictures, name=name)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)

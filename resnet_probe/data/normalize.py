@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 Triple = tuple[float, float, float]
 
@@ -71,6 +71,7 @@ def normalization(spec: str) -> Normalization:
         raise ProbeError(
             f"{spec!r} is not a normalization: give {', '.join(NAMED)} or mean=a,b,c,std=d,e,f "
             "(means and positive standard deviations of images scaled to 0–1)"
+            f"{did_you_mean(spec, NAMED)}"
         )
     return Normalization(written(mean, std), mean, std)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from glob import glob
@@ -49,9 +49,20 @@ def load_parquet(
     are several, or an image is undecodable or of another size.
     """
     check_limit(limit)
-    files = parts(path, split)
+    return load_files(f"parquet:{path}", parts(path, split), split, limit, preprocess, opened)
+
+
+def load_files(
+    name: str,
+    files: Sequence[Path],
+    split: str,
+    limit: int | None,
+    preprocess: Preprocess | None,
+    opening: Callable[[Path], Any],
+) -> ImageSet:
+    """The same of these files, each of which `opening` opens; they are the set called `name`."""
     state = [(stat.st_size, stat.st_mtime_ns) for stat in map(_stat, files) if stat is not None]
-    return _decoded(path, tuple(files), tuple(state), split, limit, preprocess)
+    return _decoded(name, tuple(files), tuple(state), split, limit, preprocess, opening)
 
 
 def _stat(path: Path) -> stat_result | None:
@@ -63,16 +74,16 @@ def _stat(path: Path) -> stat_result | None:
 
 @lru_cache(maxsize=4)
 def _decoded(
-    path: Path,
+    name: str,
     places: tuple[Path, ...],
     state: tuple[tuple[int, int], ...],
     split: str,
     limit: int | None,
     preprocess: Preprocess | None,
+    opening: Callable[[Path], Any],
 ) -> ImageSet:
     """The images of these files as they are now: networks side by side have the same ones."""
-    name = f"parquet:{path}"
-    files = [opened(each) for each in places]
+    files = [opening(each) for each in places]
     columns = Columns.of(files[0].schema_arrow, name)
     images, labels, encodings, touched = [], [], set(), False
     size = BATCH if limit is None else min(BATCH, limit)
@@ -100,19 +111,19 @@ def _decoded(
     )
 
 
-def parts(path: Path, split: str) -> list[Path]:
-    """The files that make a set; `ProbeError` where there are none."""
+def parts(path: Path, split: str, kind: str = "parquet") -> list[Path]:
+    """The files that make a set, those of that suffix in a folder; `ProbeError` for none."""
     if "*" in str(path):
         found = [Path(each) for each in sorted(glob(str(path)))]  # noqa: PTH207  may be absolute
     elif path.is_dir():
-        patterns = ("*/" * depth + "*.parquet" for depth in range(DEPTH + 1))
+        patterns = ("*/" * depth + f"*.{kind}" for depth in range(DEPTH + 1))
         found = sorted(each for pattern in patterns for each in path.glob(pattern)
                        if not each.name.startswith("."))  # fmt: skip
         found = _of_split(found, path, split)
     else:
         return [path]
     if not found:
-        raise ProbeError(f"there is no parquet file in {path} to read images from")
+        raise ProbeError(f"there is no {kind} file in {path} to read images from")
     return found
 
 
@@ -196,7 +207,8 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
     """`(encoded bytes, label)` row by row, read in batches of that size."""
     import pyarrow
 
-    size = max(1, min(size, ROOM // _largest(file, columns.image)))
+    if hasattr(file, "metadata"):
+        size = max(1, min(size, ROOM // _largest(file, columns.image)))
     try:
         for batch in file.iter_batches(batch_size=size, columns=[columns.image, columns.label]):
             for row in batch.to_pylist():

@@ -46,6 +46,27 @@ class Facts(NamedTuple):
     turned: bool
 
 
+class Span(NamedTuple):
+    """An image file inside another file; `name` is what messages call it."""
+
+    path: str
+    start: int
+    size: int
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def content_of(file: str | Span) -> bytes:
+    """The bytes of an image file; raises `ProbeError` for what is no file, and `OSError`."""
+    if isinstance(file, str):
+        return regular(Path(file), what="an image").read_bytes()
+    with Path(file.path).open("rb") as whole:
+        whole.seek(file.start)
+        return whole.read(file.size)
+
+
 @dataclass(frozen=True)
 class Pictures(Dataset[Tensor]):
     """The pixels of image files, uint8 `[3, height, width]` each, decoded when asked for.
@@ -53,7 +74,7 @@ class Pictures(Dataset[Tensor]):
     `files` are their paths as texts: of a million files, `Path` objects would take a gigabyte.
     """
 
-    files: tuple[str, ...]
+    files: tuple[str | Span, ...]
     preprocess: Preprocess | None
 
     def __len__(self) -> int:
@@ -61,7 +82,8 @@ class Pictures(Dataset[Tensor]):
 
     def __getitem__(self, row: int) -> Tensor:
         file = self.files[row]
-        return pixels(picture(Path(file), self.preprocess, where=file).image)
+        source = Path(file) if isinstance(file, str) else content_of(file)
+        return pixels(picture(source, self.preprocess, where=str(file)).image)
 
 
 @dataclass(frozen=True)
@@ -92,7 +114,7 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     turned = 0
     for file, fact in zip(pictures.files, _all_facts(pictures.files), strict=True):
         if ready is not None and fact.size not in sizes:
-            with _named(file):
+            with _named(str(file)):
                 ready.check(fact.size)
         sizes.setdefault(fact.size, len(hashes))
         hashes.append(fact.sha256)
@@ -110,24 +132,24 @@ def survey(pictures: Pictures, *, name: str) -> Survey:
     return Survey(tuple(hashes), treatment, (3, height, width), note)
 
 
-def _all_facts(files: Sequence[str]) -> Iterator[Facts]:
+def _all_facts(files: Sequence[str | Span]) -> Iterator[Facts]:
     """Of each file in order, some read at once."""
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(files), TOGETHER):
             yield from readers.map(_facts, files[start : start + TOGETHER])
 
 
-def _facts(file: str) -> Facts:
+def _facts(file: str | Span) -> Facts:
     content = b""
     try:
-        content = regular(Path(file), what="an image").read_bytes()
+        content = content_of(file)
         with _opened(io.BytesIO(content)) as opened:
             # Asked for what is not in its head, a PNG would be decoded to look behind its pixels.
             turned = "exif" in opened.info and opened.getexif().get(ORIENTATION, 1) != 1
             encoding = opened.format or "unknown"
             return Facts(hashlib.sha256(content).digest(), encoding, opened.size, turned)
     except UNDECODABLE as error:
-        raise ProbeError(_refusal(file, content, error)) from error
+        raise ProbeError(_refusal(str(file), content, error)) from error
 
 
 def _same_size(pictures: Pictures, sizes: dict[tuple[int, int], int], name: str) -> None:
@@ -137,7 +159,7 @@ def _same_size(pictures: Pictures, sizes: dict[tuple[int, int], int], name: str)
         row = list(sizes.values())[1]
         raise ProbeError(
             f"{name} holds images of different sizes: image {row + 1} "
-            f"({Path(pictures.files[row]).name}) is {here} (height×width) where the first is "
+            f"({Path(str(pictures.files[row])).name}) is {here} (height×width) where the first is "
             f"{first}: give a size to resize them"
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 CROP_SHARE = 0.875  # 224 of 256, as ImageNet results are reported
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
@@ -129,7 +129,8 @@ def preprocess(spec: str, crop: Sides) -> Preprocess:
         known[key] = value
     how = known.get("interpolation", "bilinear")
     if how not in INTERPOLATIONS:
-        raise ProbeError(f"there is no interpolation {how!r}: give {', '.join(INTERPOLATIONS)}")
+        there = ", ".join(INTERPOLATIONS) + did_you_mean(how, INTERPOLATIONS)
+        raise ProbeError(f"there is no interpolation {how!r}: give {there}")
     resize = _sides(known["resize"], spec) if "resize" in known else None
     cut = _sides(known["crop"], spec) if "crop" in known else crop
     return Preprocess((cut, cut) if isinstance(cut, int) else cut, resize, how)

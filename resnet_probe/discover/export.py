@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_unflatten
 
 from resnet_probe.discover.batch import size
 from resnet_probe.discover.outputs import Pick
+from resnet_probe.discover.reasons import why
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import InputForm, Inputs, checked
 
@@ -114,7 +115,7 @@ def _export(
     given = inputs.clone()
     args = tuple(given.values.values()) if positional else ()
     named = dict(constants) if positional else {**given.values, **constants}
-    why: Exception | None = None
+    first: Exception | None = None
     for free in (2, 1, 0):  # the sequence and the batch, the batch alone, nothing
         shapes = {key: _axes(value, free) for key, value in given.values.items()}
         dynamic = _dynamic(root, shapes, positional, constants)
@@ -123,10 +124,10 @@ def _export(
                 found = torch.export.export(root, args, named, dynamic_shapes=dynamic, strict=False)
             if not free or _any_size(found):
                 return found
-            why = why or ProbeError("it does something else for other sizes")
+            first = first or ProbeError("it does something else for other sizes")
         except Exception as error:
-            why = why or error
-    raise ProbeError(f"{name} cannot be exported by torch.export: {_reason(why)}") from why
+            first = first or error
+    raise ProbeError(f"{name} cannot be exported by torch.export: {why(first)}") from first
 
 
 def _any_size(program: ExportedProgram) -> bool:
@@ -395,8 +396,3 @@ def _looked_up(lookup: fx.Node) -> str | None:
     while node.op == "call_function" and node.target in VIEWS:
         node = node.args[0]
     return node.meta.get("input")
-
-
-def _reason(error: Exception | None) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
 from resnet_probe.discover.copies import plain, undisturbed, witness
 from resnet_probe.discover.parts import subgraph
-from resnet_probe.discover.proof import prove_output, refuse_mixing
+from resnet_probe.discover.proof import prove_output, refuse_mixing, tolerance
 from resnet_probe.discover.segments import is_activation, segments
 from resnet_probe.discover.trace import Trace, trace
 from resnet_probe.errors import ProbeError
@@ -31,8 +33,8 @@ def layers_of(
         graph = trace(model, example, name, output)
         refuse_mixing(graph, name)
         chain = _cut(graph, name, tuple(example.shape[1:]))
-        prove_output(chain, witness(model, name), graph, example, chain(example))
-    return chain
+        residue = prove_output(chain, witness(model, name), graph, example, chain(example))
+    return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
 
 
 def _cut(graph: Trace, name: str, input_shape: tuple[int, ...]) -> ResidualChain:

@@ -9,7 +9,7 @@ from math import prod
 
 from torch import fx
 
-from resnet_probe.discover.segments import Cut, behind, holds_parameters, is_weighted
+from resnet_probe.discover.segments import Cut, holds_parameters, is_weighted
 from resnet_probe.discover.trace import Trace
 
 ATTENTION = "attention"
@@ -31,7 +31,7 @@ def names(graph: Trace, cuts: Sequence[Cut]) -> list[str]:
     The attention and the MLP of one encoder layer share the layer; their weights do not.  A module
     that is called again is the same name with `#2`.
     """
-    nodes = [behind(cut.branch, cut.start) for cut in cuts]
+    nodes = [cut.ways for cut in cuts]
     found = [
         common_path(branch) or _of_weights(graph, branch) or f"addition {i}"
         for i, branch in enumerate(nodes, start=1)
@@ -89,7 +89,7 @@ def stages(graph: Trace, cuts: Sequence[Cut]) -> list[int]:
 
 def _owner(cut: Cut) -> str:
     """The innermost module in whose forward pass branch and addition lie; empty for the network."""
-    inside = filter(None, map(_called, behind(cut.branch, cut.start)))
+    inside = filter(None, map(_called, cut.ways))
     levels = zip(_called(cut.end), *inside, strict=False)
     together = takewhile(lambda paths: len(set(paths)) == 1, levels)
     return ([paths[0] for paths in together] or [""])[-1]

@@ -18,7 +18,7 @@ from resnet_probe.discover.trace import Trace, inputs
 
 SERIES = 2
 """As many blocks with an identity inside make a block one around a series, and not one itself."""
-LEVELS = ("inner", "outer")
+LEVELS = ("inner", "outer", "branch")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _expanded(
     for block in _outermost(blocks, within):
         inside = [b for b in blocks if b.end in within[block.end]]
         inner, outer = _expanded(graph, inside, level) if inside else ([], [])
-        if level == "inner" and sum(b.is_identity for b in inner) >= SERIES:
+        if level != "outer" and sum(b.is_identity for b in inner) >= SERIES:
             taken += inner
             around += [*outer, (block, tuple(inner))]
         else:

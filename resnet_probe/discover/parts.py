@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import size, times_batch
 from resnet_probe.discover.nested import interior
-from resnet_probe.discover.segments import Cut, Ways
+from resnet_probe.discover.segments import Cut, Ways, behind
 from resnet_probe.discover.trace import CONTEXT, Trace, ancestors
 from resnet_probe.state import carried, carry, checked, residual
 
@@ -104,6 +104,7 @@ class Parts:
     def __init__(self, graph: Trace, cuts: Sequence[Cut]) -> None:
         self.graph, self.cuts = graph, cuts
         self.last = 2 * len(cuts) + 1
+        self.sums = _sums(cuts)
         self.needs = _needs(graph)
         self.place = self._places()
         self._move_what_sizes_decide()
@@ -193,17 +194,37 @@ class Parts:
     def _places(self) -> dict[fx.Node, int]:
         """The part of each operation that needs the values of an input, or is a tensor."""
         place: dict[fx.Node, int] = {}
-        for number, cut in enumerate(self.cuts, start=1):
-            place |= dict.fromkeys(interior(self.graph, cut.start, cut.end), 2 * number - 1)
+        shared: set[fx.Node] = set()
+        for numbers in self.sums:
+            shared |= self._place_sum(numbers, place)
         before_head = ancestors(self.cuts[-1].after, self.graph.nodes[0])
         for node in self.graph.nodes:
-            if node in place or self._is_anywhere(node):
+            if node in place or node in shared or self._is_anywhere(node):
                 continue
             at = max((place[a] for a in node.all_input_nodes if a in place), default=0)
             at = min(at + at % 2, self.last)  # behind a block, not inside it
             late = at == self.last - 1 and node not in before_head
             place[node] = self.last if late else at
         return place
+
+    def _place_sum(self, numbers: Sequence[int], place: dict[fx.Node, int]) -> set[fx.Node]:
+        """Fill in the parts of what lies inside the blocks of one sum.
+
+        Returns what several of its branches read, each of which computes it for itself.
+        """
+        first, last = self.cuts[numbers[0] - 1], self.cuts[numbers[-1] - 1]
+        inside = interior(self.graph, first.start, last.end)
+        if len(numbers) == 1:
+            place |= dict.fromkeys(inside, 2 * numbers[0] - 1)
+            return set()
+        readers: dict[fx.Node, set[int]] = {}
+        for number in numbers:
+            cut = self.cuts[number - 1]
+            shortcut = behind(cut.shortcut, cut.start) if cut is first else set()
+            for node in ({cut.end} | cut.ways | shortcut) & inside:
+                readers.setdefault(node, set()).add(2 * number - 1)
+        place |= {node: min(parts) for node, parts in readers.items() if len(parts) == 1}
+        return {node for node, parts in readers.items() if len(parts) > 1}
 
     def _is_anywhere(self, node: fx.Node) -> bool:
         """Whether a value is computed anew in each part that reads it."""
@@ -272,6 +293,18 @@ class Parts:
             else:
                 found |= self._reads(read, part)
         return found
+
+
+def _sums(cuts: Sequence[Cut]) -> list[list[int]]:
+    """The numbers of the cuts, those of one sum together."""
+    found: list[list[int]] = []
+    for number, cut in enumerate(cuts, start=1):
+        before = cuts[number - 2] if number > 1 else None
+        if before is not None and cut.origin is not None and cut.origin is before.origin:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
 
 
 def _readers(node: fx.Node) -> set[fx.Node]:

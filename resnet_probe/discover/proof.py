@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -44,18 +44,23 @@ def prove(
     states = _states(chain, example)
     residues = []
     for given in (states[:-1], _random(states[:-1])):
-        for gate in (1.0, 0.0):
-            values = [residual(h) for h in given]
-            befores, afters = _outputs(graph, parts, example, values, zeroed=not gate)
-            for block, h, want in zip(chain.blocks, befores, afters, strict=True):
-                does = "running it" if gate else "leaving out its branch"
-                residues.append(_residue(block.run(h, gate), want, f"{block.name}: {does}"))
+        values = [residual(h) for h in given]
+        for gone in range(-1, max(map(len, parts.sums))):
+            found = _outputs(graph, parts, example, values, gone)
+            residues += [
+                _of_sum(chain, numbers, gone, *found[numbers[0]]) for numbers in parts.sums
+            ]
     for _ in range(2):  # a network that keeps count is another one at its second call
         residues.append(prove_output(chain, whole, graph, example, chain.head(states[-1])))
     for more in other_inputs(graph, example):
         residues.append(_prove_other(chain, whole, graph, more))
     _prove_apart(chain, whole, graph, example)
     return max(residues)
+
+
+def tolerance(chain: ResidualChain) -> float:
+    """What the proof lets pass as rounding, as a part of a result's largest value."""
+    return ROUNDING * torch.finfo(chain.dtype).eps
 
 
 def prove_output(
@@ -85,6 +90,17 @@ def other_inputs(graph: Trace, example: Tensor | Inputs) -> list[Any]:
         else:
             shorter[key] = other
     return [Inputs({**example.values, **changed}) for changed in (shorter, longer, one) if changed]
+
+
+def _of_sum(
+    chain: ResidualChain, numbers: Sequence[int], gone: int, h: AnyState, wanted: AnyState
+) -> float:
+    """Of the blocks of one sum, usually a single one, with that one left out, or none (−1)."""
+    for place, number in enumerate(numbers):
+        h = chain.block(number).run(h, float(place != gone))
+    names = [chain.block(number).name for number in numbers]
+    left = f"leaving out the branch of {names[gone]}" if 0 <= gone < len(names) else "running"
+    return _residue(h, wanted, f"{', '.join(names)}: {left}")
 
 
 def _residue(found: AnyState, expected: AnyState, what: str) -> float:
@@ -162,39 +178,45 @@ def _random(states: list[AnyState]) -> list[AnyState]:
 
 
 def _outputs(
-    graph: Trace, parts: Parts, example: Any, states: list[Tensor], *, zeroed: bool
-) -> tuple[list[AnyState], list[AnyState]]:
-    """Of each block the state given to it, with what that carries in such a run of the network,
-    and what the network makes of it, with its branch or with zeros in place.
+    graph: Trace, parts: Parts, example: Any, states: list[Tensor], gone: int
+) -> dict[int, tuple[AnyState, AnyState]]:
+    """Of each sum, by its first block, the state given to it, with what that carries in such a run
+    of the network, and what the network makes of it, with zeros for the branch in the place `gone`.
 
     One run does for all blocks, but for those that hand on what is made of another's state.
     """
-    befores: dict[int, AnyState] = {}
-    afters: dict[int, AnyState] = {}
+    found: dict[int, tuple[AnyState, AnyState]] = {}
     for some in _runs(parts):
-        given = {parts.cuts[i - 1].start: states[i - 1] for i in some}
-        zeros = {way for i in some for way in parts.cuts[i - 1].branch} if zeroed else set()
+        given = {parts.cuts[numbers[0] - 1].start: states[numbers[0] - 1] for numbers in some}
+        out = [parts.cuts[numbers[gone] - 1] for numbers in some if 0 <= gone < len(numbers)]
+        zeros = {way for cut in out for way in cut.branch}
         run = _changed(graph, parts, example, given, zeros)
-        for i in some:
-            before, behind = parts.carries[i - 1], parts.carries[i]
-            after = parts.cuts[i - 1].after
-            found = {n: (run.found if n in before else run.made)[n] for n in (*behind, after)}
-            befores[i] = _state(states[i - 1], {n: run.found[n] for n in before})
-            afters[i] = _state(found[after], {n: found[n] for n in behind})
-    return [befores[i] for i in sorted(befores)], [afters[i] for i in sorted(afters)]
+        for first, *_, last in ((*numbers[:1], *numbers) for numbers in some):
+            before, behind = parts.carries[first - 1], parts.carries[last]
+            after = parts.cuts[last - 1].after
+            made = {n: (run.found if n in before else run.made)[n] for n in (*behind, after)}
+            found[first] = (
+                _state(states[first - 1], {n: run.found[n] for n in before}),
+                _state(made[after], {n: made[n] for n in behind}),
+            )
+    return found
 
 
-def _runs(parts: Parts) -> list[list[int]]:
-    """The numbers of the blocks in groups, none with one that it hands something on of."""
-    runs: list[list[int]] = []
-    handed = {i: parts.hands_on(i) for i in range(1, len(parts.cuts) + 1)}
-    for number in handed:
-        free = (run for run in runs if not any(number in handed[i] for i in run))
+def _runs(parts: Parts) -> list[list[list[int]]]:
+    """The sums in groups, none with one that it hands something on of."""
+    runs: list[list[list[int]]] = []
+    for numbers in parts.sums:
+        free = (run for run in runs if not any(numbers[0] in _handed(parts, o) for o in run))
         group = next(free, None)
         if group is None:
             runs.append(group := [])
-        group.append(number)
+        group.append(numbers)
     return runs
+
+
+def _handed(parts: Parts, numbers: Sequence[int]) -> set[int]:
+    """The later blocks of whose state a sum's last `after` makes something, to be carried."""
+    return set[int]().union(*map(parts.hands_on, numbers)) - set(numbers)
 
 
 def _state(h: Tensor, values: Mapping[fx.Node, Any]) -> AnyState:
@@ -206,7 +228,9 @@ def _changed(
 ) -> _Changed:
     """A run of the network with these values at some nodes, by the nodes of `graph`."""
     own = graph.original.nodes
-    wanted = {node for nodes in parts.carries for node in nodes} | {c.after for c in parts.cuts}
+    ends = [parts.carries[0], *(parts.carries[numbers[-1]] for numbers in parts.sums)]
+    wanted = {node for nodes in ends for node in nodes}
+    wanted |= {parts.cuts[numbers[-1] - 1].after for numbers in parts.sums}
     run = _Changed(
         graph.original.module,
         {own[node]: value for node, value in given.items()},

@@ -17,7 +17,7 @@ from resnet_probe.discover.segments import (
     is_weighted,
     roles,
 )
-from resnet_probe.discover.trace import Trace, ancestors
+from resnet_probe.discover.trace import CONTEXT, Trace, ancestors
 
 SHOWN = 3
 CARRIED = "; the residual blocks inside are cut, and the other paths are carried beside the state"
@@ -74,8 +74,9 @@ def inner_blocks(graph: Trace, region: Iterable[fx.Node]) -> tuple[str, ...]:
         if len(node.users) == 1 and starts.get(next(iter(node.users))) is start:
             continue  # a part of a sum of more operands
         pair = roles(graph, Segment(start, node)) if start is not None else None
-        if start is not None and pair is not None:
-            found.append(common_path(behind(pair[1], start)) or node.name)
+        branch = behind(pair[1], start) if start is not None and pair is not None else set()
+        if any(is_weighted(n, graph.module) for n in branch):  # no rotary sum, and no GELU's
+            found.append(common_path(branch) or node.name)
     return tuple(dict.fromkeys(found))
 
 
@@ -97,7 +98,7 @@ def _is_attention(graph: Trace, node: fx.Node) -> bool:
     name = str(getattr(node.target, "__name__", node.target))
     if "attention" in name:
         return True
-    factors = [a for a in node.all_input_nodes if a.op != "get_attr"]
+    factors = [a for a in node.all_input_nodes if a in graph.data or CONTEXT in a.meta]
     return name.split(".")[0] in MATRIX_PRODUCTS and len(factors) > 1
 
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.discover.branches import by_branch
 from resnet_probe.discover.copies import plain, undisturbed
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.proof import prove
+from resnet_probe.discover.proof import prove, tolerance
 from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
 from resnet_probe.discover.segments import (
     Cut,
@@ -53,7 +54,9 @@ def chain_of(
     set to zero.
 
     Blocks inside blocks: the innermost that make a series are the chain, and the skips around them
-    are carried beside the state (`level="outer"`: the outermost are).  So are a U-Net's.
+    are carried beside the state (`level="outer"`: the outermost are).  So are a U-Net's.  A block
+    of several branches, `x + a(x) + m(x)`, is one block; with `level="branch"` it is one a branch,
+    and its sum is added in their order, equal to the network's to rounding.
 
     Paths that part and meet in another way stay whole; the chain's `uncut` says which, and why.
     Of a model that returns several tensors, `output` names the logits: a place or a name, `"0"`,
@@ -125,7 +128,8 @@ def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
     parts, chain = _cut(graph, tuple(example.shape[1:]), level)
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
-    return replace(chain, residue=prove(chain, model, graph, parts, example))
+    residue = prove(chain, model, graph, parts, example)
+    return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
 
 
 def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts, ResidualChain]:
@@ -134,6 +138,9 @@ def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts,
     cuts = _cuts(graph, found, choice.blocks)
     if not cuts:
         raise ProbeError(f"{name} has no residual block: {why_none(graph, found)}")
+    uncut = (*skips(graph, choice), *why_not_cut(graph, found, choice))
+    if level == "branch":
+        graph, cuts = by_branch(graph, cuts)
     parts = Parts(graph, cuts)
     outputs = (graph.shapes[graph.output] or (1, 0))[1:]
     return parts, ResidualChain(
@@ -143,7 +150,7 @@ def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts,
         head=parts.head(),
         input_shape=input_shape,
         classes=outputs[-1] if outputs else 1,
-        uncut=(*skips(graph, choice), *why_not_cut(graph, found, choice)),
+        uncut=uncut,
         output_shape=outputs,
         output=graph.pick.path,
         free=graph.free,
@@ -176,7 +183,8 @@ def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:
     blocks: list[ResidualBlock] = []
     cuts = parts.cuts
     called = names(graph, cuts)
-    does = [role(graph, behind(cut.branch, cut.start)) for cut in cuts]
+    does = [role(graph, cut.ways) for cut in cuts]
+    together = {number: numbers for numbers in parts.sums for number in numbers}
     layer = layers(cuts, called, does)
     stage = stages(graph, cuts)
     for number, cut in enumerate(cuts, start=1):
@@ -192,10 +200,11 @@ def _blocks(graph: Trace, parts: Parts) -> list[ResidualBlock]:
             out_shape=(graph.shapes[cut.after] or ())[1:],
             role=does[number - 1],
             layer=layer[number - 1],
-            inner=inner_blocks(graph, behind(cut.shortcut + cut.branch, cut.start)),
+            inner=inner_blocks(graph, behind(cut.shortcut, cut.start) | cut.ways),
             branch_first=cut.end.args[0] in cut.branch,
             total=parts.total(number) if _several(cut) else None,
             changes=parts.changes(number),
+            partners=tuple(other for other in together[number] if other != number),
         )
         blocks.append(block)
     return blocks

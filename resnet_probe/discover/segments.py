@@ -38,7 +38,9 @@ Ways = tuple[fx.Node, ...]
 class Cut:
     """Where a block lies in the graph: from `start` to the sum `end`, and on to `after`.
 
-    `shortcut` and `branch` are the operands of the sum: one each, where it has two.
+    `shortcut` and `branch` are the operands of the sum: one each, where it has two.  Of a sum that
+    is cut branch by branch, `origin` is where all its branches begin, and `start` what has been
+    added so far.
     """
 
     start: fx.Node
@@ -46,6 +48,12 @@ class Cut:
     branch: Ways
     end: fx.Node
     after: fx.Node
+    origin: fx.Node | None = None
+
+    @property
+    def ways(self) -> set[fx.Node]:
+        """All nodes of the branch."""
+        return behind(self.branch, self.origin or self.start)
 
 
 @dataclass(frozen=True)

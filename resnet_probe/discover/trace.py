@@ -14,6 +14,7 @@ from resnet_probe.discover.batch import KNOWN, SIZES, merged, only_of_size, time
 from resnet_probe.discover.copies import twin, witness
 from resnet_probe.discover.functional import Execution, make_functional, skip_idle
 from resnet_probe.discover.outputs import Pick
+from resnet_probe.discover.reasons import first_line, why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import InputForm, Inputs
@@ -55,6 +56,11 @@ class Trace:
     source: fx.Node
     call: Call
     forms: tuple[InputForm, ...] = ()
+
+    @property
+    def front_end(self) -> str:
+        """What made the graph."""
+        return "torch.export" if self.forms else "torch.fx"
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ def _seen(model: nn.Module, example: Tensor, pick: Pick) -> Trace:
         graph = merged(*tracers)
     except Exception as error:
         _must_run(witness(model, pick.name), example, pick.name)
-        raise Untraceable(f"{pick.name} cannot be traced by torch.fx: {_reason(error)}") from error
+        raise Untraceable(f"{pick.name} cannot be traced by torch.fx: {why(error)}") from error
     if tracers[0].read_sizes:
         _guard(graph, tuple(example.shape[1:]))
     return _finished(graph, twins[0], model, example, pick)
@@ -283,11 +289,5 @@ def _must_run(forward: Callable[[Any], Any], example: Tensor | Inputs, name: str
         raise
     except Exception as error:
         raise ProbeError(
-            f"{name} cannot run on an example of shape {tuple(example.shape)}: {_reason(error)}"
+            f"{name} cannot run on an example of shape {tuple(example.shape)}: {first_line(error)}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

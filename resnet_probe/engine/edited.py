@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,17 @@ EXAMPLE = 8
 SUFFIXES = (".pt2", ".pt")
 
 
-def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> fx.GraphModule:
+class EditedNetwork(fx.GraphModule):
+    """The module that `edited` gives; `with edited(…) as model:` names it for the lines below."""
+
+    def __enter__(self) -> EditedNetwork:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to put back: it shares nothing with the user's model."""
+
+
+def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> EditedNetwork:
     """The edited network as an `nn.Module`: images `[n, …]` to logits `[n, classes]`.
 
     `ready` is what `prepare` gives, or a chain with example `images`; `edit` an edit or its text.
@@ -94,8 +105,9 @@ def save(module: fx.GraphModule, path: Path, example: Tensor) -> None:
             with beside.open("wb") as file:  # a name without its suffix would be refused
                 torch.export.save(_exported(module, example), file)
         beside.replace(path)
-    except OSError as error:
-        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # torch reports a refused write as RuntimeError
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise ProbeError(f"{path} cannot be written: {said}") from None
     finally:
         beside.unlink(missing_ok=True)
 
@@ -111,6 +123,11 @@ def check_path(path: Path) -> None:
         raise ProbeError(f"out={path}: there is no folder {path.parent}")
     if path.is_dir():
         raise ProbeError(f"out={path} is a folder: name a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ProbeError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _exported(module: fx.GraphModule, example: Tensor) -> torch.export.ExportedProgram:
@@ -144,10 +161,10 @@ class _Assembly:
         total = self._sum(block, gate, self.h)
         self.h = self._run(block.after, f"{block.name}.after", total)
 
-    def module(self) -> fx.GraphModule:
+    def module(self) -> EditedNetwork:
         self.graph.output(self.h)
         self.graph.lint()
-        return fx.GraphModule(self.parts, self.graph, class_name="EditedNetwork")
+        return EditedNetwork(self.parts, self.graph, class_name="EditedNetwork")
 
     def _sum(self, block: ResidualBlock, gate: float, h: fx.Node) -> fx.Node:
         """As `ResidualBlock.sum` does it, operation by operation."""

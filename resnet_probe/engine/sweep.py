@@ -155,6 +155,7 @@ class Sweep:
                     progress(done, total)
                 if ends:
                     yield Piece(tuple(ends), start, stop, logits)
+                del logits  # before the next are made
 
     def batch_for(
         self, tree: PrefixTree, images: Images, steps: Sequence[Step] | None = None
@@ -218,4 +219,5 @@ class Sweep:
                 h = self.chain.block(place).run(h, gate)
                 logits = self.chain.head(h) if node.ends else residual(h)
             yield node.ends, logits, branch_runs((place, gate))
+            del logits
             waiting.extend((child, step, h) for step, child in reversed(node.children.items()))

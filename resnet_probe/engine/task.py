@@ -21,10 +21,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 IGNORED = -100
 """The label of a position that counts for nothing, as torch's cross-entropy has it."""
+ROOM = 2**21
+"""Numbers of the log-probabilities that are held at once where none has a gradient."""
 Kind = Literal["classes", "places", "numbers"]
 """One class an image, one at each position of an image, or numbers."""
 LOSSES = ("cross-entropy", "binary", "mse")
@@ -58,16 +60,37 @@ def losses(logits: Tensor, labels: Tensor) -> Tensor:
         return (logits - labels.to(logits)).square().mean(1)
     if kind == "classes":
         return F.cross_entropy(logits, labels, reduction="none")
-    each = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
+    rows, truth = logits.flatten(0, 1), labels.flatten()
+    if logits.is_inference() and rows.numel() > ROOM:
+        each = _in_pieces(rows, truth)
+    else:
+        each = F.cross_entropy(rows, truth, ignore_index=IGNORED, reduction="none")
     return over_positions(each.view(labels.shape), labels)
+
+
+def _in_pieces(logits: Tensor, labels: Tensor) -> Tensor:
+    """The same of `[m, classes]` where nothing is differentiated: of one piece after another.
+
+    Over a vocabulary the log-probabilities would take as much memory as the logits.
+    """
+    found = []
+    size = max(1, ROOM // logits.shape[1])
+    room = torch.empty(size, logits.shape[1], dtype=logits.dtype, device=logits.device)
+    for rows, truth in zip(logits.split(size), labels.split(size), strict=True):
+        log_p = torch.log_softmax(rows, 1, out=room[: len(rows)])
+        found.append(-log_p.gather(1, truth.clamp_min(0).unsqueeze(1)).squeeze(1))
+    return torch.cat(found)  # of an ignored position, which nobody counts, that of class 0
 
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
     """The share of right answers of each image, float64 `[n]`."""
-    same = (predicted(logits) == labels).double()
-    return same if labels.dim() == 1 else over_positions(same, labels)
+    if labels.dim() == 1:
+        return (predicted(logits) == labels).double()
+    true = logits.gather(-1, labels.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+    largest = (true == logits.amax(-1)) & (labels != IGNORED)
+    same = torch.zeros(labels.shape, dtype=torch.float64, device=logits.device)
+    same[largest] = (predicted(logits[largest]) == labels[largest]).double()  # of equal ones one
+    return over_positions(same, labels)
 
 
 def predicted(logits: Tensor) -> Tensor:
@@ -122,7 +145,8 @@ def asked(
     What is in that form stays as it is.  Raises `ProbeError` for labels that fit no output.
     """
     if loss is not None and loss not in LOSSES:
-        raise ProbeError(f"there is no loss={loss!r}: there are {', '.join(LOSSES)}")
+        there = ", ".join(LOSSES) + did_you_mean(loss, LOSSES)
+        raise ProbeError(f"there is no loss={loss!r}: there are {there}")
     shape = _shape(chain, tokens)
     classes = len(shape) == 1 and shape[0] > 1 and loss is None
     if loss == "mse" or (labels.is_floating_point() and _are_numbers(labels, classes)):

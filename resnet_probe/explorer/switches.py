@@ -11,7 +11,7 @@ import torch
 
 from resnet_probe.chain import ResidualChain, Step
 from resnet_probe.edits import Edit, draw_numbers
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 Setting = Literal["on", "off", "twice"] | float
 """Of one block; a number is the factor of its branch."""
@@ -142,7 +142,8 @@ def _words(setting: Setting) -> str:
 def check_preset(name: str, count: int, *, blocks: int) -> None:
     """Raises `ProbeError` for a preset that does not exist and a count out of range."""
     if name not in PRESETS:
-        raise ProbeError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
+        there = ", ".join(PRESETS) + did_you_mean(name, PRESETS)
+        raise ProbeError(f"unknown preset {name!r}: there are {there}")
     if not 0 <= count <= blocks:
         raise ProbeError(f"{count} blocks are out of range: the network has {blocks} (0–{blocks})")
 

@@ -187,7 +187,10 @@ class Board(widgets.VBox):
             button.add_class(f"rp-{block.shortcut_kind.split()[0]}")
             button.on_click(lambda _, number=block.number: pressed(number))
         self.groups: dict[tuple[int, str], widgets.Button] = {}
-        super().__init__([self._stage(numbers, stage_pressed) for numbers in chain.stages])
+        super().__init__(
+            [self._stage(numbers, stage_pressed) for numbers in chain.stages],
+            layout=widgets.Layout(flex_flow="row wrap"),
+        )
 
     def show(self, switches: Switches) -> None:
         """Bring the buttons up to date; only those that differ are touched."""
@@ -230,7 +233,8 @@ class Board(widgets.VBox):
         )
         line.add_class("rp-line")
         top = widgets.HBox([title, *both], layout=widgets.Layout(align_items="center"))
-        return widgets.VBox([top, line])
+        apart = widgets.Layout(margin="0 24px 0 0")  # stages that fit stand side by side
+        return widgets.VBox([top, line], layout=apart)
 
 
 def _about(block: ResidualBlock) -> str:

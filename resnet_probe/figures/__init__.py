@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures.agreement import ensembles, pairs, votes
@@ -169,10 +170,14 @@ def _figures_of(result: Result) -> Mapping[str, Draws]:
 def _drawn(function: Draws, result: Result, *, compare: Any, **options: Any) -> Figure:
     """`function` of the table, with those of the options that it takes."""
     if isinstance(compare, str):
-        compare = comparison(compare, result.study)
+        blocks = result.provenance.get("blocks")
+        compare = comparison(compare, result.study, *([blocks] if isinstance(blocks, int) else []))
     options |= {"title": _title(result), "unit": _unit(result), "compare": compare}
     taken = signature(function).parameters
-    return function(result.table, **{k: v for k, v in options.items() if k in taken})
+    figure = function(result.table, **{k: v for k, v in options.items() if k in taken})
+    for text in figure.findobj(Text) if result.inputs != "images" else ():
+        text.set_text(result.in_words(text.get_text()))
+    return figure
 
 
 def _title(result: Result) -> str:
@@ -185,8 +190,7 @@ def _title(result: Result) -> str:
     images = result.table["images"].iloc[0] if "images" in result.table else None
     if result.study == "lesion-classes":  # a row has those of its class
         images = identity.get("images", images)
-    of = result.provenance.get("inputs", "images")
-    counted = [] if images is None else [f"{int(images):,} {of}"]
+    counted = [] if images is None else [f"{int(images):,} {result.inputs}"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 
 

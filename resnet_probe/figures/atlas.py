@@ -18,6 +18,8 @@ SIZE = 1.7, 0.5
 """Inches of a small figure."""
 LABELS = ("blocks harmless (%)", "blocks harmless (%)", "worst block (0 first, 1 last)",
           "median ‖F‖/‖shortcut‖")  # fmt: skip
+APART = 0.01
+"""Of the axis, between points at the same place."""
 TRAINED, CONTROL = Look(*LOOKS[0]), Look(style.PUBLISHED, "-", "o")
 
 
@@ -65,8 +67,8 @@ def _draw(ax: Axes, table: pd.DataFrame, by: str, quantity: str, *, share: bool 
             ends = (ends - 1) / np.maximum(known.loc[names, "blocks"].to_numpy(float) - 1, 1)
         reach = np.nan_to_num(np.abs(ends[1:] - ends[:1]))
         ax.errorbar(
-            x * _apart(x), ends[0], yerr=reach, ls="", marker=look.marker, ms=3, lw=0.7,
-            color=look.color, mfc=look.color if trained else "white", mew=0.7,
+            x * _apart(x, ax.get_xlim()), ends[0], yerr=reach, ls="", marker=look.marker, ms=3,
+            lw=0.7, color=look.color, mfc=look.color if trained else "white", mew=0.7,
             label="trained" if trained else "untrained", zorder=3 if trained else 2,
         )  # fmt: skip
 
@@ -84,13 +86,14 @@ def _scale(ax: Axes, sizes: pd.Series) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _apart(x: np.ndarray) -> np.ndarray:
-    """Factors that set points at the same place a little apart."""
+def _apart(x: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """Factors that set points at the same place a little apart, by a share of the axis."""
+    step = (ends[1] / ends[0]) ** APART
     seen: dict[float, int] = {}
     factors = np.ones(len(x))
     for place, value in enumerate(x):
         count = seen[value] = seen.get(value, -1) + 1
-        factors[place] = 1.03 ** ((count + 1) // 2 * (-1 if count % 2 else 1))
+        factors[place] = step ** ((count + 1) // 2 * (-1 if count % 2 else 1))
     return factors
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, estimate, inside
+from resnet_probe.findings.sentence import Finding, Sentence, estimate, inside, of_its_inputs
 from resnet_probe.findings.verdict import UNDECIDED, at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -17,13 +17,13 @@ NEAR = 0.25
 this part of the latter's."""
 
 
+@of_its_inputs
 def summarize_agreement(result: Result) -> str:
     """The lines that a run of `agreement` prints."""
     table = result.table
     whole = table[table["kind"] == "whole"].iloc[0]
     lines = [
-        f"whole network: {estimate(whole, 2, ' %')} error, {whole['images']:,} "
-        + result.provenance.get("inputs", "images"),
+        f"whole network: {estimate(whole, 2, ' %')} error, {whole['images']:,} images",
         "blocks deleted  networks  mean error   averaged (p against whole)   φ of errors   differ",
     ]
     lesioned = table[table["kind"] == "lesioned"]
@@ -66,6 +66,7 @@ def nearest(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["kind"] == "subnetworks") & (table["edits"] == count)]
 
 
+@of_its_inputs
 def true_ensemble(result: Result) -> Finding:
     """Are sub-networks of one network as diverse as networks that were trained apart?
 

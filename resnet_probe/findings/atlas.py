@@ -281,10 +281,6 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
     return known[["family", "arch", "weights", "data", "trained", "residual"]].join(values)
 
 
-LEAST = 5
-"""Networks from which on a rank correlation over them has an interval."""
-
-
 def with_depth(table: pd.DataFrame) -> Finding:
     """Does the share of harmless blocks rise with depth?"""
     return _rises(table, "blocks", "depth", "the number of blocks")
@@ -304,8 +300,7 @@ def _rises(table: pd.DataFrame, by: str, called: str, what: str) -> Finding:
     sets = found["data"].nunique()
     values: dict[str, Any] = {
         "networks": len(found), "sets": sets, "rho": rho.value, "rho_low": rho.low,
-        "rho_high": rho.high, "least": LEAST, "none": 0, "from": found[by].min(),
-        "to": found[by].max(),
+        "rho_high": rho.high, "none": 0, "from": found[by].min(), "to": found[by].max(),
     }  # fmt: skip
     of = f"{{networks}} trained residual network{'s' * (len(found) != 1)}"
     claim = f"the share of harmless blocks rises with {called}"
@@ -315,8 +310,8 @@ def _rises(table: pd.DataFrame, by: str, called: str, what: str) -> Finding:
         "lies above {none} with its whole interval; the claim fails where all of it lies below.",
         values,
     )
-    if math.isnan(rho.low):
-        why = _too_few(len(found) - sets + 1, found[by])
+    if math.isnan(rho.value):
+        why = _no_order(found, by)
         opening = f"Whether the share of harmless blocks rises with {called} is not decided: "
         sentence = Sentence(f"{opening}{of}, {why}.", values)
         return Finding(sentence, sentence, claim, rule, UNDECIDED, rho)
@@ -336,13 +331,11 @@ def _rises(table: pd.DataFrame, by: str, called: str, what: str) -> Finding:
     return Finding(sentence, sentence, claim, rule, verdict, rho)
 
 
-def _too_few(free: int, sizes: pd.Series) -> str:
-    """Why there is no interval."""
-    if free < LEAST:
-        return "too few: an interval takes {least}, and one more for each further set of images"
-    if sizes.nunique() == 1:
-        return f"and all of them have {{from:g}} {FACTS[str(sizes.name)]}"
-    return "without any spread among those on the same images, or in the same order throughout"
+def _no_order(found: pd.DataFrame, by: str) -> str:
+    """Why the networks have no rank correlation."""
+    if found[by].nunique() == 1 and len(found) > 1:
+        return f"and all of them have {{from:g}} {FACTS[by]}"
+    return "and no two on the same images that differ in both"
 
 
 def stage_of_worst(table: pd.DataFrame) -> Finding:

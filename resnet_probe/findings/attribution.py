@@ -14,6 +14,7 @@ from resnet_probe.findings.sentence import (
     inside,
     interval,
     listed,
+    of_its_inputs,
 )
 from resnet_probe.findings.verdict import FAILS, UNDECIDED
 from resnet_probe.results import Result
@@ -22,6 +23,7 @@ from resnet_probe.stats import Estimate, wilson
 TOP = 5
 
 
+@of_its_inputs
 def summarize_attribution(result: Result) -> str:
     """The lines that a run of `attribute` prints."""
     table = result.table
@@ -94,6 +96,7 @@ def shares(table: pd.DataFrame, method: str, metric: str = "accuracy") -> pd.Dat
     return table[chosen]
 
 
+@of_its_inputs
 def block_shares(result: Result) -> Finding:
     """Which blocks carry accuracy, and do the shares add up?  From the table of an attribution.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.findings.lesion import tally, whole_network
-from resnet_probe.findings.sentence import Finding, Sentence, interval
+from resnet_probe.findings.sentence import Finding, Sentence, interval, of_its_inputs
 from resnet_probe.findings.verdict import ALIKE, FAILS, HOLDS, UNDECIDED, changes, one_of, within
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -21,6 +21,7 @@ MOVES = {
 SAME_SIZE = {"other image": "along another image’s branch", "noise": "along white noise"}
 
 
+@of_its_inputs
 def same_size(result: Result) -> Finding:
     """Are deletions mild because residuals are small?  From the moves of the same norm.
 
@@ -79,6 +80,7 @@ def _reversed(against: dict[str, Any], values: dict[str, Any]) -> str:
     )
 
 
+@of_its_inputs
 def summarize_control(result: Result) -> str:
     """The lines that a run of `control` prints."""
     table = result.table

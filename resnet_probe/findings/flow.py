@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import block_of, estimate, listed
+from resnet_probe.findings.sentence import block_of, estimate, listed, of_its_inputs
 from resnet_probe.results import Result
 
 MOST = 3
 """Blocks that are named one by one."""
 
 
+@of_its_inputs
 def summarize_flow(result: Result) -> str:
     """The lines that a run of `flow` prints."""
     table = result.table

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, block_of, interval, listed
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    block_of,
+    interval,
+    listed,
+    of_its_inputs,
+)
 from resnet_probe.results import Result
 
 DEEP = 0.5
@@ -12,6 +19,7 @@ DEEP = 0.5
 NEXT, FAR = "on the next block", "on blocks at least half the network behind"
 
 
+@of_its_inputs
 def summarize_influence(result: Result) -> str:
     """The lines that a run of `influence` prints."""
     pairs, depths = _pairs(result.table), _depths(result.table)
@@ -38,6 +46,7 @@ def sources(pairs: pd.DataFrame) -> pd.DataFrame:
     return named.sort_values("value", ascending=False, ignore_index=True)
 
 
+@of_its_inputs
 def effective_depth(result: Result) -> Finding:
     """How deep is the network: how many of its blocks stand one upon the other?"""
     pairs, depths = _pairs(result.table), _depths(result.table)

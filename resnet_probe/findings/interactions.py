@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, inside
+from resnet_probe.findings.sentence import Finding, Sentence, inside, of_its_inputs
 from resnet_probe.findings.verdict import at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -14,6 +14,7 @@ ADDITIVE = 90.0
 SHOWN = 4
 
 
+@of_its_inputs
 def summarize_interactions(result: Result) -> str:
     """The lines that a run of `interactions` prints."""
     table = result.table
@@ -38,6 +39,7 @@ def _line(row: pd.Series) -> str:
     )
 
 
+@of_its_inputs
 def additive(result: Result) -> Finding:
     """Do the blocks add up?  Judged at the largest chance, nearest to the whole network."""
     table = result.table

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, inside, interval
+from resnet_probe.findings.sentence import Finding, Sentence, inside, interval, of_its_inputs
 from resnet_probe.results import Result
 
 SHARES = (50, 90)
 RENEWED = "recalibrated_"
 
 
+@of_its_inputs
 def summarize_lens(result: Result) -> str:
     """The lines that a run of `lens` prints."""
     table = result.table
@@ -58,6 +59,7 @@ def first_to_stay(table: pd.DataFrame, level: float) -> pd.Series | None:
     return table[stays].iloc[0] if stays.any() else None
 
 
+@of_its_inputs
 def answer_depth(result: Result) -> Finding:
     """When is the answer there?  From the table of a lens; a description, no claim."""
     table = result.table

@@ -9,7 +9,7 @@ import pandas as pd
 
 from resnet_probe import published
 from resnet_probe.findings import classes, sweeps
-from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
+from resnet_probe.findings.sentence import Finding, Sentence, interval, listed, of_its_inputs
 from resnet_probe.findings.verdict import (
     BARELY,
     CHANGES,
@@ -28,6 +28,7 @@ EXCEPTIONS = 3
 """Harmful deletions that a sentence names one by one."""
 
 
+@of_its_inputs
 def single_deletions(result: Result) -> Finding:
     """Does losing one block change the network?  From a lesion with one deletion a row.
 
@@ -193,6 +194,7 @@ def _beside(blocks: int, residual: bool) -> Sentence:
     )  # fmt: skip
 
 
+@of_its_inputs
 def several_deletions(result: Result) -> Finding:
     """How the error grows with the number of random deletions: a description, no claim.
 
@@ -220,6 +222,7 @@ def several_deletions(result: Result) -> Finding:
     return Finding(start + Sentence("; it reaches {half:g} % at {crossed} blocks.", crossed))
 
 
+@of_its_inputs
 def other_orders(result: Result) -> Finding:
     """How the error changes as the order of the blocks moves away from the trained one."""
     table = result.table.assign(tau=result.table["tau"].round(2))
@@ -263,6 +266,7 @@ def _medians(table: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index", columns=["median", "low", "high", "draws"])
 
 
+@of_its_inputs
 def summarize_lesion(result: Result) -> str:
     """The lines that a lesion run prints."""
     if result.study == "lesion-classes":
@@ -306,13 +310,18 @@ def whole_network(result: Result, base: Any) -> str:
         return f"baseline: {base.error_pct:.2f} % error ({counted}, {interval})"
     metric = result.provenance.get("metric")
     is_of = METRICS.get(str(metric), f"100 % less {metric}, in the mean over images")
-    many = f"{base.images:,} " + ("texts" if "perplexity" in result.table else "images")
-    lines = [f"baseline: {base.error_pct:.2f} % error ({interval} over {many})",
-             f"error: {is_of.replace('images', many.split()[-1])}"]  # fmt: skip
+    lines = [
+        f"baseline: {base.error_pct:.2f} % error ({interval} over {base.images:,} images)",
+        f"error: {is_of}",
+    ]
     if "perplexity" in result.table:
         ends = f"95 % CI {base.perplexity_low:.4g}–{base.perplexity_high:.4g}"
         lines.insert(1, f"perplexity {base.perplexity:.4g} ({ends})")
     return "\n".join(lines)
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{low:+.2f} to {high:+.2f}" if np.isfinite([low, high]).all() else "no interval"
 
 
 def _single(result: Result, edited: pd.DataFrame) -> list[str]:
@@ -332,7 +341,7 @@ def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     worst = edited.assign(word=words).nlargest(WORST, "error_pct")
     lines += [
         f"  {row.blocks:>4}  {row.names:<14} {row.error_pct:6.2f} %  {row.delta_pct:+7.2f}  "
-        f"({getattr(row, f'{kind}_low_pct'):+.2f} to {getattr(row, f'{kind}_high_pct'):+.2f})  "
+        f"({_ends(getattr(row, f'{kind}_low_pct'), getattr(row, f'{kind}_high_pct'))})  "
         f"{row.word}"
         for row in worst.itertuples()
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, inside, interval
+from resnet_probe.findings.sentence import Finding, Sentence, inside, interval, of_its_inputs
 from resnet_probe.findings.verdict import at_least, at_most, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, path_lengths
@@ -15,6 +15,7 @@ from resnet_probe.stats import Estimate, path_lengths
 SHARES = (0.9, 0.95, 0.99)
 
 
+@of_its_inputs
 def summarize_paths(result: Result) -> str:
     """The lines that a run of `paths` prints."""
     blocks = int(result.provenance["blocks"])
@@ -156,6 +157,7 @@ WINDOW = 0.95
 SINGLE = (("sample", "mean_norm", "sampled paths"), ("all", "rms_norm", "all paths"))
 
 
+@of_its_inputs
 def short_paths(result: Result) -> Finding:
     """Do paths shorter than the average carry the gradient?  From the table of paths.
 
@@ -286,6 +288,7 @@ INDEPENDENT = 2.0
 """Coherence up to which the paths of a length count as independent; orthogonal ones have 1."""
 
 
+@of_its_inputs
 def path_coherence(result: Result) -> Finding | None:
     """Are the paths of a length an ensemble of independent voices?  None without the quantity.
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, block_of, estimate, interval, listed
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    block_of,
+    estimate,
+    interval,
+    listed,
+    of_its_inputs,
+)
 from resnet_probe.findings.verdict import SMALL, at_least, at_most, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, median_interval
@@ -17,6 +25,7 @@ SPIKE = 2.0
 """A block's ratio stands out from this many times its network's median on."""
 
 
+@of_its_inputs
 def summarize_responses(result: Result) -> str:
     """The lines that a run of `responses` prints, for one network or several."""
     table = result.table
@@ -103,6 +112,7 @@ ORDERS = 0.7
 SCORES = {"influence_rank": "Block Influence", "ratio_rank": "‖F‖/‖shortcut‖"}
 
 
+@of_its_inputs
 def score_of_cost(result: Result, quantity: str = "influence_rank") -> Finding | None:
     """Does a score that needs no deletion order the blocks by what deletions cost?
 
@@ -177,6 +187,7 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["value"].notna()].sort_values("number", ignore_index=True)
 
 
+@of_its_inputs
 def small_residuals(result: Result) -> Finding:
     """Are residuals small beside what they are added to?  From the table of responses.
 

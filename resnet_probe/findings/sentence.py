@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
+from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 
 CONFIDENCE = "95 %"
@@ -126,6 +128,33 @@ class Finding:
     rule: Sentence | None = None
     verdict: str = ""
     estimate: Estimate | None = None
+
+
+SAID = ("sentence", "answer", "claim", "rule")
+S = TypeVar("S")
+"""A text, a sentence or a finding, or none."""
+
+
+def of_its_inputs(say: Callable[..., S]) -> Callable[..., S]:
+    """What `say` makes of a result, with the word for what the network was measured on."""
+
+    @wraps(say)
+    def said(result: Result, *more: Any, **options: Any) -> S:
+        found = say(result, *more, **options)
+        return _called(found, result)
+
+    return said
+
+
+def _called(said: Any, result: Result) -> Any:
+    if isinstance(said, str):
+        return result.in_words(said)
+    if isinstance(said, Sentence):
+        return replace(said, template=result.in_words(said.template))
+    if isinstance(said, Finding):
+        parts = {name: _called(getattr(said, name), result) for name in SAID}
+        return replace(said, **parts)
+    return said
 
 
 def estimate(row: pd.Series, digits: int = 2, unit: str = "") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.depth import depth_by_function
-from resnet_probe.findings.sentence import Finding, Sentence, interval
+from resnet_probe.findings.sentence import Finding, Sentence, interval, of_its_inputs
 from resnet_probe.findings.verdict import (
     CHANGES,
     HARMFUL,
@@ -43,6 +43,7 @@ DOINGS = {
 }
 
 
+@of_its_inputs
 def ranges(result: Result) -> Finding:
     """How long a range of consecutive blocks can be missing: a description.
 
@@ -84,6 +85,7 @@ def _span(rows: pd.DataFrame, name: str, values: dict[str, Any]) -> str:
     return f" ({{{name}_first}} to {{{name}_last}}: {{{name}_error:.2f}} %)"
 
 
+@of_its_inputs
 def values_of_branches(result: Result) -> Finding:
     """How much of what a deletion costs is the missing mean, how much is information.
 
@@ -132,6 +134,7 @@ def values_of_branches(result: Result) -> Finding:
     )
 
 
+@of_its_inputs
 def cuts(result: Result) -> Finding:
     """Is the shortcut worth more than the branch?  Judged by the mean over blocks of the difference
     in error between cutting one and deleting the other, its interval over images."""
@@ -161,6 +164,7 @@ def cuts(result: Result) -> Finding:
     )
 
 
+@of_its_inputs
 def middles(result: Result) -> Finding:
     """What changing ever more of the middle of every stage does: a description, a kind a clause.
 
@@ -186,6 +190,7 @@ def middles(result: Result) -> Finding:
     return Finding(Sentence(opening + "; ".join(clauses) + ".", values))
 
 
+@of_its_inputs
 def listed(result: Result) -> Finding:
     """Of any list of edits: how many do harm, all of them together."""
     return Finding(_middle(result))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from resnet_probe.guide.refusals import KINDS, kind_of, refusals
 from resnet_probe.runs.catalogue import ROWS
 
 QUESTIONS, REFUSALS, REFERENCE = "questions", "refusals", "reference"
+PARTS = {QUESTIONS, REFUSALS, REFERENCE, "index.html", "llms.txt"}
+"""What a site consists of; nothing else is ever replaced."""
+FIRST = "# resnet_probe"
 ABOUT = (
     "Opens up trained residual networks and measures how they work: what deleting a block costs, "
     "which path lengths carry the gradient, how large the residuals are; with intervals."
@@ -61,8 +65,8 @@ def build(folder: Path, *, reference: bool = True) -> int:
     `reference` is that of the Python interface.  Raises `ProbeError` where what writes it is not
     installed, and for a folder that holds something else.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "llms.txt").is_file():
-        raise ProbeError(f"{folder} holds something else than these pages: choose another (out=)")
+    folder = Path(os.path.realpath(folder))
+    _refuse_other(folder)
     pages = written()
     beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
@@ -81,6 +85,20 @@ def build(folder: Path, *, reference: bool = True) -> int:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return len(pages)
+
+
+def _refuse_other(folder: Path) -> None:
+    """Raises `ProbeError` for a folder with anything in it that is not of such a site."""
+    if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():
+            raise ProbeError(f"{folder} is no folder: choose another (out=)")
+        return
+    strange = sorted({path.name for path in folder.iterdir()} - PARTS)
+    index = folder / "llms.txt"
+    if not strange and index.is_file() and not index.read_bytes().startswith(FIRST.encode()):
+        strange = ["another llms.txt"]
+    if strange:
+        raise ProbeError(f"{folder} holds {strange[0]}, no page of these: choose another (out=)")
 
 
 def written() -> list[Page]:
@@ -203,7 +221,7 @@ def _reference(folder: Path) -> None:
 
 def llms(pages: Sequence[Page]) -> str:
     """The index for programs: pages, public names with their signatures, commands."""
-    lines = ["# resnet_probe", "", f"> {ABOUT}", "", "## Pages", ""]
+    lines = [FIRST, "", f"> {ABOUT}", "", "## Pages", ""]
     lines += [f"- [{page.title}]({page.path}): {page.about}" for page in pages]
     lines += ["", "## Python: import resnet_probe as rp", ""]
     lines += [_named(name) for name in resnet_probe.__all__]

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from resnet_probe.loading.networks import Network
 
 TEXT = "text:"
-RESIZED = ("imagefolder", "csv", "parquet")
+RESIZED = ("imagefolder", "csv", "webdataset", "parquet", "hf")
+READY = ("parquet", "hf")
+"""Of these, whose images usually have one size, only where that is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +98,14 @@ def _preprocess(network: Network, asked: Asked) -> Preprocess | None:
     if asked.preprocess is not None and kind not in RESIZED:
         raise ProbeError(
             f"preprocess={asked.preprocess}: the images of {asked.source} lie ready; it is for "
-            "imagefolder:DIR, csv:FILE and parquet:FILE"
+            "imagefolder:DIR, csv:FILE, webdataset:TAR, parquet:FILE and hf:DIR"
         )
     if kind not in RESIZED:
         return None
     spec = asked.preprocess or (None if asked.sized else network.preprocess)
     if spec is not None:
         return data.preprocess(spec, (height, width))
-    return data.Preprocess.usual((height, width)) if kind != "parquet" or asked.sized else None
+    return data.Preprocess.usual((height, width)) if kind not in READY or asked.sized else None
 
 
 def _check_shape(network: Network, asked: Asked, images: AnySet) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
@@ -95,9 +95,12 @@ def _from_zoo(arch: Architecture, which: str) -> Network:
     from resnet_probe import zoo
 
     if arch.family in LIBRARIES:
+        whose = "ImageNet's" if arch.classes == 1000 else f"{arch.family}'s"
+        bundled = dict.fromkeys(card.arch for card in zoo.cards())
         raise ProbeError(
-            f"{arch.spec} comes without weights here: give weights=pretrained or a file; bundled "
-            f"are those of {', '.join(dict.fromkeys(card.arch for card in zoo.cards()))}"
+            f"{arch.spec} is {whose} and comes without weights here: give weights=pretrained or a "
+            f"file; bundled are those of {', '.join(bundled)}"
+            f"{did_you_mean(arch.spec, bundled)}"
         )
     card = zoo.find(arch.spec, which)
     return Network(

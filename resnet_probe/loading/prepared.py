@@ -69,14 +69,20 @@ class Prepared:
     preprocess: Preprocess | None = None
     remarks: tuple[str, ...] = ()
     loss: str | None = None
+    level: str = "inner"
 
     def __repr__(self) -> str:
         """`Prepared(resnet110 on digits: 54 blocks, 898 images of 3×16×16)`."""
         shape = "×".join(map(str, self.images.shape[1:]))
         return (
             f"Prepared({self.network.arch.spec} on {self.image_set.name}: {len(self.chain)} "
-            f"{self.chain.unit}s, {len(self.images):,} images of {shape})"
+            f"{self.chain.unit}s, {len(self.images):,} {self.inputs} of {shape})"
         )
+
+    @property
+    def inputs(self) -> str:
+        """What the network takes, as words call it: images, or texts."""
+        return self.chain.inputs
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -90,6 +96,7 @@ class Prepared:
             "weights_sha256": self.network.weights_sha256,
             "data_sha256": self.image_set.fingerprint(),
             **({} if self.loss is None else {"loss": self.loss}),
+            **({} if self.level == "inner" else {"level": self.level}),
         }
 
 
@@ -113,6 +120,7 @@ def prepare(
     loss: str | None = None,
     tokenizer: Any = None,
     context: int = 128,
+    level: str = "inner",
 ) -> Prepared:
     """Load network and images, put them on the device, and cut the network into its chain.
 
@@ -145,7 +153,8 @@ def prepare(
     `class_map`, a file.  Many images are left where they are and read when needed, by so many
     `workers`; `stream` says so or not.
 
-    `where` is auto, cpu or cuda.
+    `where` is auto, cpu or cuda.  `level` says which blocks are cut, as in `chain_of`: `inner`,
+    `outer`, or each `branch` of a sum of several.
 
     Raises `ProbeError` for unknown names, weights that do not fit, images without a normalisation,
     folders that are none of the network's classes, and a device that is not there.
@@ -170,15 +179,16 @@ def prepare(
         output = usual_output(network, images[:1].to(place))
     if output is not None:
         network = with_output(network, output)
-    chain = cut(network.arch, network.model, images[:1].to(place))
+    chain = cut(network.arch, network.model, images[:1].to(place), level=level)
     image_set = _numbered(image_set, chain, network, class_map)
     first: Any = getattr(images, "first", images)
     tokens = first if image_set.tokens else None
     fitted = asked(chain, image_set.labels, tokens, loss=loss)
     said = (*remarks(network.arch, chain), *fitted.said)
     return Prepared(
-        network, image_set, scale.name, fitted.chain, images, fitted.labels, ready, said, loss
-    )
+        network, image_set, scale.name, fitted.chain, images, fitted.labels, ready, said, loss,
+        level,
+    )  # fmt: skip
 
 
 def _network(
@@ -218,7 +228,8 @@ def _numbered(
     from resnet_probe.data import in_order_of
 
     by_name = images.name.startswith("imagefolder:") or (
-        images.name.startswith("csv:") and not all(map(str.isdecimal, images.class_names))
+        images.name.startswith(("csv:", "webdataset:"))
+        and not all(map(str.isdecimal, images.class_names))
     )
     if not by_name and class_map is None:
         return images
@@ -279,16 +290,20 @@ def example_for(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(1, *shape, generator=generator)
 
 
-def cut(arch: Architecture, model: nn.Module, example: Tensor) -> ResidualChain:
+def cut(
+    arch: Architecture, model: nn.Module, example: Tensor, *, level: str = "inner"
+) -> ResidualChain:
     """The chain of a residual network, or the layers of a plain one.
 
     Of a network that is not from here, the layers where it has no residual block.
 
     Raises `ProbeError` where it has neither.
     """
+    from functools import partial
+
     from resnet_probe.discover import chain_of, layers_of
 
-    find = chain_of if arch.residual else layers_of
+    find = partial(chain_of, level=level) if arch.residual else layers_of
     try:
         return find(model, example, name=arch.spec, output=arch.output)
     except ProbeError as refusal:

@@ -84,6 +84,13 @@ class Request(Settings):
         metavar="NAME",
         group=NETWORK,
     )
+    level: str = option(
+        "inner",
+        "which blocks: the innermost that make a series, the outer ones around them, or one for "
+        "each branch where a block has several, x + a(x) + m(x) (default: inner)",
+        choices=("inner", "outer", "branch"),
+        group=NETWORK,
+    )
     twin: str | None = option(
         None,
         "untrained: the same architecture from its initial state, with batch-norm statistics of "
@@ -94,7 +101,8 @@ class Request(Settings):
     data: str | None = option(
         None,
         "digits, cifar10, cifar100, fashion_mnist, parquet:FILE, imagefolder:DIR, csv:FILE (paths "
-        "and classes), npz:FILE or, for networks of tokens, text:FILE (default: what the bundled "
+        "and classes), npz:FILE, webdataset:TAR (or x-{000..003}.tar), hf:DIR (a folder of "
+        "Hugging Face datasets) or, for networks of tokens, text:FILE (default: what the bundled "
         "weights were trained on)",
         metavar="NAME",
         group=IMAGES,
@@ -118,6 +126,7 @@ class Request(Settings):
     limit: int | None = option(
         None,
         "use only the first IMAGES; of a folder, one of each class in turn",
+        least=1,
         metavar="IMAGES",
         group=IMAGES,
     )
@@ -197,6 +206,7 @@ class Request(Settings):
             stream=self.stream,
             workers=self.workers,
             context=self.context,
+            level=self.level,
         )
         return found if self.twin is None else untrained(found, data_root=self.data_root)
 

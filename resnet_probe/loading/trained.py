@@ -126,7 +126,8 @@ class TrainingRequest(Settings):
         super().__post_init__()
         if self.arch is None:
             raise ProbeError("which network? give arch=")
-        if self.data.startswith(("parquet:", "imagefolder:")) and not self.test_data:
+        kinds = ("parquet:", "imagefolder:", "webdataset:", "hf:")
+        if self.data.startswith(kinds) and not self.test_data:
             raise ProbeError(f"{self.data} has one split: give test_data=, the images to test on")
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
@@ -56,23 +55,6 @@ class Training(NamedTuple):
     images: Images | None
     identity: dict[str, Any]
     calibration: tuple[Images, Tensor] | None = None
-
-
-def beside(name: str) -> str | None:
-    """The training images that belong to a set of test images; None where there are none.
-
-    A named set has a training split under its own name; a parquet file `test-…` has it in the file
-    of the same name with `train-` in the same folder, where that is there.
-    """
-    from resnet_probe import data
-
-    kind, _, path = name.partition(":")
-    if not path:
-        return name if name in data.names() else None
-    test = Path(path)
-    train = test.with_name(test.name.replace("test", "train", 1))
-    there = kind == "parquet" and train != test and train.is_file()
-    return f"{kind}:{train}" if there else None
 
 
 def training_images(prepared: Prepared, request: Request, asked: Recalibration) -> Training:

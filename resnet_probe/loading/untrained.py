@@ -34,9 +34,9 @@ def untrained(
     A network by name is built anew from `seed`; of one's own model every module with parameters is
     told to draw them again (`reset_parameters`), in a copy.  The batch norms hold the statistics of
     `images` `[m, …]`, normalised as those of `ready` are: by default the first 200 of the training
-    split (of a named set in `data_root`), and of images that have no other split the first 200 of
-    those that are measured.  `ready` is left as it is, and so is the state of torch's random
-    numbers.
+    split (of a named set in `data_root`, of a parquet file `test-…` the file `train-…` beside it),
+    and of images that have no other split the first 200 of those that are measured.  `ready` is
+    left as it is, and so is the state of torch's random numbers.
 
     Raises `ProbeError`, with their names, for modules that cannot be initialised again.
     """
@@ -59,7 +59,7 @@ def untrained(
         known_error_pct=None, card=None,
     )  # fmt: skip
     with torch.no_grad():
-        chain = cut(twin.arch, model, ready.images[:1].to(device))
+        chain = cut(twin.arch, model, ready.images[:1].to(device), level=ready.level)
     return replace(ready, network=twin, chain=chain)
 
 
@@ -125,15 +125,15 @@ def _statistics_of(
                 f"{'×'.join(map(str, ready.images.shape[1:]))} are needed"
             )
         return images, f"{len(images)} given images"
-    name = ready.image_set.name
-    if name in data.names():
+    source = data.beside(ready.image_set.name)
+    if source is not None:
         found = data.read(
-            name, split="train", root=None if root is None else Path(root),
+            source, split="train", root=None if root is None else Path(root),
             preprocess=ready.preprocess, limit=STATISTICS,
         )  # fmt: skip
-        scale = data.normalization(ready.normalize)
-        dtype = number_type(ready.network.model)
-        taken = found.on(ready.chain.device, scale, dtype)
-        return taken, f"{len(found)} training images"
+        if found.shape[1:] == ready.image_set.shape[1:]:
+            scale = data.normalization(ready.normalize)
+            dtype = number_type(ready.network.model)
+            return found.on(ready.chain.device, scale, dtype), f"{len(found)} training images"
     count = min(STATISTICS, len(ready.images))
     return ready.images[:count], f"{count} of the images measured, which have no other split"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
 from torch import nn
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.models.initial import own_random_numbers
 from resnet_probe.models.pretrained import Pretrained, normalize_spec, preprocess_spec
 
@@ -33,8 +32,7 @@ def known(name: str) -> tuple[tuple[int, int, int], int]:
     """
     timm = library()
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
+        hint = did_you_mean(name.partition(".")[0], timm.list_models())
         raise ProbeError(f"timm has no network {name!r}{hint}")
     config = timm.models.get_pretrained_cfg(name)
     if config is None:

@@ -6,10 +6,9 @@ spelling, so that two spellings of one network are one string.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.models.options import Option, Value, spelled
 from resnet_probe.settings import whole_number
 
@@ -40,9 +39,8 @@ def read_options(spec: str, options: Sequence[Option]) -> dict[str, Value]:
                 f"{what_there_is(name, options)}"
             )
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-            hint = f" (do you mean {near[0]}?)" if near else ""
-            raise ProbeError(f'{name} has no option "{key}"{hint}: {what_there_is(name, options)}')
+            there = what_there_is(name, options) + did_you_mean(key, known)
+            raise ProbeError(f'{name} has no option "{key}": {there}')
         if key in given:
             raise ProbeError(f'"{spec}" gives {key} twice: an option may be given once')
         value = known[key].read(text)
@@ -64,10 +62,10 @@ def canonical(name: str, values: Mapping[str, Value], options: Sequence[Option])
 
 def unknown_name(name: str, names: Sequence[str]) -> ProbeError:
     """The error for a name that is not among `names`: it says which are near."""
-    near = difflib.get_close_matches(name.lower(), list(dict.fromkeys(names)), n=4, cutoff=0.6)
-    all_of_them = "`describe --list` has the names that there are"
-    what = f"the nearest names are {', '.join(near)}" if near else all_of_them
-    return ProbeError(f'unknown architecture "{name}": {what}')
+    return ProbeError(
+        f'unknown architecture "{name}": `describe --list` has the names that there are'
+        f"{did_you_mean(name, names)}"
+    )
 
 
 def impossible_depth(name: str, depth: int, option: Option) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.models.initial import own_random_numbers
 
 NAMES = (
@@ -110,6 +110,7 @@ def _choose(name: str, weights: str) -> Any:
         raise ProbeError(
             f'torchvision has no weights "{weights}" for {name}: '
             f"there are {', '.join(available.__members__)}"
+            f"{did_you_mean(weights, available.__members__)}"
         )
     chosen = available[weights]
     if not chosen.meta["categories"]:

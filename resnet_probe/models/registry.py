@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.models import from_timm, grammar, pretrained
 from resnet_probe.models.architecture import Architecture
 from resnet_probe.models.catalog import Family, families, note
@@ -107,8 +106,7 @@ def library_architecture(spec: str) -> Architecture | None:
     if name not in names:
         if not library:
             return None
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
+        hint = did_you_mean(name, names)
         raise ProbeError(f"torchvision has no classification network {name!r}{hint}")
     shape = pretrained.input_shape(name)
     made = partial(pretrained.network, name=name)

@@ -82,7 +82,8 @@ def draw(question: Question, result: Result, folder: Path) -> list[Drawing]:
 def _compared(question: Question, result: Result) -> str | None:
     """Published results beside ours, for residual networks of as many blocks: no others."""
     residual = result.provenance.get("residual", True)
-    alike = residual and result.provenance.get("blocks") == published.CURVE_BLOCKS
+    blocks = result.provenance.get("blocks")
+    alike = residual and published.compared(PUBLISHED, result.study, blocks)
     return PUBLISHED if question.compared and alike else None
 
 

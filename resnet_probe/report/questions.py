@@ -129,6 +129,25 @@ QUESTIONS = (
         (STALE,),
     ),
     Question(
+        "influence",
+        "Do its blocks build on each other?",
+        summaries.effective_depth,
+        {"figure": "What deleting a block, across, changes in each later one, upwards: the size of "
+                   "the change in units of that branch’s own. Beside it, the longest chain of "
+                   "blocks in which each changes the next by at least so much."},
+        ("A chain of blocks that each change the next by little can be long and carry much: "
+         "the depth is that of strong changes, from the threshold on.",),
+    ),
+    Question(
+        "interactions",
+        "Do its blocks add up, or act together?",
+        summaries.additive,
+        {"figure": "Share of the variance over networks with blocks missing at random, by how many "
+                   "blocks act together."},
+        (STALE, "The shares are those of a chance of keeping each block: near the whole network "
+         "blocks add up more than far from it."),
+    ),
+    Question(
         "paths",
         "Which paths carry the gradient?",
         summaries.short_paths,

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,10 @@ class Drawn(Protocol):
     """Anything that saves itself as matplotlib's ``Figure`` does."""
 
     def savefig(self, fname: Any, **options: Any) -> Any: ...
+
+
+IMAGE = re.compile(r"(?<![{\w])image(s?)\b(?![:}])")
+"""The word, but not the name of a value in a template."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,6 +124,15 @@ class Result:
         return int(np.flatnonzero(found)[0])
 
     @property
+    def inputs(self) -> str:
+        """What the network was measured on, as words call it: images, or texts."""
+        return str(self.provenance.get("inputs", "images"))
+
+    def in_words(self, text: str) -> str:
+        """A text about images, or a template of one, with that word in the place of theirs."""
+        return IMAGE.sub(lambda found: self.inputs.removesuffix("s") + found[1], text)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What determines the table; ProbeError where the provenance does not say."""
         identity = self.provenance.get("identity")
@@ -190,6 +204,23 @@ class Result:
 
 
 load = Result.load
+
+
+@contextmanager
+def unless_refused(folder: str | Path) -> Iterator[None]:
+    """Inside, folders may be made for `folder`; where it ends with an error, the empty ones go.
+
+    So a refusal leaves the place as it was, however late it comes.
+    """
+    place = Path(os.path.realpath(folder))
+    made = [path for path in (place, *place.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # what lies in it stays
+                path.rmdir()
+        raise
 
 
 def refuse_other(folder: str | Path, identity: Mapping[str, Any]) -> None:

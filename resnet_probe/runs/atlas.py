@@ -9,16 +9,17 @@ it is, and an atlas that was ended goes on from there.
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from resnet_probe.claims.evidence import FRESH, TWIN
-from resnet_probe.errors import ProbeError
+from resnet_probe.data.files import text_of
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.findings.atlas import COLUMNS, FACTS, Row, row, rows_of
 from resnet_probe.loading.request import Request
 from resnet_probe.results import Result
@@ -93,7 +94,10 @@ class Atlas:
 
     def of(self, part: Part) -> tuple[Listed, ...]:
         """The networks of one part: every so many-th."""
-        return self.listed[part.number - 1 :: part.of]
+        found = self.listed[part.number - 1 :: part.of]
+        if not found:
+            raise ProbeError(f"part={part}: the list has only {len(self.listed)} networks")
+        return found
 
     def result(
         self,
@@ -240,13 +244,15 @@ def _how(obtained: Obtained) -> str:
 
 def _cells(path: Path) -> list[dict[str, str]]:
     """The rows of a file, their cells that are not empty; `BEYOND` has what no column is for."""
+    text = StringIO(text_of(path, what="a list of networks"), newline="")
+    reader = csv.DictReader(text, restkey=BEYOND, strict=True)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey=BEYOND, strict=True)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ProbeError(f"{path} cannot be read as a list of networks: {error}") from error
-    _check_columns(path, reader.fieldnames or ())
+        rows, columns = list(reader), reader.fieldnames
+    except csv.Error as error:
+        raise ProbeError(f"{path} cannot be read as a list of networks ({error})") from error
+    if not columns:
+        raise ProbeError(f"{path} lists no network: it is empty")
+    _check_columns(path, columns)
     if not rows:
         raise ProbeError(f"{path} lists no network: it has a header and no row")
     return [{key: str(text).strip() for key, text in cells.items() if text and str(text).strip()}
@@ -267,11 +273,14 @@ def _listed(rows: Sequence[Mapping[str, str]]) -> Iterator[Listed]:
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     known = [*OWN, *(each.name for each in Request.options())]
-    for column in columns:
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise ProbeError(f"{path} has two columns {column!r}: leave one of them out")
         if column not in known:
-            near = difflib.get_close_matches(str(column), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ProbeError(f"{path} has a column {column!r}, which no network has: {hint}")
+            there = ", ".join(known) + did_you_mean(column, known)
+            raise ProbeError(
+                f"{path} has a column {column!r}, which no network has: there are {there}"
+            )
     if not {"arch", "model"} & set(columns):
         raise ProbeError(f"{path} has no column arch: a list of networks says which they are")
 
@@ -318,5 +327,6 @@ def _studies(text: str) -> tuple[str, ...]:
     asked = tuple(text.replace(",", " ").split()) or known
     for name in asked:
         if name not in known:
-            raise ProbeError(f"an atlas asks no study {name!r}: there are {', '.join(known)}")
+            there = ", ".join(known) + did_you_mean(name, known)
+            raise ProbeError(f"an atlas asks no study {name!r}: there are {there}")
     return asked

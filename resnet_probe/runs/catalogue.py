@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 if TYPE_CHECKING:
     from resnet_probe.results import Result
@@ -116,6 +115,5 @@ def row(name: str) -> Row:
         if each.name == name:
             return each
     names = [each.name for each in ROWS]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ProbeError(f"there is no study {name!r}: there are {', '.join(names)}{hint}")
+    there = ", ".join(names) + did_you_mean(name, names)
+    raise ProbeError(f"there is no study {name!r}: there are {there}")

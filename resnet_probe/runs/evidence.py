@@ -12,18 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from resnet_probe.claims import CLAIMS, Claim, Exhibit, flows, lesions, needed
+from resnet_probe.claims import flows
 from resnet_probe.claims.controls import RENEWED
-from resnet_probe.claims.evidence import FRESH
 from resnet_probe.claims.identities import BILLIONS, ORIGINAL
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
-from resnet_probe.loading.training_images import Recalibration, beside
-from resnet_probe.loading.untrained import UNTRAINED, untrained
-from resnet_probe.results import Result
+from resnet_probe.loading.training_images import Recalibration
 from resnet_probe.runs.catalogue import row
 from resnet_probe.runs.job import Job
 from resnet_probe.settings import Settings
@@ -43,7 +38,8 @@ FRESH_IMAGES = 100
 """Of which what changes with the initial weights is seen."""
 SOME, MORE = 500, 1000
 """Images, for what takes several times as long as a lesion, and for what takes about as long."""
-LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates")
+LONG = ("lesion-counts", "lesion-permute-tau", "lesion-ranges", "greedy", "gates", "influence",
+        "interactions")  # fmt: skip
 """What a report asks only in full."""
 STRUCTURES = (
     *(f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
@@ -106,9 +102,10 @@ class Ask:
 
     def recalibration(self, ready: Prepared) -> Recalibration | None:
         """None where statistics are not asked for, or cannot be re-estimated."""
+        from resnet_probe import data
         from resnet_probe.engine.recalibrate import has_batch_norm
 
-        source = beside(ready.image_set.name)
+        source = data.beside(ready.image_set.name)
         if self.recalibrate is None or source is None or not has_batch_norm(ready.chain):
             return None
         own = None if source == ready.image_set.name else source
@@ -126,6 +123,8 @@ def report_asks(*, full: bool) -> tuple[Ask, ...]:
         Ask("lesion-ranges", "lesion", {"edit": "ranges"}, FEW, 8.0),
         Ask("greedy", "greedy", {}, SOME, 10.0),
         Ask("gates", "gates", {}, SOME, 6.0),
+        Ask("influence", "influence", {}, FEW, 2.0),
+        Ask("interactions", "interactions", {}, FEW, 6.0),
         Ask("paths", "paths", {"signs": 8, "samples": 200}, paths, 4.0),
         Ask("responses", "responses", {}, images, 1.0),
         Ask("lens", "lens", {}, images, 0.3),
@@ -213,75 +212,6 @@ def checkpoints(
         yield Request(arch=arch, weights=weights, normalize="imagenet", data=data, **options)
 
 
-def needed_jobs(
-    requests: Sequence[Request],
-    *,
-    claims: Sequence[Claim] = CLAIMS,
-    seed: int = 0,
-    say: Callable[[str], None] = print,
-) -> list[Job]:
-    """The studies of some networks that a claim would be judged on, and no others.
-
-    Beside each network those of its untrained twin; where it has none, `say` is told why.
-    """
-    candidates: list[tuple[Exhibit, Job]] = []
-    for request in requests:
-        for one, ready, asks in _with_twin(request, say):
-            fit = [ask for ask in asks if _says_something(ask, ready)]
-            for ask, jobs in fitting_jobs(fit, one, ready, seed=seed)[0].items():
-                candidates += [(_without_table(ask.study, job.networks[0]), job) for job in jobs]
-    wanted = {id(exhibit) for exhibit in needed((exhibit for exhibit, _ in candidates), claims)}
-    return [job for exhibit, job in candidates if id(exhibit) in wanted]
-
-
-def _with_twin(
-    request: Request, say: Callable[[str], None]
-) -> Iterator[tuple[Request, Prepared, tuple[Ask, ...]]]:
-    ready = request.prepared()
-    initial = ready.network.source.startswith(FRESH)
-    yield request, ready, fresh_asks() if initial else claim_asks()
-    if request.twin is not None or initial:
-        return
-    try:
-        twin = untrained(ready, data_root=request.data_root)
-    except ProbeError as reason:
-        say(f"Without an untrained twin: {reason}")
-        return
-    yield replace(request, twin=UNTRAINED), twin, twin_asks()
-
-
-def _says_something(ask: Ask, ready: Prepared) -> bool:
-    """Whether a claim could be about such a study of such a network."""
-    from resnet_probe.studies.plan import reachable_taus
-
-    chain, family = ready.chain, ready.network.arch.family
-    if ask.study == "lesion-permute-tau":
-        judged = lesions.TAUS
-        return min(map(len, chain.stages)) >= 4 and len(reachable_taus(chain, judged)) == len(
-            judged
-        )
-    if ask.study in ("lesion-counts", "lesion-duplicate"):
-        return chain.residual and sum(block.keeps_shape for block in chain) > max(lesions.COUNTS)
-    if ask.study == "responses-init" and (family != "preresnet" or len(chain) < 12):
-        return False
-    if ask.study == RENEWED and ask.recalibration(ready) is None:
-        return False
-    return chain.residual or ask.study in ("lesion", RENEWED, "responses", "flow")
-
-
-def _without_table(study: str, ready: Prepared) -> Exhibit:
-    return Exhibit(
-        study=study,
-        arch=ready.network.arch.spec,
-        table=pd.DataFrame(),
-        blocks=len(ready.chain),
-        residual=ready.chain.residual,
-        data=ready.image_set.name,
-        note=ready.image_set.note,
-        weights=ready.network.source,
-    )
-
-
 def first_images(prepared: Prepared, count: int | None) -> Prepared:
     """The same on the first images only."""
     if count is None or count >= len(prepared.images):
@@ -315,17 +245,12 @@ def _data(request: Request, ready: Prepared) -> str | None:
     return request.data or ready.image_set.name
 
 
-def structures(names: Sequence[str]) -> Iterator[Result]:
-    """One result a network, or a part of one, by name."""
-    for name in names:
-        row = _weights_of(*PARTS[name]) if name in PARTS else _count(name)
-        identity = {"study": "structure", "arch": name}
-        yield Result("structure", pd.DataFrame([{"arch": name, **row}]), {"identity": identity})
-
-
-def _count(name: str) -> dict[str, int]:
+def counts_of(name: str) -> dict[str, int]:
+    """What is counted of a network, or of a part of one, by name."""
     from resnet_probe.models import paper_tables
 
+    if name in PARTS:
+        return _weights_of(*PARTS[name])
     size = paper_tables.size(name)
     return {"parameters": size.parameters, "multiply_adds": size.multiply_adds}
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +25,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
-from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other
+from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other, unless_refused
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
 from resnet_probe.studies.parts import Part, share_of
@@ -229,18 +229,19 @@ class Job:
             with suppress(ProbeError):  # what another study has begun there is its own
                 Journal(folder, self.identity).finish()
             return there
-        refuse_other(folder, self.identity)
-        journal = Journal(folder, self.identity)
-        with journal:
-            try:
-                result = self.measure(Run(resources or Resources(), journal, progress), parts)
-                if self.part is not None:
-                    result.save(folder)
-                else:
-                    (look or Look()).save(result, folder)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(_how_on(folder, journal)) from None
-            journal.discard()
+        with unless_refused(folder):
+            refuse_other(folder, self.identity)
+            with Journal(folder, self.identity) as journal:
+                try:
+                    run = Run(resources or Resources(), journal, progress)
+                    result = self.measure(run, parts)
+                    if self.part is not None:
+                        result.save(folder)
+                    else:
+                        (look or Look()).save(result, folder)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(_how_on(folder, journal)) from None
+                journal.discard()
         return Obtained(result, folder.resolve(), False)
 
     def obtain_with(
@@ -306,9 +307,8 @@ class Job:
         """The command, versions and machine of a run."""
         return {
             "command": self.command,
-            "versions": {"python": platform.python_version(), **versions()},
+            **machine(),
             "device": device_name(self.networks[0].chain.device),
-            "platform": platform.platform(),
             "known_error_pct": self.networks[0].network.known_error_pct,
             "classes": self.networks[0].chain.classes,
         }
@@ -351,20 +351,30 @@ def announcement(prepared: Prepared) -> str:
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
     lines = [
         f"{network.arch.spec}: {len(chain)} {chain.unit}s, weights: {network.source}{error}",
-        f"{len(prepared.images):,} images of {prepared.image_set.name}{note}",
+        f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
         *prepared.remarks,
     ]
     return "\n".join(lines)
 
 
+def machine() -> dict[str, Any]:
+    """What a run was made with, and on."""
+    versioned = {"python": platform.python_version(), **versions()}
+    return {"versions": versioned, "platform": platform.platform()}
+
+
 def versions() -> dict[str, str]:
-    found = {}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Looked up on the disk once a process."""
+    found = []
     for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # run from a checkout that was not installed
-    return found
+        with suppress(PackageNotFoundError):  # run from a checkout that was not installed
+            found.append((name, version(name)))
+    return tuple(found)
 
 
 def device_name(device: Any) -> str:

@@ -1,7 +1,8 @@
 """A ledger that was made before: found again without loading a network or an image.
 
-What it was made from is told by the options and by the files that they name, as they lie there:
-paths, sizes and times of change.  So the same command finds its table in seconds.
+What it was made from is told by the options and by the files that they name, and those of this
+package, as they lie there: paths, sizes and times of change.  So the same command finds its table
+in seconds.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from resnet_probe.runs.job import RUNS
 
 ASKED = "asked"
 """In the record of a ledger: what `question` says of it."""
-BUNDLED = Path(resnet_probe.__file__).parent / "zoo"
+PACKAGE = Path(resnet_probe.__file__).parent
 DEPTH = 3
 """How many folders deep `data_root` is looked at, as where images are looked for."""
 
 
-def question(options: Mapping[str, Any]) -> dict[str, str] | None:
-    """What determines a ledger; None where that is code of the user's own."""
+def question(options: Mapping[str, Any], *, rules: bool = True) -> dict[str, str] | None:
+    """What determines a ledger; None where that is code of the user's own.
+
+    Without its `rules`: what determines the studies that it is made from.
+    """
     if options.get("model") is not None:
         return None
     asks = (resnet_probe.__version__, *claim_asks(), *twin_asks())
@@ -37,7 +41,7 @@ def question(options: Mapping[str, Any]) -> dict[str, str] | None:
         "options": json.dumps({key: str(value) for key, value in options.items()}, sort_keys=True),
         "files": hashlib.sha256(repr(files).encode()).hexdigest(),
         "asks": hashlib.sha256(repr(asks).encode()).hexdigest(),
-        "rules": rules_sha256(),
+        **({"rules": rules_sha256()} if rules else {}),
     }
 
 
@@ -54,7 +58,7 @@ def found(asked: Mapping[str, str] | None, folder: Path | None) -> tuple[Path, R
 
 
 def _files(options: Mapping[str, Any]) -> Iterator[Path]:
-    yield from sorted(BUNDLED.iterdir())
+    yield from (path for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts)
     for name in ("weights", "class_map", "checkpoints"):
         given = options.get(name)
         for each in given if isinstance(given, list) else [given]:

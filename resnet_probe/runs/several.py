@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.data import slug
+from resnet_probe.data import beside, slug
 from resnet_probe.loading.request import Request
-from resnet_probe.loading.training_images import beside
 from resnet_probe.results import Result
 from resnet_probe.runs.job import obtained
 

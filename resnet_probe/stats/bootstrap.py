@@ -6,6 +6,7 @@ All take a `confidence`, so that a ledger can ask again at the level that many c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,7 +107,7 @@ def resampled(
     random = np.random.default_rng(seed)
     again = [group[random.integers(len(group), size=(TIMES, len(group)))] for group in given]
     value = statistic([group[None] for group in given])[0]
-    return _percentiles(float(value), statistic(again), confidence)
+    return percentiles(float(value), statistic(again), confidence)
 
 
 def perturbed(
@@ -124,13 +125,23 @@ def perturbed(
     x, se = (np.asarray(part, dtype=np.float64) for part in (values, errors))
     random = np.random.default_rng(seed)
     again = x + se * random.standard_normal((TIMES, len(x)))
-    return _percentiles(float(statistic(x[None])[0]), statistic(again), confidence)
+    return percentiles(float(statistic(x[None])[0]), statistic(again), confidence)
 
 
 def median_of_edits(
     differences: ArrayLike, confidence: float = 0.95, *, times: int = 2000, seed: int = 0
 ) -> Estimate:
     """The median over edits of their mean difference, for these edits on images like these.
+
+    `differences` are those of `medians_of_edits`, of which the interval is made.
+    """
+    again = medians_of_edits(differences, times=times, seed=seed)
+    value = float(np.median(np.asarray(differences).mean(axis=1, dtype=np.float64)))
+    return percentiles(value, again, confidence)
+
+
+def medians_of_edits(differences: ArrayLike, *, times: int = 2000, seed: int = 0) -> Floats:
+    """`[times]`: the median over edits of their mean difference, of images that are weighted anew.
 
     `differences` is `[edits, images]`, of the edited network from the whole one: integers (1 lost,
     −1 gained, 0 as before) or floats.  The images are weighted anew for all edits at once, since
@@ -143,22 +154,45 @@ def median_of_edits(
         raise ProbeError(
             f"the median of edits needs differences [edits, images], found {list(given.shape)}"
         )
-    edits, images = given.shape
     random = np.random.default_rng(seed)
-    turned = given.astype(np.float32).T
+    kinds, images = _alike(given)
+    edits = len(given)
+    turned = kinds.astype(np.float32).T
     added = 1.0 if np.issubdtype(given.dtype, np.integer) else 0.0
-    medians, step = [], max(1, AT_ONCE // images)
+    medians, step = [], max(1, AT_ONCE // len(images))
     for start in range(0, times, step):
-        shape = (min(step, times - start), images)
-        weights = random.standard_exponential(shape, dtype=np.float32)
+        shape = (min(step, times - start), len(images))
+        weights = _weights(random, images, shape[0])
         more = added * random.standard_exponential((2, shape[0], edits))
         total = weights.sum(axis=1, dtype=np.float64)[:, None] + more.sum(axis=0)
         medians.append(np.median((weights @ turned + more[0] - more[1]) / total, axis=1))
-    value = float(np.median(given.mean(axis=1, dtype=np.float64)))
-    return _percentiles(value, np.concatenate(medians), confidence)
+    return np.asarray(np.concatenate(medians), dtype=np.float64)
 
 
-def _percentiles(value: float, found: Floats, confidence: float) -> Estimate:
+def _alike(differences: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(`[edits, kinds]`, `[kinds]`): images that all edits treat alike, and how many of each kind.
+
+    Those of which there is one come first.
+    """
+    if not np.issubdtype(differences.dtype, np.integer):
+        return differences, np.ones(differences.shape[1], np.int64)
+    kinds, counts = np.unique(differences, axis=1, return_counts=True)
+    order = np.argsort(counts, kind="stable")
+    return kinds[:, order], counts[order]
+
+
+def _weights(random: np.random.Generator, images: NDArray[np.int64], times: int) -> NDArray[Any]:
+    """`[times, kinds]`: the weight of all images of a kind, each of which has an exponential one.
+
+    A sum of m of them is drawn at once, as a gamma of shape m.
+    """
+    alone = int((images == 1).sum())
+    single = random.standard_exponential((times, alone), dtype=np.float32)
+    several = random.standard_gamma(images[alone:], (times, len(images) - alone))
+    return np.concatenate([single, several.astype(np.float32)], axis=1)
+
+
+def percentiles(value: float, found: Floats, confidence: float) -> Estimate:
     tail = (1 - confidence) / 2
     low, high = (
         np.nanquantile(found, [tail, 1 - tail]) if np.isfinite(found).any() else [np.nan] * 2

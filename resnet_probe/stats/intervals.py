@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +120,12 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(middle, float(min(low, middle)), float(max(high, middle)))
 
 
+IN_A_TAIL = 100
+"""Samples to draw in each tail: its chance is then known to a tenth."""
+CORRELATIONS = np.linspace(-4, 4, 33)
+"""The populations that samples are drawn of, by Fisher's z of their correlation."""
+
+
 def rank_correlation(
     one: ArrayLike,
     other: ArrayLike,
@@ -127,30 +135,69 @@ def rank_correlation(
 ) -> Estimate:
     """Spearman's ρ of pairs, and an interval for that of what they are a sample of.
 
-    Fisher's z with the variance (1 + ρ²/2) / (n − 3) of Bonett & Wright 2000, "Sample size
-    requirements for estimating Pearson, Kendall and Spearman correlations".  Pairs with a NaN are
-    left out; without spread it is NaN, and so are the ends for fewer than five pairs or |ρ| = 1.
+    The interval holds each ρ of a population of which a ρ as large, and one as small, as that of
+    the pairs is drawn in more than (1 − confidence)/2 of all samples with as many pairs and the
+    same ties: the construction of Neyman 1937, "Outline of a theory of statistical estimation",
+    drawn by simulation.  The population is a normal one on any scales, with ρ = 6/π · asin(r/2) at
+    a correlation r (Kruskal 1958, "Ordinal measures of association", section 5).  Of 1,500 samples
+    of it each, with 6 to 30 pairs, no, two or three ties and ρ = 0, 0.5 or 0.9, ends at 95 % held
+    the true ρ in 94 to 98 %, and in all where ties leave few values; of others (a copula of
+    Student's t with 2 degrees of freedom or of Clayton, a spread that grows) with 10 or 25 pairs
+    and ρ from 0.5 to 0.98 in 86 to 96 %.  Pairs with a NaN are left out; without spread it is NaN.
 
     With `groups`, a label a pair, ranks are taken inside each group, as shares of its size, so that
-    what differs between groups says nothing; each group after the first costs one of the n.  Groups
-    of three or four pull ρ towards 0.
+    what differs between groups says nothing.  Groups of three or four pull ρ, but not its ends,
+    towards 0.
     """
     x, y = (np.asarray(part, dtype=np.float64) for part in (one, other))
     known = ~(np.isnan(x) | np.isnan(y))
-    group = np.zeros(len(x)) if groups is None else np.asarray(groups)
-    x, y, n, found = x[known], y[known], int(known.sum()), group[known]
-    if n < 2:
-        return Estimate(np.nan, np.nan, np.nan)
-    x, y = _ranked(x, found), _ranked(y, found)
+    labels = (np.zeros(len(x)) if groups is None else np.asarray(groups))[known]
+    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    x, y = _ranked(x[known], group), _ranked(y[known], group)
     if not (x.any() and y.any()):
         return Estimate(np.nan, np.nan, np.nan)
     rho = float(np.clip((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()), -1, 1))
-    n -= len(np.unique(found)) - 1
-    if n < 5 or abs(rho) > 1 - 1e-12:
-        return Estimate(rho, np.nan, np.nan)
-    half = normal_quantile(confidence) * np.sqrt((1 + rho**2 / 2) / (n - 3))
-    ends = np.tanh(np.arctanh(rho) + np.array([-half, half]))
-    return Estimate(rho, float(ends[0]), float(ends[1]))
+    ties = (tuple(values[np.lexsort((values, group))].tolist()) for values in (x, y))
+    tail = (1 - checked_confidence(confidence)) / 2
+    drawn = _drawn_ranks(*ties, tuple(sizes.tolist()), int(np.ceil(IN_A_TAIL / tail)))
+    low = _reached((drawn > rho - 1e-6).mean(axis=1), tail)
+    high = -_reached((drawn < rho + 1e-6).mean(axis=1)[::-1], tail)
+    return Estimate(rho, min(low, rho), max(high, rho))
+
+
+@lru_cache(maxsize=16)
+def _drawn_ranks(
+    x: tuple[float, ...], y: tuple[float, ...], sizes: tuple[int, ...], times: int
+) -> Floats:
+    """Spearman's ρ `[correlations, times]` of samples with these ranks.
+
+    `x` and `y` are the ranks of groups of so many pairs each, in order inside each group.
+    """
+    random = np.random.default_rng(0)
+    first, second = random.standard_normal((2, times, len(x)), dtype=np.float32)
+    ends = np.cumsum((0, *sizes))
+    groups = [slice(start, end) for start, end in pairwise(ends)]
+    one, other = np.array(x), np.array(y)
+    for rows in groups:
+        first[:, rows].sort(axis=1)
+    found = np.zeros((len(CORRELATIONS), times))
+    for sums, r in zip(found, np.tanh(CORRELATIONS).astype(np.float32), strict=True):
+        mixed = r * first + np.sqrt(1 - r**2) * second
+        for rows in groups:
+            sums += one[rows][mixed[:, rows].argsort(axis=1)] @ other[rows]
+    return found / np.sqrt((one**2).sum() * (other**2).sum())
+
+
+def _reached(shares: Floats, tail: float) -> float:
+    """The ρ of the population from which on a share of the samples is above `tail`, -1 for all.
+
+    Between two populations the normal quantile of the share is taken for a straight line.
+    """
+    shares = np.clip(np.maximum.accumulate(shares), tail / 1000, 1 - tail / 1000)
+    if shares[0] > tail:
+        return -1.0
+    z = np.interp(stats.norm.ppf(tail), stats.norm.ppf(shares), CORRELATIONS)
+    return float(6 / np.pi * np.arcsin(np.tanh(z) / 2))
 
 
 def _ranked(values: Floats, groups: NDArray[np.generic]) -> Floats:

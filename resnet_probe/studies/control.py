@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import paired_difference
 from resnet_probe.stats.moments import Moments
@@ -56,7 +56,8 @@ class ControlSettings(Settings):
         unknown = [each for each in self.controls if each not in CONTROLS]
         if unknown or not self.controls:
             named = repr(unknown[0]) if unknown else "nothing"
-            raise ProbeError(f"{named} is no control: there are {', '.join(CONTROLS)}")
+            there = ", ".join(CONTROLS) + did_you_mean("".join(unknown[:1]), CONTROLS)
+            raise ProbeError(f"{named} is no control: there are {there}")
 
 
 def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:

@@ -69,8 +69,8 @@ class LesionSettings(Settings):
     unit: str = option(
         "block",
         "edit single blocks, or whole layers: the attention and the MLP of a transformer's layer "
-        "together (default: block)",
-        choices=("block", "layer"),
+        "together, or each branch of a sum of several, which needs level=branch (default: block)",
+        choices=("block", "layer", "branch"),
     )
     margin: float = option(
         0.5,
@@ -220,7 +220,7 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
     table = tabulate(chain, edits, correct, found, settings)
     kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
     facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
-    if table["edits"].max() <= 1 < len(edits) > 2:
+    if table["edits"].max() <= 1 < len(edits) > 2 and len(truth) > 1:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
     if "renewed" in found:
         own = found["renewed"]

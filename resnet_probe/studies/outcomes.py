@@ -57,15 +57,22 @@ def batches(
     finite: list[Tensor | None] = [None] * len(edits)
     left = len(edits)
     for piece in sweep.run(edits, images, progress=run.progress):
-        logits, fine = piece.logits, torch.isfinite(piece.logits).all()
+        logits, fine = piece.logits, all_finite(piece.logits)
         made = logits if judge is None else judge(logits.unsqueeze(0), piece.start, piece.stop)
         for index in piece.edits:
             found[index], finite[index] = made, fine
         left -= len(piece.edits)
+        start, stop = piece.start, piece.stop
+        del piece, logits, made  # before the next are made
         if not left:
             fine = torch.stack([each for each in finite if each is not None])
-            yield Batch(piece.start, piece.stop, _together(found), fine)
+            yield Batch(start, stop, _together(found), fine)
             found, left = [None] * len(edits), len(edits)
+
+
+def all_finite(values: Tensor) -> Tensor:
+    """Whether all numbers are finite: what is not one is their smallest or largest."""
+    return torch.isfinite(torch.stack(torch.aminmax(values))).all()
 
 
 def _together(found: Sequence[Any]) -> Any:

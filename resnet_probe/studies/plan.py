@@ -15,7 +15,7 @@ import torch
 from resnet_probe import edits
 from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Edit
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.studies.units import Layers, refuse_unknown
 
 KINDS = ("delete", "permute", "duplicate")
@@ -41,11 +41,12 @@ def plan(
     published; blocks to duplicate among those that keep the shape.  permute with `tau`: orders
     with that Kendall's τ, uniform among those inside the stages.  With `unit="layer"` the same of
     layers, each of which may be several blocks: the attention and the MLP of an encoder layer.
+    `unit="branch"` is of a chain in which each branch of a sum is a block (`level="branch"`).
 
     Raises `ProbeError` for a kind that does not exist, counts beyond the number of blocks, fewer
     draws than one, more than a million edits, or a τ out of reach.
     """
-    refuse_unknown(unit)
+    refuse_unknown(unit, chain)
     if unit == "layer":
         layers = Layers(chain)
         planned = _plan(layers, edit, counts=counts, draws=draws, tau=tau, seed=seed)
@@ -63,7 +64,8 @@ def _plan(
     seed: int,
 ) -> list[Edit]:
     if edit not in KINDS:
-        raise ProbeError(f"unknown edit {edit!r}: there are {', '.join(KINDS)}")
+        there = ", ".join(KINDS) + did_you_mean(edit, KINDS)
+        raise ProbeError(f"unknown edit {edit!r}: there are {there}")
     if draws < 1:
         raise ProbeError(f"{draws} draws are none: ask for at least 1")
     if tau is not None and edit != "permute":

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.stats import Floats, t_interval
 from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
@@ -61,7 +61,7 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
     if given is not None and given not in NAMES:
         raise ProbeError(
             f"there is no metric={given!r}: there are {', '.join(NAMES)}, and functions of logits "
-            "and labels that give a share from 0 to 1 for each image"
+            f"and labels that give a share from 0 to 1 for each image{did_you_mean(given, NAMES)}"
         )
     if kind == "numbers" or given == "mse":
         if kind != "numbers" or given not in (None, "mse"):

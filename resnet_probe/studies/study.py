@@ -78,6 +78,8 @@ class Subject:
         return iter((self.chain, self.images, self.labels, self.training))
 
 
+PROOF = ("front_end", "residue", "tolerance")
+"""What is kept of how a chain was found: see `ResidualChain`."""
 LABELS = {
     "classes": "one class an image",
     "places": "a class at each position of an image",
@@ -249,7 +251,7 @@ class Study:
         if several and not self.inputs:
             raise ProbeError(
                 f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
-                "inputs by name: `blocks` says which studies can measure it"
+                "inputs by name: ask lesion, responses, paths, lens or another that `blocks` lists"
             )
         kind = kind_of(subject.labels)
         if kind not in self.labels:
@@ -286,8 +288,10 @@ class Study:
         if isinstance(subject, Together):
             identity["others"] = [each.chain.name for each in subject.others]
         chain = subject.chain
-        texts = {"inputs": "texts"} if chain.of_tokens else {}
+        texts = {"inputs": chain.inputs} if chain.of_tokens else {}
         kind = {**texts, "blocks": len(chain), "residual": chain.residual, "classes": chain.classes}
+        if chain.front_end:
+            kind["proof"] = {name: getattr(chain, name) for name in PROOF}
         seconds = {"seconds": time.perf_counter() - began}
         record = {"identity": identity, **kind, **found.facts, **seconds}
         return Result(title, found.table, record, found.outcomes)

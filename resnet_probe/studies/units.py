@@ -13,7 +13,7 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.edits import Change, Edit
 from resnet_probe.errors import ProbeError
 
-UNITS = ("block", "layer")
+UNITS = ("block", "layer", "branch")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,12 @@ class Layers:
         return "-".join(between.join(map(str, blocks)) for blocks in numbers)
 
 
-def refuse_unknown(unit: str) -> None:
-    """Raises `ProbeError` for another unit than there is."""
+def refuse_unknown(unit: str, chain: ResidualChain) -> None:
+    """Raises `ProbeError` for another unit than there is, and for one that the chain lacks."""
     if unit not in UNITS:
-        raise ProbeError(f"unknown unit {unit!r}: edits are of a {' or a '.join(UNITS)}")
+        raise ProbeError(f"unknown unit {unit!r}: edits are of a block, a layer or a branch")
+    if unit == "branch" and not any(block.partners for block in chain):
+        raise ProbeError(
+            f"unit='branch': no block of {chain.name} is one of several branches of a sum; cut a "
+            "network that has such sums with level='branch'"
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 
 PRECISIONS = ("float32", "bfloat16")
 PROCESSOR = Path("/proc/cpuinfo")
@@ -60,7 +60,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, allowed, good in (
-            ("epochs", "at least 1", self.epochs >= 1),
+            ("epochs", "at least 1 and at most 100,000", 1 <= self.epochs <= 100_000),
             ("batch", "at least 1", self.batch >= 1),
             ("lr", "a positive number", 0 < self.lr < math.inf),
             ("schedule", " or ".join(SCHEDULES), self.schedule in SCHEDULES),
@@ -130,7 +130,8 @@ def recipe(name: str, model: nn.Module | None = None) -> Recipe:
     Raises ProbeError for a name that is not in ``RECIPES``.
     """
     if name not in RECIPES:
-        raise ProbeError(f"there is no recipe {name!r}: there are {', '.join(RECIPES)}")
+        there = ", ".join(RECIPES) + did_you_mean(name, RECIPES)
+        raise ProbeError(f"there is no recipe {name!r}: there are {there}")
     found = RECIPES[name]
     if name != "2015" or model is None:
         return found

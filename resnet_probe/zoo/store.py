@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe import models
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.zoo.card import Card
 from resnet_probe.zoo.checkpoint import load_into
 
@@ -45,8 +44,11 @@ def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
         fitting = [card for card in mine if fits(card)]
         if fitting:
             return min(fitting, key=lambda card: (card.effective_paths is not None, card.seed))
-    there = ", ".join(f"{card.arch} on {card.data}" for card in known) or "no weights at all"
-    raise ProbeError(f"the zoo has no weights of {spec} for {which}: it has {there}{hint(which)}")
+    there = ", ".join(f"{card.arch} on {card.data}" for card in mine or known)
+    more = hint(which) or did_you_mean(which, [w for c in mine for w in (c.data, c.stem)])
+    raise ProbeError(
+        f"the zoo has no weights of {spec} for {which}: it has {there or 'no weights at all'}{more}"
+    )
 
 
 def hint(which: str) -> str:
@@ -131,10 +133,15 @@ def write(path: Path, content: bytes) -> None:
     """Write a file so that no reader ever sees half of it; ProbeError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as beside:
-            beside.write(content)
-        os.chmod(beside.name, 0o644)  # noqa: PTH101  a temporary file is for its owner only
-        os.replace(beside.name, path)  # noqa: PTH105
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            beside = Path(file.name)
+            try:
+                file.write(content)
+                file.close()
+                beside.chmod(0o644)  # a temporary file is for its owner only
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
     except OSError as error:
         raise ProbeError(f"{path} cannot be written ({error.strerror})") from error
 

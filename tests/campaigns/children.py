@@ -20,11 +20,17 @@ ROOM = 8 * 2**30
 BROKEN = 70
 """The exit status of a child that ends with an exception."""
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     ["torch", "torchvision", "resnet_probe.runs.job", "seaborn", "sklearn.datasets", "scipy.stats",
      "captum.attr", "pyarrow.parquet"]
 )  # fmt: skip
+
+
+def seeds(config: Any, some: int) -> range:
+    """Those of a campaign, as many as are asked for, or `some`."""
+    first = config.getoption("--campaign-seed")
+    return range(first, first + (config.getoption("--campaign-size") or some))
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ def called(
     An integer that it returns is the exit status.  What it prints is kept beside the folder.
     """
     said = [folder.with_name(f"{folder.name}.{stream}") for stream in ("out", "err")]
-    child = _context.Process(target=_run, args=(function, given, folder, seconds, *said))
+    child = CONTEXT.Process(target=_run, args=(function, given, folder, seconds, *said))
     child.start()
     child.join(WALL * seconds)
     if child.is_alive():

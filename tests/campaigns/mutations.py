@@ -34,7 +34,13 @@ SUBJECTS = {
     "engine/fold.py": "sweep discover_programs",
     "engine/path_sums.py": "spectrum paths",
     "engine/pullback": "pullback spectrum paths",
-    "stats": "stats moments paired sequential simultaneous claims_intervals lengths stopping",
+    "stats/bootstrap.py": "claims_intervals",
+    "stats/intervals.py": "stats claims_intervals",
+    "stats/moments.py": "moments stats",
+    "stats/paired.py": "paired",
+    "stats/path_lengths.py": "lengths",
+    "stats/sequential.py": "sequential stopping",
+    "stats/simultaneous.py": "simultaneous",
 }
 """What is broken, and the tests that have to see it, the quickest first."""
 FLIPS: dict[type[ast.AST], type[ast.AST]] = {

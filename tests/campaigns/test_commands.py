@@ -1,6 +1,6 @@
 """Random command lines: no traceback, no hang; files or one sentence, and nothing left behind.
 
-    pytest tests/campaigns/test_commands.py --campaign-size 2000
+    pytest tests/campaigns/test_commands.py --campaign-size 2000 --campaign-seed 10000
 
 Each seed is one line.  The options and what they may be come from the commands' own parsers, so
 that an option that is added tomorrow is tried, too.
@@ -13,7 +13,7 @@ import random
 import re
 
 import pytest
-from campaigns.children import called
+from campaigns.children import called, seeds
 
 from resnet_probe.cli import HELP, main, parser
 
@@ -55,8 +55,7 @@ READABLE = re.compile(r"error: [^\n]+\n?")
 
 
 def pytest_generate_tests(metafunc):
-    size = metafunc.config.getoption("--campaign-size") or SOME
-    metafunc.parametrize("seed", range(size))
+    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
 
 
 def options_of(name):

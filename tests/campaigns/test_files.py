@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from campaigns.children import called
+from campaigns.children import called, seeds
 from campaigns.hostile import KINDS, RUN, drawn
 from campaigns.test_commands import READABLE, left
 
@@ -32,8 +32,7 @@ FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn"
 
 
 def pytest_generate_tests(metafunc):
-    size = metafunc.config.getoption("--campaign-size") or SOME
-    metafunc.parametrize("seed", range(size))
+    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
 
 
 def watched(line, seconds=SECONDS):

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from campaigns.children import called
+from campaigns.children import called, seeds
 
 from resnet_probe.cli import main
 from resnet_probe.runs.catalogue import ROWS
@@ -39,7 +39,7 @@ QUICK = ("lesion", "control")
 def pytest_generate_tests(metafunc):
     size = metafunc.config.getoption("--campaign-size")
     metafunc.parametrize("name", STUDIES if size else QUICK)
-    metafunc.parametrize("seed", range(size or SOME))
+    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
 
 
 def run(name, moment=None):

@@ -13,6 +13,7 @@ import random
 
 import pytest
 import torch
+from campaigns.children import seeds
 from campaigns.programs import CLASSES, InstanceNorm, network
 from torch.nn import functional as F
 
@@ -24,8 +25,7 @@ SOME = 12
 
 
 def pytest_generate_tests(metafunc):
-    size = metafunc.config.getoption("--campaign-size") or SOME
-    metafunc.parametrize("seed", range(size))
+    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
 
 
 def gap(found, wanted):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.studies.attribution import estimators
 from resnet_probe.studies.attribution.gates import Gates, network, without
 from resnet_probe.studies.plan import MOST
@@ -64,7 +64,8 @@ def _methods(chain: ResidualChain, methods: Sequence[str] | None) -> tuple[str, 
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not methods:
         named = repr(unknown[0]) if unknown else "no method"
-        raise ProbeError(f"{named} is not a method of attribution: there are {', '.join(METHODS)}")
+        there = ", ".join(METHODS) + did_you_mean("".join(unknown[:1]), METHODS)
+        raise ProbeError(f"{named} is not a method of attribution: there are {there}")
     if "gradients" in methods and not chain.residual:
         raise ProbeError(
             f"{chain.name} has no branches whose gates could open gradually: gradients are for "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.settings import whole_number
 
 METHODS = ("exact", "all", "sample")
@@ -59,16 +59,23 @@ def request(
     seed: int = 0,
     tolerance: float = 0.0,
 ) -> Request:
-    """Raises `ProbeError` for a plain network and for options out of range."""
+    """Raises `ProbeError` for a plain network, one cut by branches, and options out of range."""
     if not chain.residual:
         raise ProbeError(
             f"{chain.name} is a plain network: without shortcuts there is one path only, through "
             f"all {len(chain)} layers, and no path lengths to compare"
         )
+    if any(block.partners for block in chain):
+        raise ProbeError(
+            f"{chain.name} is cut branch by branch: no path takes two branches of one sum, so that "
+            "their lengths are those of the blocks; leave out level='branch'"
+        )
     if method not in (*METHODS, "every"):
-        raise ProbeError(f"unknown method {method!r}: there are {', '.join(METHODS)} and every")
+        there = f"{', '.join(METHODS)} and every{did_you_mean(method, (*METHODS, 'every'))}"
+        raise ProbeError(f"unknown method {method!r}: there are {there}")
     if precision not in PRECISIONS:
-        raise ProbeError(f"unknown precision {precision!r}: there are {', '.join(PRECISIONS)}")
+        there = ", ".join(PRECISIONS) + did_you_mean(precision, PRECISIONS)
+        raise ProbeError(f"unknown precision {precision!r}: there are {there}")
     for name, count in (
         ("signs", signs),
         ("samples", samples),
