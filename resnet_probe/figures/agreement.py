@@ -98,7 +98,7 @@ def _draw_kind(ax: Axes, errors: pd.DataFrame, rows: pd.DataFrame, look: Look, n
     )  # fmt: skip
     for count in x.index if len(x) > 1 else ():
         ax.annotate(
-            str(count), (x[count], value[count]), xytext=(3, 3), textcoords="offset points",
+            str(count), (x[count], value[count]), xytext=(3, 3 if count % 2 else -8), textcoords="offset points",
             fontsize=6.5, color=look.color,
         )  # fmt: skip
 

@@ -18,8 +18,8 @@ NEEDED = ("claim", "statement", "kind", "value", "ci_low", "ci_high", "bound_low
           "on")  # fmt: skip
 SEPARATOR = "; "
 """Between the networks that one verdict is about."""
-WIDE, NARROW = 52, 62
-"""Characters in a line of a claim: beside its row, and above it."""
+WIDE, NARROW, ACROSS = 52, 46, 60
+"""Characters in a line of a claim: beside its row, above it, and over a column of a paper."""
 LONGEST = {1: 26, 2: 44}
 """Of the names of the networks that a row is about, for one and two columns."""
 PAPER = {"facecolor": "white", "alpha": 0.9, "linewidth": 0, "pad": 0.5}
@@ -97,7 +97,7 @@ def claim_intervals(table: pd.DataFrame, *, columns: int = 2) -> Figure:
     Exact claims, which have no interval, are left out. Raises ProbeError for a table of something else.
     """
     rows = _judged(table).sort_values("claim", key=_first, kind="stable", ignore_index=True)
-    titles, places, lines = _levels(rows, columns * NARROW)
+    titles, places, lines = _levels(rows, columns * ACROSS)
     with style.theme():
         height = 0.9 + (LINE if columns > 1 else 1.6 * LINE) * max(lines, 6)
         figure, (ax,) = style.axes(columns=columns, height=height)
