@@ -3,7 +3,7 @@
 Paper    Veit, Wilber, Belongie 2016, arXiv 1605.06431, sections 4.1 and 5
 Claim    Deleting a block of a deep residual network barely hurts, but for those at which a stage
          begins; the deeper the network, the less each block counts.
-Here     46 networks: 15 trained (the 14 bundled ones, and the published resnet20 on 200 images), 29
+Here     56 networks: 15 trained (the 14 bundled ones, and the published resnet20 on 200 images), 39
          untrained ones of timm and torchvision as controls, and 2 that cannot be measured; digits
          (898 test images) and CIFAR-10's test images stored as JPEG (the first 1,000; the untrained
          on 64). The share of blocks whose deletion changes the error by at most 0.5 points rises

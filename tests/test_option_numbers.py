@@ -115,9 +115,12 @@ def options_of(top):
         ),
         ("bench train --workers -1", "error: --workers -1: at least 0 is needed"),
         ("bench train --epochs 1", "error: --epochs trains and tests: give the images"),
+        ("bench tokens --vocabulary 1", "error: --vocabulary 1: at least 2 is needed"),
         ("bench tokens --width 200", "error: --width 200 is more than 64, and no multiple of it"),
         ("bench tokens --layers 1000 --width 32768", "at most 2,147,483,648 are built"),
         ("bench tokens --texts 1048576 --context 4096", "at most 2,147,483,648 are drawn"),
+        ("bench train --seed 3", "unrecognized arguments: --seed 3; did you mean --seeds?"),
+        ("bench lesion --arch resnet20 --out there", "unrecognized arguments: --out there"),
         ("atlas networks.csv --seed 99999999999999999999", "is no whole number up to"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,24 @@ def test_a_column_sorts_the_networks_and_turns_round(browser, atlas):
         assert "".join(one.text[0] for one in names) == rows
 
 
-def test_it_prints_on_pages(browser, page):
+@pytest.mark.parametrize(("name", "across", "least"), [("page", 210, 2), ("atlas", 297, 1)])
+def test_it_prints_on_pages_of_a4(browser, request, name, across, least):
+    """In the colours of paper, with nothing wider than what the margins leave."""
+    page, left = request.getfixturevalue(name), round((across - 2 * 15) / 25.4 * 96)
+    size = {"width": left, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
     browser.get(page.as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= left
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert ground == "rgb(255, 255, 255)"
     found = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-    assert base64.b64decode(found["data"]).count(b"/Type /Page\n") >= 2
+    printed = base64.b64decode(found["data"])
+    assert printed.count(b"/Type /Page\n") >= least
+    wide, high = map(float, re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed).groups())
+    assert [round(each / 72 * 25.4) for each in (wide, high)] == [across, 297 + 210 - across]
 
 
 def test_the_switchboard_says_what_was_measured_and_how_to_measure_more(browser, page):

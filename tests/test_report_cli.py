@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from conftest import unrendered
@@ -20,15 +21,17 @@ STUDIES = ("lesion", "paths", "responses", "lens", "attribute")
 SMALL = ["report", "--arch", "resnet20", "--limit", "6"]
 
 
-def tiny(*, full):
-    """The asks of a report, on few images and with few draws."""
+def tiny(*, full, rows=None):
+    """The asks of a report, or those in `rows` of them, on few images and with few draws."""
     few = {"paths": {"signs": 1, "samples": 2}, "lesion-counts": {"counts": (1, 3), "draws": 2},
            "lesion-permute-tau": {"edit": "permute", "tau": (0.9, 0.01), "draws": 2},
-           "lesion-ranges": {"edit": "ranges"}, "gates": {"gates": (0, 0.5)}}  # fmt: skip
+           "lesion-ranges": {"edit": "ranges"}, "gates": {"gates": (0, 0.5)},
+           "attribute": {"permutations": 2}}  # fmt: skip
     return [
         replace(ask, images=4 if ask.row in ("paths", "attribute") else 1000,
-                settings=few.get(ask.study, {}))
+                settings=few.get(ask.study, {}), recalibrate=ask.recalibrate and 20)
         for ask in evidence.report_asks(full=full)
+        if rows is None or ask.row in rows
     ]  # fmt: skip
 
 
@@ -146,11 +149,12 @@ def test_a_changed_part_of_the_report_is_said_and_made_again(copied, capsys):
     assert "report.json cannot be read" in capsys.readouterr().out
 
 
-def test_another_report_is_not_overwritten(copied, capsys):
+def test_another_report_is_not_overwritten(copied, capsys, monkeypatch):
     before = (copied / "report.html").read_bytes()
     assert main([*SMALL[:-1], "5", "--out", str(copied)]) == 2
     refused = capsys.readouterr().err
     assert "holds another report: in lesion, images is 6 there and 5 was asked for" in refused
+    monkeypatch.setattr("resnet_probe.report.make.report_asks", partial(tiny, rows=["lens"]))
     assert main([*SMALL[:-1], "5"]) == 0
     assert len(list(copied.parent.glob("report-*"))) == 2
     assert (copied / "report.html").read_bytes() == before
@@ -195,7 +199,9 @@ def test_full_adds_random_deletions_and_orders(copied, capsys, tmp_path):
     assert capsys.readouterr().out.count("there already") == 6
 
 
-def test_a_plain_network_has_no_paths_and_says_so(capsys, tmp_path):
+def test_a_plain_network_has_no_paths_and_says_so(capsys, tmp_path, monkeypatch):
+    rows = ["lesion", "paths"]
+    monkeypatch.setattr("resnet_probe.report.make.report_asks", partial(tiny, rows=rows))
     assert main(["report", "--arch", "plain20", "--limit", "4"]) == 0
     assert (
         "– Not measured: plain20 is a plain network: without shortcuts" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from trainings import RECIPE, UNIT, digits, linear, network, run
 
 from resnet_probe import training
 from resnet_probe.errors import ProbeError
+from resnet_probe.loading.trained import TrainingRequest
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
@@ -72,3 +73,16 @@ def test_labels_of_the_test_images_count_too() -> None:
     beyond = replace(test_set, labels=test_set.labels + 1)
     with pytest.raises(ProbeError, match=r"labels of digits \(test\) are 1–10"):
         training.train(network(), digits("train"), beyond, normalization=UNIT, recipe=RECIPE)
+
+
+def test_a_recipe_is_refused_before_images_are_looked_for() -> None:
+    for given, said in (
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 10**9}, "at most 100,000"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"recipe": "slow"}, "no recipe 'slow'"),
+        ({"normalize": "best"}, "is not a normalization"),
+    ):
+        asked = TrainingRequest(arch="resnet20", data="parquet:none", test_data="none", **given)
+        with pytest.raises(ProbeError, match=said):
+            asked.ready(torch.device("cpu"))

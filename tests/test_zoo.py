@@ -152,12 +152,16 @@ def test_the_shipped_weights_are_small() -> None:
     assert stems == {card.stem for card in zoo.cards()}
 
 
+def deep(arch: str) -> bool:
+    return any(depth in arch for depth in ("56", "110"))
+
+
 @pytest.mark.parametrize("shipped", zoo.cards(), ids=lambda shipped: shipped.stem)
 def test_a_shipped_card_tells_the_truth(shipped: zoo.Card) -> None:
     # On the fewest images it was evaluated on: `zoo verify` takes them all.
     said = min((own_evaluation(shipped), *shipped.also), key=lambda each: each.images)
-    if said.images > 1000:
-        pytest.skip(f"{shipped.stem} was evaluated on {said.images:,} images: for `zoo verify`")
+    if said.images > 1000 or (shipped.data != "digits" and deep(shipped.arch)):
+        pytest.skip(f"{shipped.stem} on {said.images:,} images takes long: for `zoo verify`")
     verdict = check(shipped, said, root=SHARED if SHARED.is_dir() else None)
     if verdict.correct is None:
         pytest.skip(f"the images of {shipped.stem} ({said.name}) are not here")

@@ -59,8 +59,10 @@ class Size:
 
     def check(self) -> None:
         """Raises `ProbeError` for a model that cannot be, or would not fit a machine."""
-        if min(self.layers, self.texts, self.width, self.vocabulary) < 1 or self.context < 2:
-            raise ProbeError("at least one layer, one text, and texts of two tokens are needed")
+        if min(self.layers, self.texts, self.width) < 1 or min(self.vocabulary, self.context) < 2:
+            raise ProbeError(
+                "at least one layer, one text, two words and texts of two tokens are needed"
+            )
         if self.width % self.heads:
             raise ProbeError(f"width={self.width} is more than 64, and no multiple of it")
         if self.parameters > LARGEST:

@@ -173,10 +173,12 @@ def _counts(table: pd.DataFrame, width: int) -> list[str]:
     weaker = int((sampled["joint_verdict"] != sampled["verdict"]).sum())
     become = f"{weaker} verdicts become" if weaker > 1 else "1 verdict becomes"
     several = len(networks_of(sampled)) > 1
+    claims, tested = table["claim"].nunique(), sampled["claim"].nunique()
+    checked = judged["claim"].nunique() - tested
     text = (
-        f"{table['claim'].nunique()} claims, of which {sampled['claim'].nunique()} are tested "
+        f"{claims} claim{'s' if claims > 1 else ''}, of which {tested} tested "
         f"here{' on each network that can' if several else ''}: {', '.join(parts) or 'no verdict'}"
-        f"; {judged['claim'].nunique() - sampled['claim'].nunique()} identities are checked. At "
+        f"; {checked} identit{'y' if checked == 1 else 'ies'} checked. At "
         "the level at which all intervals of one network hold together (Bonferroni), "
         f"{become if weaker else 'no verdict becomes'} undecided. Of each trained network there is "
         "one: what another training would give is in no interval."

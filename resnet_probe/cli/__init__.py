@@ -39,7 +39,13 @@ SCRIPT = "resnet-probe"
 
 
 class Parser(ArgumentParser):
-    """Says what is wrong in one sentence, and the nearest word to an unknown one."""
+    """Says what is wrong in one sentence, and the nearest word to an unknown one.
+
+    The start of an option is no option: `--seed` would quietly be taken as `--seeds`.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **{"allow_abbrev": False, **named})
 
     def error(self, message: str) -> NoReturn:
         raise ProbeError(f"{message}{self._nearest(message)} (see {self.prog} --help)")
@@ -47,9 +53,9 @@ class Parser(ArgumentParser):
     def _nearest(self, message: str) -> str:
         """Of an option or a choice that there is not, the one that is spelled most alike."""
         if message.startswith("unrecognized arguments: --"):
-            word = message.split()[2].partition("=")[0]
-            known = sorted(name.replace("_", "-") for name in _options(self))
-            return did_you_mean(word[2:], known, form="--{}")
+            word = message.split()[2].partition("=")[0][2:]
+            names = {name.replace("_", "-") for name in _options(self)} - {word}
+            return did_you_mean(word, sorted(names), form="--{}")
         if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return did_you_mean(found[1], [each.strip(" '") for each in found[2].split(",")])
         return ""

@@ -79,7 +79,7 @@ class TokenTimes(Settings):
 
     layers: int = option(12, "(default: 12)", least=1, most=1000, metavar="N")
     width: int = option(768, "(default: 768)", least=1, most=2**15, metavar="N")
-    vocabulary: int = option(50257, "(default: 50257)", least=1, most=2**20, metavar="N")
+    vocabulary: int = option(50257, "(default: 50257)", least=2, most=2**20, metavar="N")
     texts: int = option(64, "(default: 64)", least=1, most=2**20, metavar="N")
     context: int = option(128, "(default: 128)", least=2, most=2**20, metavar="N")
     rounds: int = option(3, "times that each way is run (default: 3)", **ROUNDS)

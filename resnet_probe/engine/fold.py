@@ -8,7 +8,9 @@ for predictions.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -31,28 +33,39 @@ def folded(chain: ResidualChain) -> ResidualChain:
 
 def fold(module: nn.Module) -> nn.Module:
     """A copy of a traced module: batch norm in its convolution, ReLU in place behind it."""
-    twin = copy.deepcopy(module)
-    if not isinstance(twin, fx.GraphModule):
-        return twin
-    for node in list(twin.graph.nodes):
-        if isinstance(_module(twin, node), nn.BatchNorm2d) and _lone_input(node):
-            _fuse(twin, node)
-    for node in list(twin.graph.nodes):
-        fresh = node.args and isinstance(_module(twin, node.args[0]), FRESH)
-        if fresh and is_relu(twin, node) and _lone_input(node):
-            _in_place(twin, node)
-    twin.graph.lint()
-    twin.delete_all_unused_submodules()
-    twin.recompile()
+    if not isinstance(module, fx.GraphModule):
+        return copy.deepcopy(module)
+    graph = fx.Graph()  # a copy of the whole module would be compiled before and after the changes
+    graph.output(graph.graph_copy(module.graph, {}))
+    parts = {name: attrgetter(name)(module) for name in _held(graph)}
+    for node in list(graph.nodes):
+        if isinstance(_called(parts, node), nn.BatchNorm2d) and _lone_input(node):
+            _fuse(graph, parts, node)
+    for node in list(graph.nodes):
+        fresh = node.args and isinstance(_called(parts, node.args[0]), FRESH)
+        if fresh and _is_relu(parts, node) and _lone_input(node):
+            _in_place(graph, node)
+    graph.lint()
+    twin = fx.GraphModule(copy.deepcopy({name: parts[name] for name in _held(graph)}), graph)
+    twin.training = module.training
     for tensor in (*twin.parameters(), *twin.buffers()):
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return twin
 
 
+def _held(graph: fx.Graph) -> set[str]:
+    """The names of what a graph calls and reads."""
+    return {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+
+
 def is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
+    return _is_relu(dict(module.named_modules()), node)
+
+
+def _is_relu(parts: Mapping[str, Any], node: fx.Node) -> bool:
     if node.op == "call_module":
-        return type(_module(module, node)) is nn.ReLU
+        return type(_called(parts, node)) is nn.ReLU
     return node.op in ("call_function", "call_method") and node.target in RELU_FUNCTIONS
 
 
@@ -98,12 +111,15 @@ def _ends_fresh(module: nn.Module) -> bool:
     if not isinstance(module, fx.GraphModule):
         return False
     last = next(node for node in module.graph.nodes if node.op == "output").args[0]
-    return isinstance(_module(module, last), FRESH) and len(last.users) == 1
+    called = _called(dict(module.named_modules()), last)
+    return isinstance(called, FRESH) and len(last.users) == 1
 
 
-def _module(root: fx.GraphModule, node: object) -> nn.Module | None:
+def _called(parts: Mapping[str, Any], node: object) -> nn.Module | None:
+    """The module that a node calls."""
     if isinstance(node, fx.Node) and node.op == "call_module":
-        return root.get_submodule(str(node.target))
+        found: nn.Module = parts[str(node.target)]
+        return found
     return None
 
 
@@ -112,22 +128,22 @@ def _lone_input(node: fx.Node) -> bool:
     return bool(node.args) and isinstance(node.args[0], fx.Node) and len(node.args[0].users) == 1
 
 
-def _fuse(root: fx.GraphModule, norm: fx.Node) -> None:
+def _fuse(graph: fx.Graph, parts: dict[str, Any], norm: fx.Node) -> None:
     """Put a batch norm into the convolution that it reads, if it reads one."""
     node = norm.args[0]
-    convolution, scale = _module(root, node), _module(root, norm)
+    convolution, scale = _called(parts, node), _called(parts, norm)
     if not (type(convolution) is nn.Conv2d and isinstance(scale, nn.BatchNorm2d)):
         return
     assert isinstance(node, fx.Node)
     name = f"{node.name}_folded"  # of the call: one convolution may stand before several norms
-    root.add_submodule(name, fuse_conv_bn_eval(convolution, scale))
+    parts[name] = fuse_conv_bn_eval(convolution, scale)
     node.target = name
     norm.replace_all_uses_with(node)
-    root.graph.erase_node(norm)
+    graph.erase_node(norm)
 
 
-def _in_place(root: fx.GraphModule, relu: fx.Node) -> None:
-    with root.graph.inserting_after(relu):
-        fast = root.graph.call_function(torch.relu_, (relu.args[0],))
+def _in_place(graph: fx.Graph, relu: fx.Node) -> None:
+    with graph.inserting_after(relu):
+        fast = graph.call_function(torch.relu_, (relu.args[0],))
     relu.replace_all_uses_with(fast)
-    root.graph.erase_node(relu)
+    graph.erase_node(relu)

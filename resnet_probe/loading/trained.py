@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,22 +159,29 @@ class TrainingRequest(Settings):
 
         Raises `ProbeError` for unknown names, and images that are not there.
         """
-        from resnet_probe import data, models, training
+        from resnet_probe import data, models
+        from resnet_probe.training import recipe, usual_recipe
 
-        network = models.architecture(self.spec)
+        network, name = models.architecture(self.spec), self.recipe or usual_recipe(self.data)
+        self._made(recipe(name), device, changes)  # refused before images are read or fetched
+        given = data.normalization(self.normalize) if self.normalize else None
         where: dict[str, Any] = {"root": self.data_root, "size": network.input_shape[1:]}
         train_set = data.load(self.data, split="train", **where)
         test_set = data.load(self.test_data or self.data, split="test", **where)
-        scale = data.normalization(self.normalize) if self.normalize else data.measure(train_set)
+        scale = data.measure(train_set) if given is None else given
         model = network.build(len(train_set.class_names), seed=self.seed)
-        named = training.recipe(self.recipe or training.usual_recipe(self.data), model)
-        fast = training.multiplies_in_bfloat16(device)
+        chosen = self._made(recipe(name, model), device, changes)
+        return Trainable(network, model, train_set, test_set, scale, chosen, self.seed, device)
+
+    def _made(self, named: Recipe, device: torch.device, changes: Mapping[str, Any]) -> Recipe:
+        """The recipe of that name, with what is asked for in its place."""
+        from resnet_probe.training import multiplies_in_bfloat16
+
         own = {name: self.values[name] for name in fields_of(named) if name in self.values}
         if self.precision == "auto":
-            own["precision"] = "bfloat16" if fast else "float32"
+            own["precision"] = "bfloat16" if multiplies_in_bfloat16(device) else "float32"
         chosen = {name: value for name, value in {**own, **changes}.items() if value is not None}
-        recipe = replace(named, **chosen)
-        return Trainable(network, model, train_set, test_set, scale, recipe, self.seed, device)
+        return replace(named, **chosen)
 
 
 def fields_of(recipe: Recipe) -> list[str]:

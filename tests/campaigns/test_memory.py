@@ -4,7 +4,7 @@
 
 The images are files, no two alike, and the process is one of its own.  The system gives it no more
 address space than `LIMIT` beside the files that it maps (its libraries alone, mapped, take 4 GiB).
-100,000 images: MEASURED
+100,000 images take 112 MiB beside what is loaded before them, 699 MiB resident in all.
 """
 
 from __future__ import annotations
