@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lesion_tables import STAGES, deep, reordered, rows, several, single, with_intervals
+from lesion_tables import deep, reordered, rows, several, single, with_intervals
 from matplotlib.figure import Figure
 from test_figures_paths import table_of
 from test_figures_studies import agreement_of, attribution_of, lens_of, recalibrated, responses_of
@@ -166,7 +166,8 @@ def history(*names: str) -> pd.DataFrame:
 def of_networks() -> pd.DataFrame:
     tables = {"preresnet110 (residual, batch norm)": deep(),
               "resnet20 (residual, batch norm)": single(np.linspace(15, 60, 9), [3, 3, 3]),
-              "VGG-16 (plain, no batch norm)": single(np.linspace(80, 91, 12), [12], 29.0)}  # fmt: skip
+              "VGG-16 (plain, no batch norm)": single(np.linspace(80, 91, 12), [12], 29),
+              }  # fmt: skip
     return pd.concat([table.assign(label=name) for name, table in tables.items()])
 
 
@@ -282,6 +283,3 @@ def every(columns: int, only: str | None = None) -> dict[str, Figure]:
         if only in (None, name):
             found[name] = draw(columns=columns)
     return found
-
-
-assert len(STAGES) == 3

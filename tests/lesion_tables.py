@@ -94,7 +94,7 @@ def axes(figure: Figure) -> Axes:
 
 
 def drawn(ax: Axes, label: str) -> np.ndarray:
-    """The [n, 2] points of the markers with that label, or of the line that bears it by its side."""
+    """The [n, 2] points of the markers with that label, or of a line that is named beside it."""
     for line in ax.lines:
         if line.get_label() == f"_{label}":
             return np.asarray(line.get_xydata())

@@ -66,7 +66,9 @@ def test_orders_run_from_the_trained_one_at_the_left() -> None:
     left, right = ax.get_xlim()
     assert left > 1 > 0.7 > right
     medians = table.iloc[1:].groupby("tau")["error_pct"].median()
-    np.testing.assert_allclose(drawn(ax, "median (95 % CI)"), np.column_stack([medians.index, medians]))
+    np.testing.assert_allclose(
+        drawn(ax, "median (95 % CI)"), np.column_stack([medians.index, medians])
+    )
     handles, labels = ax.get_legend_handles_labels()
     bars = handles[labels.index("median (95 % CI)")].lines[2][0].get_segments()
     by_tau = [stats.median_interval(rows) for _, rows in table.iloc[1:].groupby("tau")["error_pct"]]

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 import pytest
-from lesion_tables import axes, deep, reordered, several, single
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from lesion_tables import axes, deep, reordered, several
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from resnet_probe import figures, published
+from resnet_probe import figures
 from resnet_probe.errors import ProbeError
 from resnet_probe.figures import marks
 from resnet_probe.results import Result

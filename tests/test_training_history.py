@@ -15,8 +15,8 @@ from resnet_probe import figures
 from resnet_probe.cli import main
 from resnet_probe.cli.train import TrainProgress, announce, command, duration, work_of
 from resnet_probe.errors import ProbeError
-from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.figures.history import OTHERS
+from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.results import Result
 
 SMALL = ["train", "--arch", "resnet20:width=4", "--epochs", "2", "--batch", "300"]

@@ -98,8 +98,8 @@ def _draw_kind(ax: Axes, errors: pd.DataFrame, rows: pd.DataFrame, look: Look, n
     )  # fmt: skip
     for count in x.index if len(x) > 1 else ():
         ax.annotate(
-            str(count), (x[count], value[count]), xytext=(3, 3 if count % 2 else -8), textcoords="offset points",
-            fontsize=6.5, color=look.color,
+            str(count), (x[count], value[count]), xytext=(3, 3 if count % 2 else -8),
+            textcoords="offset points", fontsize=6.5, color=look.color,
         )  # fmt: skip
 
 

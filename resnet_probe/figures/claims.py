@@ -14,8 +14,8 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.figures import marks, style
 from resnet_probe.results.table import interval
 
-NEEDED = ("claim", "statement", "kind", "value", "ci_low", "ci_high", "bound_low", "bound_high", "verdict",
-          "on")  # fmt: skip
+NEEDED = ("claim", "statement", "kind", "value", "ci_low", "ci_high", "bound_low", "bound_high",
+          "verdict", "on")  # fmt: skip
 SEPARATOR = "; "
 """Between the networks that one verdict is about."""
 WIDE, NARROW, ACROSS = 52, 46, 60
@@ -47,8 +47,8 @@ def claim_matrix(table: pd.DataFrame, *, columns: int = 2) -> Figure:
     networks = networks_of(rows)
     with style.theme():
         lines = max((title.count("\n") + 1 for title in titles), default=1)
-        row = LINE * lines + (0.05 if columns > 1 else 0.2)
-        figure, (ax,) = style.axes(columns=columns, height=1.9 + row * max(len(claims), 4))
+        pitch = LINE * lines + (0.05 if columns > 1 else 0.2)
+        figure, (ax,) = style.axes(columns=columns, height=1.9 + pitch * max(len(claims), 4))
         for verdict, (marker, face, edge) in LOOKS.items():
             x: list[float] = []
             y: list[float] = []
@@ -94,7 +94,8 @@ def claim_intervals(table: pd.DataFrame, *, columns: int = 2) -> Figure:
 
     A mark is the distance to the bound in half-widths of the 95 % interval: right of the line the
     bound is kept, between −1 and 1 the interval straddles it, beyond ±`FAR` it stands at the edge.
-    Exact claims, which have no interval, are left out. Raises ProbeError for a table of something else.
+    Exact claims, which have no interval, are left out. Raises ProbeError for a table of something
+    else.
     """
     rows = _judged(table).sort_values("claim", key=_first, kind="stable", ignore_index=True)
     titles, places, lines = _levels(rows, columns * ACROSS)

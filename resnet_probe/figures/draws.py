@@ -133,9 +133,9 @@ def permutation_tau(
     """The error of each reordered network against Kendall's τ, the trained order on the left.
 
     One dot a permutation, a line through the medians with their 95 % intervals over permutations,
-    and a band from the first to the third quartile, at each τ or in bins of 0.02. Diamonds are the medians in ``compare``
-    (`published.comparison`, rows with ``by == "tau"``), lines their quartiles. Raises
-    ProbeError for a table of something else.
+    and a band from the first to the third quartile, at each τ or in bins of 0.02.
+    Diamonds are the medians in ``compare`` (`published.comparison`, rows with ``by == "tau"``),
+    lines their quartiles. Raises ProbeError for a table of something else.
     """
     whole, rows = baseline(table), edited(table)
     rows = rows[rows["tau"].notna()]

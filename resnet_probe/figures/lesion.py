@@ -140,9 +140,10 @@ def _draw_published(
     )  # fmt: skip
     ax.axhline(base, color=THEIRS, lw=0.8, ls=(0, (1, 1.5)), zorder=2, label="_its baseline")
     marks.name_curve(
-        ax, f"{label}\n(dotted: whole, {base:.2f} %)", np.column_stack([place, compare["error_pct"]]),
+        ax, f"{label}\n(dotted: whole, {base:.2f} %)",
+        np.column_stack([place, compare["error_pct"]]),
         np.concatenate([rows[["block", end]].to_numpy(float) for end in REACH]), THEIRS,
-        width_pt=72 * style.WIDTHS[columns] - 45,
+        points=(72 * style.WIDTHS[columns] - 45, 95),
     )  # fmt: skip
 
 

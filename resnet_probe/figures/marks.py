@@ -118,9 +118,7 @@ def scale_errors(ax: Axes, errors: pd.Series, table: pd.DataFrame, *, axis: str 
                   f"{axis}label": "error (%)"})  # fmt: skip
 
 
-def _log_scale(
-    ax: Axes, axis: str, low: float, high: float, *, least: float, zero: bool
-) -> None:
+def _log_scale(ax: Axes, axis: str, low: float, high: float, *, least: float, zero: bool) -> None:
     bottom = least if zero else max(low, least / 3)
     decades = np.log10(high / bottom)
     top = high * 10 ** (0.09 * decades)
@@ -177,15 +175,22 @@ def number(ax: Axes, first: int, last: int) -> None:
 
 
 def name_curve(
-    ax: Axes, text: str, curve: np.ndarray, others: np.ndarray, colour: str, *, width_pt: float
+    ax: Axes,
+    text: str,
+    curve: np.ndarray,
+    others: np.ndarray,
+    colour: str,
+    *,
+    points: tuple[float, float],
 ) -> None:
     """A curve's name beside it, where the others leave most room.
 
     ``curve`` and ``others`` are ``[points, 2]`` in the units of the axes, ``others`` whatever else
-    a name should not cover; the axes are about ``width_pt`` wide and have their limits.
+    a name should not cover; the axes have their limits, and are about so many ``points`` wide
+    and high.
     """
     size, lines = 6.5, text.split("\n")
-    scale = np.array([width_pt, 0.55 * width_pt])  # points, as axes of a figure are
+    scale = np.array(points)
     half = size * np.array([0.27 * max(map(len, lines)), 0.65 * len(lines)]) / scale
     to_axes = ax.transScale + ax.transLimits
     place = _along(to_axes.transform(curve))
