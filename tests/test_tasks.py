@@ -288,6 +288,7 @@ def test_tokens_of_a_language_model_are_predicted_from_those_before(language_mod
         assert rp.lesion(language_model, same, labels).table.equals(table)
     found = [of_texts(logits, labels) for logits in outputs(language_model, texts)]
     assert len(table) == len(found) == 5
+    assert table["ci_low_pct"].min() >= 0 and table["ci_high_pct"].max() == 100  # not beyond
     for row, losses_of_texts in zip(table.itertuples(), found, strict=True):
         assert row.loss == pytest.approx(losses_of_texts.mean(), rel=1e-5)
         assert row.perplexity == pytest.approx(np.exp(losses_of_texts.mean()), rel=1e-5)

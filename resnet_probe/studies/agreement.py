@@ -321,8 +321,7 @@ def _error(name: str, wrong: NDArray[np.bool_], truth: Truth) -> Row:
     if truth.known.ndim == 1:
         low, high = wilson(wrong.sum(), len(wrong))
     else:
-        mean = Moments.over(share)
-        low, high = mean.interval()
+        low, high = np.clip(Moments.over(share).interval(), 0, 1)
     ends = {"ci_low": 100 * float(low), "ci_high": 100 * float(high)}
     return {"quantity": name, "value": 100 * float(share.mean()), **ends}
 

@@ -249,8 +249,8 @@ def carriers(blocks: Sequence[ResidualBlock]) -> str:
 
 def _share(yes: np.ndarray) -> tuple[float, float, float]:
     if yes.dtype != bool:
-        mean = _mean(yes)
-        return 100 * mean[0], 100 * mean[1], 100 * mean[2]
+        mean, least, most = _mean(yes)
+        return 100 * mean, 100 * max(least, 0.0), 100 * min(most, 1.0)
     low, high = wilson(yes.sum(), len(yes))
     return 100 * float(yes.mean()), 100 * float(low), 100 * float(high)
 

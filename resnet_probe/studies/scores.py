@@ -46,6 +46,8 @@ class Metric:
     name: str
     see: See
     value: Callable[[Arrays], tuple[float, Floats]]
+    span: tuple[float, float] = (0.0, 100.0)
+    """Between which per cent what is not right lies: a network can explain less than nothing."""
 
 
 def metric_for(subject: Subject, given: Given) -> Metric | None:
@@ -71,7 +73,7 @@ def metric_for(subject: Subject, given: Given) -> Metric | None:
                 if given == "mse"
                 else f"metric={given!r} is of classes: numbers have metric='mse'"
             )
-        return Metric("mse", _losses, partial(_explained, _variance(labels)))
+        return Metric("mse", _losses, partial(_explained, _variance(labels)), (0.0, np.inf))
     if given == "iou":
         if kind != "places":
             raise ProbeError("metric='iou' is of pixels: it needs a class for each of them")
@@ -237,7 +239,7 @@ def tabulate_by(
         images=errors.shape[1],
         error_pct=100 * (1 - values),
         delta_pct=100 * (values[0] - values),
-        **_ends("ci_low_pct", "ci_high_pct", errors),
+        **_ends("ci_low_pct", "ci_high_pct", errors, metric.span),
         **_changes(errors, settings),
         **_of_loss(found["loss"].astype(np.float64), tokens=subject.chain.of_tokens),
     )
@@ -255,10 +257,12 @@ def valued(metric: Metric, found: Arrays, edits: int) -> tuple[Floats, Floats]:
     return np.array(values), np.array(pseudo)
 
 
-def _ends(low: str, high: str, values: Floats) -> dict[str, Floats]:
-    """Student's interval over images of each row, `[edits, images]`."""
-    mean = Moments.over(values, axis=1)
-    return dict(zip((low, high), mean.interval(), strict=True))
+def _ends(
+    low: str, high: str, values: Floats, span: tuple[float, float] = (-np.inf, np.inf)
+) -> dict[str, Floats]:
+    """Student's interval over images of each row, `[edits, images]`, inside what there can be."""
+    ends = Moments.over(values, axis=1).interval()
+    return dict(zip((low, high), np.clip(ends, *span), strict=True))
 
 
 def _changes(errors: Floats, settings: Any) -> dict[str, Floats]:
