@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_probe import ResidualChain, Result, prepare, recalibrated
@@ -92,22 +93,31 @@ def autocorrelation(values: np.ndarray, lags: range) -> np.ndarray:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """A line a network, its mean over seeds with a 95 % interval."""
+    """A panel a network, its mean over seeds with a 95 % interval, between the two noises."""
+    names = [arch for arch in dict.fromkeys(table["arch"]) if arch not in NOISES]
+    title = f"Untrained networks, mean of {table['seed'].nunique()} seeds (95 % CI)"
     with style.theme():
-        drawn, (ax,) = style.axes(columns=2, height=3.2)
-        for arch, look in marks.looks(list(dict.fromkeys(table["arch"]))):
-            by_lag = table[table["arch"] == arch].groupby("lag")["autocorrelation"]
-            means = pd.DataFrame([mean_interval(values) for _, values in by_lag])
-            color = style.PUBLISHED if arch in NOISES else look.color
-            marks.line(
-                ax, np.unique(table["lag"]), means, look._replace(color=color), label=arch,
-                ends=("low", "high"), marked=arch not in NOISES,
-            )  # fmt: skip
-        ax.axhline(0, color=style.INK, lw=0.7)
-        ax.set_xlabel("lag (steps on the line)")
-        ax.set_ylabel("autocorrelation of the gradient (95 % CI)")
-        style.legend(drawn, ax, columns=2)
+        drawn, axes = style.panels(len(names), columns=2, height=1.3, title=title, across=4)
+        for ax, arch in zip(axes, names, strict=True):
+            for noise, look in zip(NOISES, marks.LOOKS, strict=False):
+                grey = marks.Look(style.PUBLISHED, look[1], "")
+                _draw(ax, table[table["arch"] == noise], grey, noise)
+            _draw(ax, table[table["arch"] == arch], marks.Look(*marks.LOOKS[0]), "network")
+            ax.set_ylim(-0.35, 1.05)
+            ax.set_xlabel("lag (steps)")
+            ax.set_ylabel("autocorrelation")
+            ax.label_outer()
+        style.letter(axes, names)
+        style.legend(drawn, axes, columns=2)
     return drawn
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, look: marks.Look, label: str) -> None:
+    by_lag = rows.groupby("lag")["autocorrelation"]
+    means = pd.DataFrame([mean_interval(values) for _, values in by_lag])
+    marks.line(
+        ax, np.unique(rows["lag"]), means, look, label=label, ends=("low", "high"), marked=False
+    )
 
 
 def sentence(table: pd.DataFrame) -> str:

@@ -203,7 +203,7 @@ def drawn(table: pd.DataFrame, given: argparse.Namespace) -> Figure:
             ax.set_xlabel("blocks")
             ax.set_ylabel(label)
         style.letter(axes, ["time", "memory", "work"])
-        style.shared_legend(figure, axes, columns=2)
+        style.legend(figure, axes, columns=2)
     return figure
 
 

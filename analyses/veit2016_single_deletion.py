@@ -34,15 +34,17 @@ from resnet_probe.stats import median_interval
 STUDY = "veit2016-single-deletion"
 NETWORKS = ("preresnet110", "vgg16_bn:width=16")
 TINY = ("resnet20", "plain20")
+NAMES = {"vgg16_bn:width=16": "VGG-16 (plain)"}
 
 
 def main() -> None:
     given = options()
     results = ours, other = [lesion_of(arch, given) for arch in given.archs]
     print(*map(sentence, results), sep="\n")
+    name = NAMES.get(given.archs[1], given.archs[1])
     figure = figures.single_deletion(
         ours.table,
-        compare=curve(other.table, f"{given.archs[1]}: one layer deleted"),
+        compare=curve(other.table, f"{name}, one layer deleted"),
         title=f"{given.archs[0]} and {given.archs[1]} on {images_of(ours)}",
     )
     table = pd.concat([each.table.assign(arch=each.identity["arch"]) for each in results])

@@ -94,7 +94,10 @@ def axes(figure: Figure) -> Axes:
 
 
 def drawn(ax: Axes, label: str) -> np.ndarray:
-    """The [n, 2] points of the markers with that label."""
+    """The [n, 2] points of the markers with that label, or of a line that is named beside it."""
+    for line in ax.lines:
+        if line.get_label() == f"_{label}":
+            return np.asarray(line.get_xydata())
     handles, labels = ax.get_legend_handles_labels()
     handle: Any = handles[labels.index(label)]
     return np.asarray((handle[0] if isinstance(handle, tuple) else handle).get_xydata())

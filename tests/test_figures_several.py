@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from lesion_tables import axes, drawn, reordered, several
 
-from resnet_probe import figures, published
+from resnet_probe import figures, published, stats
 
 
 def test_boxes_are_the_quartiles_of_the_draws() -> None:
@@ -66,7 +66,14 @@ def test_orders_run_from_the_trained_one_at_the_left() -> None:
     left, right = ax.get_xlim()
     assert left > 1 > 0.7 > right
     medians = table.iloc[1:].groupby("tau")["error_pct"].median()
-    np.testing.assert_allclose(drawn(ax, "median"), np.column_stack([medians.index, medians]))
+    np.testing.assert_allclose(
+        drawn(ax, "median (95 % CI)"), np.column_stack([medians.index, medians])
+    )
+    handles, labels = ax.get_legend_handles_labels()
+    bars = handles[labels.index("median (95 % CI)")].lines[2][0].get_segments()
+    by_tau = [stats.median_interval(rows) for _, rows in table.iloc[1:].groupby("tau")["error_pct"]]
+    ends = [segment[:, 1] for segment in bars]
+    np.testing.assert_allclose(ends, [[each.low, each.high] for each in by_tau])
     assert len(drawn(ax, "one permutation")) == 70
     found = drawn(ax, "Veit et al. 2016, 110 layers")
     assert found[0] == pytest.approx([0.99, 6.56]) and len(found) == 10  # one bin holds one run
@@ -75,7 +82,7 @@ def test_orders_run_from_the_trained_one_at_the_left() -> None:
 def test_many_values_of_tau_are_put_into_bins() -> None:
     tau = np.random.default_rng(1).uniform(0.8, 1, 400)
     table = several("permute", range(1, 2), 400, tau=tau)
-    found = drawn(axes(figures.permutation_tau(table)), "median")
+    found = drawn(axes(figures.permutation_tau(table)), "median (95 % CI)")
     np.testing.assert_allclose(found[:, 0], np.arange(0.81, 1, 0.02))
     inside = table.iloc[1:]["error_pct"][(tau >= 0.9) & (tau < 0.92)]
     assert found[5, 1] == pytest.approx(inside.median())

@@ -127,7 +127,7 @@ def test_every_study_draws_and_saves_its_figures(study, columns, tmp_path):
     assert set(found) == NAMES[study]
     assert dict(mpl.rcParams) == before
     for name, figure in found.items():
-        assert figure.get_figwidth() == (3.4 if columns == 1 else 7.0)
+        assert figure.get_figwidth() == (3.3 if columns == 1 else 7.0)
         for suffix in FORMATS[:columns]:
             save_figure(figure, tmp_path / f"{name}.{suffix}")
             assert (tmp_path / f"{name}.{suffix}").stat().st_size > 5_000
@@ -172,7 +172,7 @@ def test_the_lens_over_all_depths():
     np.testing.assert_allclose(drawn(share, "answers right")[:, 1], np.linspace(10, 100, 10))
     assert drawn(share, "answers as the whole network")[0].tolist() == [0, 10]
     assert "answers right, statistics re-estimated" in share.get_legend_handles_labels()[1]
-    assert entropy.get_ylabel() == "entropy of the answer (nats)"
+    assert entropy.get_ylabel() == "entropy (nats)"
     bare = all_of("lens", lens_of(renewed=False))["figure"].axes[0]
     assert len(bare.get_legend_handles_labels()[1]) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from lesion_tables import deep
 from test_figures_studies import agreement_of, attribution_of, lens_of, responses_of
 
@@ -13,6 +14,7 @@ from resnet_probe.findings import (
     summarize_lesion,
     summarize_responses,
 )
+from resnet_probe.findings.sentence import unit_of_points
 from resnet_probe.results import Result
 
 
@@ -139,3 +141,8 @@ def test_stale_statistics_in_words():
     assert "missing paths cost +0.20 points (95 % CI over images +0.10 to +0.30)" in text
     assert "paths and stale statistics together +0.40" in text
     assert "most restored: 1 (88.00 to 44.00 %)" in text
+
+
+@pytest.mark.parametrize(("value", "word"), [(1.0, "point"), (0.5, "points"), (2, "points")])
+def test_a_margin_of_one_is_one_point(value: float, word: str) -> None:
+    assert unit_of_points(value) == word

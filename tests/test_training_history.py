@@ -15,6 +15,7 @@ from resnet_probe import figures
 from resnet_probe.cli import main
 from resnet_probe.cli.train import TrainProgress, announce, command, duration, work_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.figures.history import OTHERS
 from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.results import Result
 
@@ -41,7 +42,7 @@ def test_the_figure_shows_both_errors_and_the_rate() -> None:
     table = history(train_error_pct=[50.0, 20.0, 10.0], test_error_pct=[60.0, 30.0, 25.0])
     drawn = figures.draw_all(Result("train", table, {"identity": {"arch": "n", "data": "d"}}))
     errors, rates = drawn["figure"].axes
-    assert errors.get_title(loc="left") == "n on d"
+    assert drawn["figure"].get_suptitle() == "n on d"
     assert [list(line.get_ydata()) for line in errors.lines] == [
         [60.0, 30.0, 25.0],
         [50.0, 20.0, 10.0],
@@ -50,17 +51,16 @@ def test_the_figure_shows_both_errors_and_the_rate() -> None:
     assert rates.get_xlabel() == "epoch" and "log" not in errors.get_ylabel()
 
 
-def test_networks_together_have_a_colour_each() -> None:
+def test_networks_together_have_a_panel_each_beside_the_others_in_grey() -> None:
     tables = [
         history(train_error_pct=[90.0, 0.0], test_error_pct=[90.0, last]).assign(arch=name)
         for name, last in (("plain56", 9.0), ("resnet56", 1.0))
     ]
-    errors = figures.error_by_epoch(pd.concat(tables)).axes[0]
-    colors = [line.get_color() for line in errors.lines]
-    assert colors[0] == colors[1] != colors[2] == colors[3]
-    assert [line.get_label().split(",")[0] for line in errors.lines] == ["plain56"] * 2 + [
-        "resnet56"
-    ] * 2
+    panels = figures.error_by_epoch(pd.concat(tables)).axes
+    assert [ax.get_title(loc="left") for ax in panels] == ["(a) plain56", "(b) resnet56"]
+    last = [[line.get_ydata()[-1] for line in ax.lines] for ax in panels]
+    assert last == [[1.0, 9.0, 0.0], [9.0, 1.0, 0.0]]  # the other's test, its own, its training
+    assert panels[0].lines[0].get_color() == OTHERS != panels[0].lines[1].get_color()
 
 
 def test_another_table_is_refused() -> None:

@@ -46,7 +46,7 @@ def add_output(parser: ArgumentParser, *, figures: bool = True) -> None:
         )  # fmt: skip
         group.add_argument(
             "--columns", type=int, choices=(1, 2),
-            help="of a paper that a figure spans: 1 (3.4 in) or 2 (7 in; default)",
+            help="of a paper that a figure spans: 1 (3.3 in) or 2 (7 in; default)",
         )  # fmt: skip
     group.add_argument(
         "--dry-run", action="store_true",

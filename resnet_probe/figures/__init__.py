@@ -1,10 +1,11 @@
 """Tables to matplotlib figures: nothing is computed here but what a drawing needs.
 
-`draw` chooses by the study's name. Each figure fits one column of a paper (3.4 in) or two (7 in).
+`draw` chooses by the study's name. Each figure fits one column of a paper (3.3 in) or two (7 in).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -183,14 +184,19 @@ def _title(result: Result) -> str:
     """``resnet110 on digits, 899 images``, as far as the identity and the table say."""
     identity = result.provenance.get("identity", {})
     data, note = str(identity.get("data", "")), identity.get("data_note")
-    if ":" in data:  # a file or folder: its own name and its parent's are enough
-        data = "/".join(Path(data.partition(":")[2]).parts[-2:])
+    if ":" in data:
+        data = _file_name(Path(data.partition(":")[2]))
     named = [part for part in (str(identity.get("arch", "")), data) if part]
     images = result.table["images"].iloc[0] if "images" in result.table else None
     if result.study == "lesion-classes":  # a row has those of its class
         images = identity.get("images", images)
     counted = [] if images is None else [f"{int(images):,} {result.inputs}"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
+
+
+def _file_name(path: Path) -> str:
+    """`cifar10-test` of `…/cifar10/test-00000-of-00001.parquet`, as run folders are called."""
+    return re.sub(r"-\d+-of-\d+$", "", f"{path.parent.name}-{path.stem}").strip("-.")
 
 
 def _unit(result: Result) -> str:

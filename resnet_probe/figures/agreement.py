@@ -50,7 +50,7 @@ def votes(table: pd.DataFrame, *, title: str = "", columns: int = 2, ax: Given =
             marks.number(ax, int(rows["edits"].min()), int(rows["edits"].max()))
             ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
         style.letter(axes, ["error", *(name for name, _ in ALIKE.values())])
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -85,7 +85,7 @@ def ensembles(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figu
         ends = (0.0, float(errors["value"].max()))
         axes[0].plot(ends, ends, color=style.PUBLISHED, lw=0.6, ls=":", label="nothing gained")
         style.letter(axes, ["average", "ambiguity", "errors in common"])
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -98,8 +98,8 @@ def _draw_kind(ax: Axes, errors: pd.DataFrame, rows: pd.DataFrame, look: Look, n
     )  # fmt: skip
     for count in x.index if len(x) > 1 else ():
         ax.annotate(
-            str(count), (x[count], value[count]), xytext=(3, 3), textcoords="offset points",
-            fontsize=5.5, color=look.color,
+            str(count), (x[count], value[count]), xytext=(3, 3 if count % 2 else -8),
+            textcoords="offset points", fontsize=6.5, color=look.color,
         )  # fmt: skip
 
 

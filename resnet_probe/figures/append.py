@@ -10,7 +10,7 @@ from resnet_probe.figures import marks, style
 from resnet_probe.figures.style import Given
 
 NAMES = {"residual": "residual block, branch begins at 0", "plain": "the same without a shortcut"}
-PANELS = {"identity_error": "distance from the identity", "loss": "loss of the images"}
+PANELS = {"identity_error": "distance (share of variance)", "loss": "loss of the images (nats)"}
 LEAST = 1e-6
 """What is drawn where a distance is 0."""
 
@@ -25,7 +25,7 @@ def appended_layers(
     if "quantity" not in table or not table["quantity"].isin(PANELS).any():
         raise ProbeError("the table has no identity_error: is it the table of append?")
     with style.theme():
-        figure, axes = style.axes(columns=columns, height=2.7, panels=2, given=ax)
+        figure, axes = style.panels(2, columns=columns, height=2.0, title=title, given=ax)
         for panel, (quantity, text) in zip(axes, PANELS.items(), strict=True):
             for kind, look in marks.looks(list(NAMES)):
                 rows = table[(table["kind"] == kind) & (table["quantity"] == quantity)]
@@ -36,12 +36,11 @@ def appended_layers(
                                marker=look.marker, markevery=[0, len(some) - 1], ms=3,
                                label=label)  # fmt: skip
             panel.set_yscale("log")
-            panel.set_title(text, fontsize=8)
+            panel.set_ylabel(text)
             panel.set_xlabel("step of training")
         whole = table[(table["kind"] == "whole") & (table["quantity"] == "loss")]["value"]
         axes[1].axhline(max(float(whole.iloc[0]), LEAST), color=style.PUBLISHED, lw=0.9, zorder=1)
         axes[0].axhline(1e-3, color=style.PUBLISHED, lw=0.9, zorder=1)
-        if title:
-            figure.suptitle(title)
-        style.legend(figure, axes[0], columns=columns)
+        style.letter(axes, ["how near to the identity", "what it costs"])
+        style.legend(figure, axes, columns=columns)
     return figure

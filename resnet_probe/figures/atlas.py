@@ -47,7 +47,7 @@ def networks_by_size(
             one.set_ylabel(label)
         axes[3].set_yscale("log")
         style.letter(axes, ["depth", "width", "place of the worst block", "size of residuals"])
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 

@@ -51,7 +51,7 @@ def block_shares(
             marks.draw_stages(ax, _stages(rows), width_pt=72 * style.WIDTHS[columns] / across - 45)
             marks.number(ax, 1, last)
         style.letter(axes, [f"share in the {metric}" for metric in METRICS], pad=11)
-        style.shared_legend(figure, axes, columns=columns + 1)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -72,7 +72,7 @@ def class_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
             interpolation="nearest", extent=(0.5, last + 0.5, -0.5, len(grid) - 0.5),
         )  # fmt: skip
         step = -(-len(grid) // 20)
-        ax.set_yticks(range(0, len(grid), step), [str(c) for c in grid.index[::step]])
+        ax.set_yticks(range(0, len(grid), step), [_class(c) for c in grid.index[::step]])
         ax.set_xlabel("block deleted")
         ax.set_ylabel("true class")
         _between_stages(ax, rows)
@@ -80,6 +80,11 @@ def class_shares(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
         ax.set_xlim(0.5, last + 0.5)
         figure.colorbar(mesh, ax=ax, label="accuracy lost\n(percentage points)", pad=0.02)
     return figure
+
+
+def _class(name: object) -> str:
+    """`3` of `3.0`: beside rows of no class, a column of numbers has no whole ones."""
+    return f"{name:g}" if isinstance(name, float) else str(name)
 
 
 def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
@@ -117,7 +122,7 @@ def interactions(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> F
             ax.plot([], [], ls="", marker="s", ms=5, mfc=face, mec=edge, mew=0.8,
                     label=f"two cost {word} than the sum of each alone")  # fmt: skip
         ax.plot([], [], ls="", marker=".", ms=2, color=style.INK, label="95 % interval holds 0")
-        style.shared_legend(figure, [ax], columns=1)
+        style.legend(figure, ax, columns=columns)
     return figure
 
 

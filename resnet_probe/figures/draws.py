@@ -6,6 +6,8 @@ the order is off.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +17,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.figures import marks, style
 from resnet_probe.figures.lesion import baseline, edited
 from resnet_probe.figures.style import Given
+from resnet_probe.stats import median_interval
 
 COUNTED = {
     "delete": "blocks deleted",
@@ -38,8 +41,8 @@ def multi_edit(
 ) -> Figure:
     """Box plots of the error against the number of edits, one panel for each kind of edit.
 
-    A box holds the middle half of the draws, its line the median; whiskers reach the last draw
-    within 1.5 box lengths, dots lie beyond. Diamonds beside
+    A box holds the middle half of the draws, its line the median, the bar on it the median's 95 %
+    interval; whiskers reach the last draw within 1.5 box lengths, dots lie beyond. Diamonds beside
     the boxes are the medians in ``compare``
     (`published.comparison`, rows with ``by == "edits"``), lines their quartiles. Raises
     ProbeError for a table of something else.
@@ -89,7 +92,19 @@ def _draw_boxes(ax: Axes, rows: pd.DataFrame, label: str) -> None:
         zorder=3,
     )
     ax.fill_between([], [], facecolor=style.LIGHT, edgecolor=style.OURS, lw=0.8, label=label)
+    _draw_medians(ax, groups, fmt="_", ms=0)
     marks.number(ax, int(rows["edits"].min()), int(rows["edits"].max()))
+
+
+def _draw_medians(ax: Axes, groups: Any, **look: Any) -> None:
+    """The median of each group with its 95 % interval over the draws, where these are enough."""
+    places, found = zip(*((place, median_interval(group)) for place, group in groups), strict=True)
+    value, low, high = np.array(found).T
+    reach = np.nan_to_num([value - low, high - value])
+    ax.errorbar(
+        places, value, reach, color=style.INK, elinewidth=1.6, zorder=4, label="median (95 % CI)",
+        **look,
+    )  # fmt: skip
 
 
 def _draw_published_counts(ax: Axes, compare: pd.DataFrame | None, kind: str) -> None:
@@ -117,10 +132,10 @@ def permutation_tau(
 ) -> Figure:
     """The error of each reordered network against Kendall's τ, the trained order on the left.
 
-    One dot a permutation, a line through the medians and a band from the first to the third
-    quartile, at each τ or in bins of 0.02. Diamonds are the medians in ``compare``
-    (`published.comparison`, rows with ``by == "tau"``), lines their quartiles. Raises
-    ProbeError for a table of something else.
+    One dot a permutation, a line through the medians with their 95 % intervals over permutations,
+    and a band from the first to the third quartile, at each τ or in bins of 0.02.
+    Diamonds are the medians in ``compare`` (`published.comparison`, rows with ``by == "tau"``),
+    lines their quartiles. Raises ProbeError for a table of something else.
     """
     whole, rows = baseline(table), edited(table)
     rows = rows[rows["tau"].notna()]
@@ -151,22 +166,23 @@ def _draw_orders(ax: Axes, rows: pd.DataFrame) -> None:
         rows["tau"], rows["error_pct"], ls="", marker="o", ms=2.2, mew=0, color=style.OURS,
         alpha=0.35, label="one permutation", zorder=2.5,
     )  # fmt: skip
-    quartiles = _quartiles(rows)
+    groups = _by_tau(rows)
+    quartiles = groups.quantile(np.array([0.25, 0.5, 0.75])).unstack()
     ax.fill_between(
         quartiles.index, quartiles[0.25], quartiles[0.75], color=style.OURS, alpha=0.2, lw=0,
         zorder=2.2, label="quartiles",
     )  # fmt: skip
-    ax.plot(quartiles.index, quartiles[0.5], color=style.INK, lw=1.4, zorder=3, label="median")
+    _draw_medians(ax, groups, fmt="o-", ms=2.2, mew=0, lw=0.9)
 
 
-def _quartiles(rows: pd.DataFrame) -> pd.DataFrame:
-    """The quartiles of the error at each τ, or in each bin that holds enough permutations."""
+def _by_tau(rows: pd.DataFrame) -> Any:
+    """The errors at each τ, or in each bin that holds enough permutations."""
     tau = rows["tau"].round(3)
     if tau.nunique() > FEW:
         middles = (np.floor(rows["tau"] / BIN) + 0.5) * BIN
         tau = middles.clip(upper=1 - BIN / 2).round(3)
         rows = rows[tau.map(tau.value_counts()) >= ENOUGH]
-    return rows.groupby(tau)["error_pct"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
+    return rows.groupby(tau)["error_pct"]
 
 
 def _draw_published_orders(ax: Axes, compare: pd.DataFrame | None) -> None:

@@ -33,7 +33,7 @@ def loss_by_gate(
         _draw_curves(figure, panels[0], rows, unit)
         _draw_foretold(panels[1], rows, columns)
         style.letter(panels, [f"one {unit} scaled", "measured against foretold"])
-        style.shared_legend(figure, [panels[1]], columns=columns)
+        style.legend(figure, panels[1], columns=columns)
     return figure
 
 

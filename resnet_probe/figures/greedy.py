@@ -34,7 +34,7 @@ def orders_of_deletion(
         _draw_errors(panels[0], whole, rows, unit, columns)
         _draw_orders(panels[1], rows, unit, columns)
         style.letter(panels, ["what it costs", f"which {unit} goes when"])
-        style.shared_legend(figure, panels, columns=columns)
+        style.legend(figure, panels, columns=columns)
     return figure
 
 

@@ -39,10 +39,10 @@ def depth_of_answer(
             marks.number(ax, 0, last)
         axes[0].set_ylabel("answers (%, 95 % CI)")
         axes[0].set_ylim(-2, 102)
-        axes[1].set_ylabel("entropy of the answer (nats)")
+        axes[1].set_ylabel("entropy (nats)")
         axes[1].set_ylim(bottom=0)
         style.letter(axes, ["what the head answers", "how sure it is"], pad=11)
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 

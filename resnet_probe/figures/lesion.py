@@ -22,6 +22,8 @@ from resnet_probe.stats import median_interval
 
 NEEDED = ("kind", "edits", "blocks", "stage", "tau", "error_pct", "ci_low_pct", "ci_high_pct")
 NAMED = 5  # blocks at most that carry their number
+THEIRS = "#B04A00"  # a curve from elsewhere: vermilion, dark enough for words
+REACH = ("error_pct", "ci_low_pct", "ci_high_pct")
 CLEAR = 1.5  # times the typical block's damage
 HEAP = 0.26  # of a row's height, on either side of its middle
 BASELINES = {"error_pct": "baseline", "recalibrated_error_pct": "baseline, re-estimated"}
@@ -88,12 +90,12 @@ def single_deletion(
         marks.scale_errors(ax, _all_errors(table, compare), table)
         marks.draw_stages(ax, rows, width_pt=72 * style.WIDTHS[columns] - 40)
         marks.draw_baseline(ax, whole)
-        _draw_published(ax, compare, last)
         size = _marker_size(last, columns)
         _draw_points(ax, rows[~turn], "o", size, style.OURS, f"one {unit} deleted (95 % CI)")
         if turn.any():
             _draw_points(ax, rows[turn], "D", max(size, 3), style.TRANSITION, "stage transition")
         _name_worst(ax, rows, whole["error_pct"], size, columns)
+        _draw_published(ax, compare, rows, columns)
         ax.set_xlabel(f"{unit} deleted")
         style.title(ax, title, columns=columns, pad=13)
         style.legend(figure, ax, columns=columns)
@@ -125,18 +127,23 @@ def _marker_size(blocks: int, columns: int) -> float:
     return float(np.clip(0.9 * (72 * style.WIDTHS[columns] - 45) / blocks, 1.6, 4.5))
 
 
-def _draw_published(ax: Axes, compare: pd.DataFrame | None, blocks: int) -> None:
+def _draw_published(
+    ax: Axes, compare: pd.DataFrame | None, rows: pd.DataFrame, columns: int
+) -> None:
     if compare is None:
         return
-    place = (compare["block"] - 0.5) * blocks / len(compare) + 0.5
+    place = (compare["block"] - 0.5) * rows["block"].max() / len(compare) + 0.5
     label, base = compare["label"].iloc[0], compare["baseline_pct"].iloc[0]
     ax.plot(
-        place, compare["error_pct"], color=style.PUBLISHED, lw=0.9, ls=(0, (5, 1.2)), zorder=2.2,
-        label=label,
+        place, compare["error_pct"], color=THEIRS, lw=1.0, ls=(0, (5, 1.2)), zorder=2.2,
+        label=f"_{label}",
     )  # fmt: skip
-    ax.axhline(
-        base, color=style.PUBLISHED, lw=0.8, ls=(0, (1, 1.5)), zorder=2,
-        label=f"its baseline, {base:.2f} %",
+    ax.axhline(base, color=THEIRS, lw=0.8, ls=(0, (1, 1.5)), zorder=2, label="_its baseline")
+    marks.name_curve(
+        ax, f"{label}\n(dotted: whole, {base:.2f} %)",
+        np.column_stack([place, compare["error_pct"]]),
+        np.concatenate([rows[["block", end]].to_numpy(float) for end in REACH]), THEIRS,
+        points=(72 * style.WIDTHS[columns] - 45, 95),
     )  # fmt: skip
 
 
@@ -197,26 +204,43 @@ def deletions_by_network(
 
     ``table`` holds the lesion tables of several networks, told apart by a column ``label``. A dot
     is one deletion, the bar the median with its 95 % interval, the open square the whole
-    network; ``chance_pct`` is drawn as a dashed line. Raises ProbeError for other tables.
+    network; ``chance_pct`` is drawn as a dashed line. The axis reaches as far as the errors, and is
+    logarithmic where a few are much larger than the others. Raises ProbeError for other tables.
     """
     if not {"label", "kind", "error_pct"} <= set(table.columns):
         raise ProbeError("the table needs label, kind and error_pct: lesion tables of networks")
     names = list(dict.fromkeys(table["label"]))
     with style.theme():
-        height = 0.9 + 0.36 * len(names)
+        height = 0.95 + (0.36 if columns > 1 else 0.5) * len(names)
         figure, (ax,) = style.axes(columns=columns, height=height, given=ax)
         for place, name in enumerate(names):
             _draw_network(ax, table[table["label"] == name], place, first=place == 0)
+        errors = table["error_pct"]
+        ends = pd.DataFrame({"ci_low_pct": errors, "ci_high_pct": errors})
+        marks.scale_errors(ax, errors, ends, axis="x")
         if chance_pct is not None:
             ax.axvline(chance_pct, color=style.PUBLISHED, lw=0.9, ls=(0, (4, 2)), label="chance")
-        ax.set_yticks(range(len(names)), names)
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        ax.set_xlim(0, 102)
-        ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("error (%)")
+            ax.set_xlim(right=max(ax.get_xlim()[1], chance_pct))
+        _name_networks(ax, names, [_count(table, name) for name in names], columns)
         style.title(ax, title, columns=columns)
         style.legend(figure, ax, columns=columns)
     return figure
+
+
+def _count(table: pd.DataFrame, name: str) -> str:
+    return f"n = {int(((table['label'] == name) & (table['kind'] == 'delete')).sum())}"
+
+
+def _name_networks(ax: Axes, names: list[str], counts: list[str], columns: int) -> None:
+    """Names beside or above their rows, and how many deletions each has."""
+    if columns == 1:
+        names = [f"{name}, {count}" for name, count in zip(names, counts, strict=True)]
+    marks.name_rows(ax, names, columns=columns)
+    for place, count in enumerate(counts if columns > 1 else ()):
+        ax.annotate(
+            count, (1.0, place), xycoords=("axes fraction", "data"), xytext=(4, 0), va="center",
+            textcoords="offset points", fontsize=6.5, color=style.PUBLISHED,
+        )  # fmt: skip
 
 
 def _draw_network(ax: Axes, rows: pd.DataFrame, place: int, *, first: bool) -> None:
@@ -230,13 +254,13 @@ def _draw_network(ax: Axes, rows: pd.DataFrame, place: int, *, first: bool) -> N
     )  # fmt: skip
     reach = [[max(0, middle.value - middle.low)], [max(0, middle.high - middle.value)]]
     ax.errorbar(
-        [middle.value], [place], xerr=None if np.isnan(middle.low) else reach, fmt="|", ms=13,
-        mew=2, color=style.INK, elinewidth=1.1, label="median (95 % CI)" if first else None,
+        [middle.value], [place], xerr=None if np.isnan(middle.low) else reach, fmt="|", ms=11,
+        mew=1.6, color=style.INK, elinewidth=1.1, label="median (95 % CI)" if first else None,
         zorder=4,
     )  # fmt: skip
     ax.plot(
         [whole], [place], "s", ms=4.2, mfc="white", mec=style.INK, mew=0.9,
-        label="whole network" if first else None, zorder=5,
+        label="whole network" if first else None, zorder=5, clip_on=False,
     )  # fmt: skip
 
 
@@ -262,7 +286,7 @@ def recalibrated_errors(
                        label=f"{name}, {whole[column]:.2f} %")  # fmt: skip
         ax.set_xlabel(_label(rows, single, unit))
         style.title(ax, title, columns=columns, pad=13 if single else 6)
-        style.shared_legend(figure, [ax], columns=columns)
+        style.legend(figure, ax, columns=columns)
     return figure
 
 

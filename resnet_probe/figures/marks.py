@@ -100,8 +100,8 @@ def draw_stages(ax: Axes, rows: pd.DataFrame, *, width_pt: float) -> None:
         )  # fmt: skip
 
 
-def scale_errors(ax: Axes, errors: pd.Series, table: pd.DataFrame) -> None:
-    """A y axis on which the small errors can be told apart, whatever the largest one is.
+def scale_errors(ax: Axes, errors: pd.Series, table: pd.DataFrame, *, axis: str = "y") -> None:
+    """An axis on which the small errors can be told apart, whatever the largest one is.
 
     ``errors`` are all that will be drawn, ``table`` those that have intervals. Logarithmic
     where the largest error is `SPREAD` times the typical one or more, else linear.
@@ -109,31 +109,47 @@ def scale_errors(ax: Axes, errors: pd.Series, table: pd.DataFrame) -> None:
     low = min(table["ci_low_pct"].min(), errors.min())
     high = max(table["ci_high_pct"].max(), errors.max())
     if errors.max() >= SPREAD * errors.median() > 0:
-        _log_scale(ax, low, high, least=errors[errors > 0].min(), zero=bool(errors.min() == 0))
-        ax.set_ylabel("error (%, log scale)")
+        least = errors[errors > 0].min()
+        _log_scale(ax, axis, low, high, least=least, zero=bool(errors.min() == 0))
+        ax.set(**{f"{axis}label": "error (%, log scale)"})
     else:
         bottom = 0.0 if high > 2.5 * low else low - 0.08 * (high - low)
-        ax.set_ylim(bottom, high + 0.09 * (high - bottom))
-        ax.set_ylabel("error (%)")
+        ax.set(**{f"{axis}lim": (bottom, high + 0.09 * (high - bottom)),
+                  f"{axis}label": "error (%)"})  # fmt: skip
 
 
-def _log_scale(ax: Axes, low: float, high: float, *, least: float, zero: bool) -> None:
+def _log_scale(ax: Axes, axis: str, low: float, high: float, *, least: float, zero: bool) -> None:
     bottom = least if zero else max(low, least / 3)
     decades = np.log10(high / bottom)
     top = high * 10 ** (0.09 * decades)
-    steps = (1, 2, 5) if decades > 0.9 else (1, 2, 3, 5, 7)
-    ticks = [step * 10.0**power for power in range(-3, 3) for step in steps]
-    ticks = [tick for tick in ticks if bottom <= tick <= 100]
+    every = (1,) if decades > 3 else (1, 3) if decades > 2 else (1, 2, 5)
+    ticks = steps(bottom, min(100.0, top), every=(1, 2, 3, 5, 7) if decades < 0.9 else every)
+    set_scale = getattr(ax, f"set_{axis}scale")
     if zero:  # a logarithm has no place for it: linear below the least error that is not 0
-        ax.set_yscale("symlog", linthresh=least, linscale=0.35)
-        ax.set_ylim(-0.25 * least, top)
+        set_scale("symlog", linthresh=least, linscale=0.35)
+        ax.set(**{f"{axis}lim": (-0.25 * least, top)})
         ticks.insert(0, 0.0)
     else:
-        ax.set_yscale("log")
-        ax.set_ylim(bottom / 10 ** (0.05 * decades), top)
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
+        set_scale("log")
+        ax.set(**{f"{axis}lim": (bottom / 10 ** (0.05 * decades), top)})
+    plain_ticks(getattr(ax, f"{axis}axis"), ticks)
+
+
+def name_rows(ax: Axes, names: Sequence[str], *, columns: int, above: float = 0.5) -> None:
+    """Rows 0, 1, … from the top, each with its name: beside it, in a narrow figure above it.
+
+    There a name begins ``above`` the middle of its row, at the left end of the axes.
+    """
+    beside = columns > 1
+    ax.set_yticks(range(len(names)), names if beside else [""] * len(names), fontsize=6.5)
+    ax.set_ylim(len(names) - 0.5, -0.5 if beside else -0.35 - above)
+    ax.tick_params(axis="y", length=0)
+    for place, name in enumerate(() if beside else names):
+        ax.annotate(
+            name, (0.0, place - above), xycoords=("axes fraction", "data"), xytext=(3, 0),
+            textcoords="offset points", fontsize=6.5, va="center", linespacing=1.0,
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def plain_ticks(axis: Axis, ticks: Iterable[float]) -> None:
@@ -156,3 +172,41 @@ def number(ax: Axes, first: int, last: int) -> None:
     step = next(step for step in (1, 5, 10, 20, 50, 100, 1000) if last <= 12 * step)
     ax.set_xlim(first - room, last + room)
     ax.xaxis.set_major_locator(FixedLocator(sorted({first, *range(step, last + 1, step)})))
+
+
+def name_curve(
+    ax: Axes,
+    text: str,
+    curve: np.ndarray,
+    others: np.ndarray,
+    colour: str,
+    *,
+    points: tuple[float, float],
+) -> None:
+    """A curve's name beside it, where the others leave most room.
+
+    ``curve`` and ``others`` are ``[points, 2]`` in the units of the axes, ``others`` whatever else
+    a name should not cover; the axes have their limits, and are about so many ``points`` wide
+    and high.
+    """
+    size, lines = 6.5, text.split("\n")
+    scale = np.array(points)
+    half = size * np.array([0.27 * max(map(len, lines)), 0.65 * len(lines)]) / scale
+    to_axes = ax.transScale + ax.transLimits
+    place = _along(to_axes.transform(curve))
+    rest = np.concatenate([place, to_axes.transform(others)])
+    ways = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]) * (half + 5 / scale)
+    found = (place[:, None] + ways).reshape(-1, 2)
+    inside = np.minimum(found - half, 1 - found - half).min(1)
+    apart = (np.abs(rest - found[:, None]) - half).clip(min=0) * scale  # [places, points, 2]
+    room = np.hypot(apart[..., 0], apart[..., 1]).min(1)
+    x, y = found[int(np.argmax(np.where(inside < 0, -1.0, room.clip(max=12)) - np.abs(inside)))]
+    ax.text(x, y, text, transform=ax.transAxes, fontsize=size, color=colour, ha="center",
+            va="center", linespacing=1.1, zorder=5)  # fmt: skip
+
+
+def _along(points: np.ndarray, count: int = 120) -> np.ndarray:
+    """Points on the line through these, equally far from each other."""
+    way = np.insert(np.hypot(*np.diff(points, axis=0).T).cumsum(), 0, 0.0)
+    steps = np.linspace(0, way[-1], count)
+    return np.column_stack([np.interp(steps, way, points[:, axis]) for axis in (0, 1)])

@@ -74,7 +74,7 @@ def path_lengths(
             ax.set_xlim(-0.5, blocks + 0.5)
             ax.set_xlabel("path length (branches taken)")
         style.letter(axes, list(draws))
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -252,7 +252,7 @@ def path_terms(table: pd.DataFrame, *, title: str = "", columns: int = 2) -> Fig
         axes[2].set_ylim(-1, max(10.0, 1.1 * near["ci_high"].max()))
         axes[2].set_ylabel("images (%)")
         style.letter(axes, ["the two terms", "direction", "near cancellation"], pad=13)
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 

@@ -22,7 +22,7 @@ PANELS = {
     "cosine": ("cosine_gradient_sum", "response against the loss", "cosine with the gradient"),
     "stage": ("stage_deviation", "way to the end of the stage", "‖h′ − h(end)‖ / ‖h(end)‖"),
     "units": ("always_on_pct", "units behind the ReLUs", "always on, dead (%)"),
-    "rank": ("stable_rank", "stable rank of the response", "stable rank (directions)"),
+    "rank": ("stable_rank", "stable rank of the response", "stable rank"),
 }
 
 
@@ -53,7 +53,7 @@ def layer_responses(
             ax.set_ylabel("std of the response (95 % CI)")
             ax.set_ylim(bottom=0)
         style.letter(axes, ["in order", "sorted by size"])
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -82,7 +82,7 @@ def block_responses(table: pd.DataFrame, *, title: str = "", columns: int = 2) -
         if not single:
             _name_stages(axes[0], "first block of a stage")
         style.letter(axes, [name for _, name, _ in kept], pad=11 if single else 4)
-        style.shared_legend(figure, axes, columns=columns)
+        style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -108,10 +108,11 @@ def scores_and_costs(table: pd.DataFrame, *, title: str = "", columns: int = 2) 
             ax.set_xscale("log")
             ax.set_yscale("symlog", linthresh=0.01)
             ax.set_xlabel(label)
-            ax.set_ylabel("rise of the loss when deleted (nats)")
+            _tick_costs(ax)
+            ax.set_ylabel("cost of deletion (nats)")
         style.letter(axes, ["Block Influence", "size of the response"])
         if rows["arch"].nunique() > 1:
-            style.shared_legend(figure, axes, columns=columns)
+            style.legend(figure, axes, columns=columns)
     return figure
 
 
@@ -130,6 +131,15 @@ def _draw_costs(ax: Axes, rows: pd.DataFrame, quantity: str, look: marks.Look, a
             str(block), (x[block], value[block]), xytext=(3, 2), textcoords="offset points",
             fontsize=6,
         )  # fmt: skip
+
+
+def _tick_costs(ax: Axes) -> None:
+    """1, 2, 5, … where an axis spans few powers of ten, else these."""
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        few = high < 100 * max(low, 1e-2)
+        found = marks.steps(max(low, 1e-9), high, every=(1, 2, 5) if few else (1,))
+        both = [0.0, *found, *(-tick for tick in found)] if low < 0 else found
+        marks.plain_ticks(axis, [tick for tick in both if low <= tick <= high])
 
 
 def _networks(rows: pd.DataFrame) -> pd.DataFrame:

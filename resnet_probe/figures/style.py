@@ -19,7 +19,9 @@ from matplotlib.figure import Figure
 
 from resnet_probe.errors import ProbeError
 
-WIDTHS = {1: 3.4, 2: 7.0}  # inches, for one and two columns of a paper
+WIDTHS = {1: 3.3, 2: 7.0}  # inches, for one and two columns of a paper
+SMALLEST = 6.0
+"""Points: no text of a figure is smaller at its width on paper."""
 
 OURS = "#0072B2"  # dark in grey
 LIGHT = "#9CCBE8"  # the same hue, for areas
@@ -54,10 +56,11 @@ THEME: dict[Any, Any] = {  # matplotlib types its keys by hundreds of literals
     "ytick.major.size": 3,
     "ytick.minor.size": 1.5,
     "ytick.minor.width": 0.5,
-    "legend.fontsize": 7,
+    "legend.fontsize": 6.5,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
-    "legend.columnspacing": 1.4,
+    "legend.columnspacing": 1.2,
+    "legend.borderpad": 0.1,
 }
 
 
@@ -70,7 +73,7 @@ def theme() -> Iterator[None]:
 
 
 def sheet(columns: int, height: float) -> Figure:
-    """An empty figure for ``columns`` columns (1: 3.4 in, 2: 7 in), ``height`` inches high.
+    """An empty figure for ``columns`` columns (1: 3.3 in, 2: 7 in), ``height`` inches high.
 
     It belongs to no window and to no global state: what is not saved is simply forgotten.
     """
@@ -106,29 +109,53 @@ def _given(given: Axes | Sequence[Axes], count: int) -> tuple[Figure, list[Axes]
 
 
 def title(ax: Axes, text: str, *, columns: int, pad: float = 6.0) -> None:
-    """The title of ``ax``, on as many lines as its width asks for."""
-    ax.set_title(textwrap.fill(text, 44 * columns), pad=pad)
+    """What the figure is of, above all of it, on as many lines as its width asks for.
+
+    Over axes of the user's own it is their title.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    if figure.get_label() == NAME:
+        _head(figure, text, columns)
+    else:
+        ax.set_title(_lines(text, columns), pad=pad)
 
 
-def legend(figure: Figure, ax: Axes, *, columns: int) -> None:
-    """The legend of ``ax`` below the figure, where it can cover nothing."""
-    handles, labels = ax.get_legend_handles_labels()
-    if not handles:
+def _head(figure: Figure, text: str, columns: int) -> None:
+    if text:
+        figure.suptitle(_lines(text, columns), x=0.01, ha="left", fontsize=8.5)
+
+
+def _lines(text: str, columns: int) -> str:
+    return textwrap.fill(text, 46 * columns, break_on_hyphens=False)
+
+
+def legend(figure: Figure, axes: Axes | Sequence[Axes], *, columns: int) -> None:
+    """One legend below the figure for what any of the axes names: there it can cover nothing."""
+    found: dict[str, Any] = {}
+    for ax in [axes] if isinstance(axes, Axes) else axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if not found:
         return
     if figure.get_label() != NAME:  # the user's own: what lies beside their axes is theirs
-        ax.legend(fontsize=6.5)
+        own = axes if isinstance(axes, Axes) else axes[0]
+        own.legend(list(found.values()), list(found))
         return
-    if columns == 1:
-        narrow: dict[str, Any] = {
-            "fontsize": 6.5,
-            "columnspacing": 1.0,
-            "handlelength": 1.5,
-            "borderpad": 0.1,
-        }
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, **narrow)
-    else:
-        wide = len(handles) if len(handles) <= 4 else 3
-        figure.legend(handles, labels, loc="outside lower center", ncols=wide)
+    labels = [textwrap.fill(label, 52) for label in found]
+    figure.legend(
+        list(found.values()), labels, loc="outside lower center", ncols=_across(labels, columns)
+    )
+
+
+def _across(labels: Sequence[str], columns: int) -> int:
+    """How many columns of labels fit beside each other; matplotlib fills one after the other."""
+    room = 72 * WIDTHS[columns] - 12
+    for count in range(min(len(labels), 4), 1, -1):
+        each = np.array_split([0.58 * len(label) for label in labels], count)
+        if sum(THEME["legend.fontsize"] * (max(part) + 3.8) for part in each) <= room:
+            return count
+    return 1
 
 
 def panels(
@@ -152,7 +179,7 @@ def panels(
     made = figure.subplots(down, across, squeeze=False).ravel()
     for ax in made[count:]:
         ax.remove()
-    figure.suptitle(textwrap.fill(title, 44 * columns), x=0.01, ha="left", fontsize=8.5)
+    _head(figure, title, columns)
     return figure, list(made[:count])
 
 
@@ -160,21 +187,6 @@ def letter(axes: list[Axes], names: list[str], *, pad: float = 4.0) -> None:
     """Titles (a), (b), … for the panels."""
     for sign, ax, name in zip("abcdefgh", axes, names, strict=False):
         ax.set_title(f"({sign}) {name}", fontsize=8, pad=pad)
-
-
-def shared_legend(figure: Figure, axes: list[Axes], *, columns: int) -> None:
-    """One legend below the figure for what any of the panels names."""
-    found: dict[str, Any] = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if figure.get_label() != NAME:
-        axes[0].legend(list(found.values()), list(found), fontsize=6.5)
-        return
-    figure.legend(
-        list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=6.5,
-        borderpad=0.1,
-    )  # fmt: skip
 
 
 def pale(colour: str) -> tuple[float, ...]:

@@ -29,7 +29,7 @@ def variance_by_order(
     last, most = _last(table), int(table["order"].max())
     table = table[table["order"] <= last]
     with style.theme():
-        figure, (axes,) = style.axes(columns=columns, height=2.5, given=ax)
+        figure, (axes,) = style.axes(columns=columns, height=2.7, given=ax)
         for place, (keep, look) in enumerate(marks.looks([f"{keep:g}" for keep in chances])):
             rows = table[table["keep"] == chances[place]].sort_values("order")
             x = np.arange(1, len(rows) + 1) + width * (place - (len(chances) - 1) / 2)
@@ -42,13 +42,13 @@ def variance_by_order(
                 label=f"each kept with a chance of {keep}",
             )  # fmt: skip
         axes.set_xticks(range(1, len(rows) + 1))
-        names = [f"{row.order}{' or more' if row.or_more else ''}" for row in rows.itertuples()]
+        names = [f"{row.order}{'+' if row.or_more else ''}" for row in rows.itertuples()]
         axes.set_xticklabels(names)
         axes.set_ylim(bottom=min(0.0, float(table["ci_low"].min())))
         small = f"{last + 1} to {most}" if last + 1 < most else f"{most}"
         rest = f"\n({small}: below {LEAST:g} %)" if last < most else ""
         axes.set_xlabel(f"order: blocks that act together{rest}")
-        axes.set_ylabel("share of the variance (%)")
+        axes.set_ylabel("share of variance (%)")
         style.title(axes, title, columns=columns)
         style.legend(figure, axes, columns=columns)
     return figure

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, inside
+from resnet_probe.findings.sentence import Finding, Sentence, inside, unit_of_points
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 
@@ -51,7 +51,8 @@ def depth_by_function(result: Result) -> Finding:
             values |= {name: found.value, **ends}
     error, loss = (inside(name, values, ".0f", "") for name in ("error", "loss"))
     parts = [
-        f"{{error:.0f}} within {{points:g}} points of its error ({error}, all of them together)",
+        f"{{error:.0f}} within {{points:g}} {unit_of_points(POINTS)} of its error "
+        f"({error}, all of them together)",
         f"{{loss:.0f}} within {{nats:g}} nats of its loss ({loss}, each by itself)",
     ]
     parts += ["{kl:.0f} within {nats:g} nats of what it says (KL)"] if "kl" in values else []

@@ -9,7 +9,14 @@ import pandas as pd
 
 from resnet_probe import published
 from resnet_probe.findings import classes, sweeps
-from resnet_probe.findings.sentence import Finding, Sentence, interval, listed, of_its_inputs
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    interval,
+    listed,
+    of_its_inputs,
+    unit_of_points,
+)
 from resnet_probe.findings.verdict import (
     BARELY,
     CHANGES,
@@ -139,8 +146,8 @@ def _short(values: dict[str, Any]) -> str:
 
 def _counted(values: dict[str, Any]) -> str:
     """`33 are shown harmless (within ± 0.5 points, all 54 together), 1 is harmful, …`."""
-    parts = [f"{{{HARMLESS}_count}} {{harmless_are}} shown harmless (within ± {{margin:g}} points, "
-             "all {blocks} together)"]  # fmt: skip
+    parts = [f"{{{HARMLESS}_count}} {{harmless_are}} shown harmless (within ± {{margin:g}} "
+             f"{unit_of_points(values['margin'])}, all {{blocks}} together)"]  # fmt: skip
     values["harmless_are"] = "is" if values[f"{HARMLESS}_count"] == 1 else "are"
     for word in CHANGES:
         if word != HARMLESS and (values[f"{word}_count"] or word == HARMFUL):
@@ -333,7 +340,8 @@ def _single(result: Result, edited: pd.DataFrame) -> list[str]:
         f"one deleted: median {edited['error_pct'].median():.2f} % error, {middle.value:+.2f} "
         f"points on the baseline ({over if np.isfinite(middle.low) else 'no interval'})",
         *(_stopped(result, edited) if early else []),
-        f"of {len(edited)} deletions, {how}, at a margin of {margin_of(result):g} points: "
+        f"of {len(edited)} deletions, {how}, at a margin of {margin_of(result):g} "
+        f"{unit_of_points(margin_of(result))}: "
         f"{tally(words)}",
         *([] if early else [f"each by itself: {tally(changes(edited, joint=False))}"]),
         f"worst:{'':19} error     change (its interval, {how})",
@@ -355,7 +363,8 @@ def _stopped(result: Result, edited: pd.DataFrame) -> list[str]:
     used, runs = edited["images"], result.provenance
     why = edited["stopped"].value_counts()
     return [
-        f"each deletion on as many images as it took to ± {result.identity['precision']:g} points: "
+        f"each deletion on as many images as it took to ± {result.identity['precision']:g} "
+        f"{unit_of_points(result.identity['precision'])}: "
         f"{used.min():,} to {used.max():,}, median {used.median():,.0f}; "
         + ", ".join(f"{count} {name}" for name, count in why.items())
         + f"; {runs['branch_runs']:,} branch runs of {runs['branch_runs_of_all']:,}"

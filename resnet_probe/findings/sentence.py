@@ -113,6 +113,11 @@ def inside(
     return f"{what} {{{name}_low:{form}}} to {{{name}_high:{form}}}{unit}"
 
 
+def unit_of_points(value: float) -> str:
+    """`point` of exactly 1, else `points`: the word behind a number that is given as it is."""
+    return "point" if abs(value) == 1 else "points"
+
+
 @dataclass(frozen=True)
 class Finding:
     """The answer to one question.

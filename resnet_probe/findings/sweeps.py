@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.depth import depth_by_function
-from resnet_probe.findings.sentence import Finding, Sentence, interval, of_its_inputs
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    interval,
+    of_its_inputs,
+    unit_of_points,
+)
 from resnet_probe.findings.verdict import (
     CHANGES,
     HARMFUL,
@@ -209,7 +215,8 @@ def _middle(result: Result) -> Sentence:
     return Sentence(
         "From {baseline:.2f} % error, {edits} edits give {median:.2f} % in the median and "
         f"{{worst:.2f}} % at worst; {together}, {{{HARMFUL}_count}} are harmful, "
-        f"{{{HARMLESS}_count}} harmless (within ± {{margin:g}} points), {{{UNDECIDED}_count}} "
+        f"{{{HARMLESS}_count}} harmless (within ± {{margin:g}} "
+        f"{unit_of_points(values['margin'])}), {{{UNDECIDED}_count}} "
         "undecided.",
         values,
     )
