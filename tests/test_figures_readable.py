@@ -25,6 +25,7 @@ def check(name: str, figure: Figure) -> None:
             assert apart, f"{said} covers {other.get_text()!r}"
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", [*RESULTS, *DIRECT])
 def test_all_texts_can_be_read_in_one_column(name: str) -> None:
     found = every(1, name)

@@ -135,7 +135,8 @@ def test_networks_without_a_block_agree_on_tokens(model, chain):
     assert pair.value == pytest.approx(100 * float(differ))
     whole = table[table.kind == "whole"].iloc[0]
     ends = scipy_stats.t.interval(0.95, 5, each[0].mean(), scipy_stats.sem(each[0]))
-    assert (whole.ci_low, whole.ci_high) == pytest.approx(ends) and whole.images == 6
+    ends = np.clip(ends, 0, 100).tolist()  # no share is larger
+    assert [whole.ci_low, whole.ci_high] == pytest.approx(ends) and whole.images == 6
 
 
 def test_moves_of_a_deletions_size_are_judged_by_tokens(model, chain):
