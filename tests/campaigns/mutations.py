@@ -231,6 +231,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--of", nargs="+", default=[], metavar="FILE", help="files and folders")
     options = parser.parse_args()
+    for name in options.of:
+        if not (PACKAGE / name).exists():
+            parser.error(f"--of {name}: {PACKAGE.name} has no such file or folder")
     breaks, unseen = drawn(options.count, options.seed, options.of), 0
     for number, each in enumerate(breaks, start=1):
         with tempfile.TemporaryDirectory() as place:
