@@ -22,6 +22,13 @@ def test_a_scalar_chain_is_a_product():
     assert torch.allclose(twice, x * 3 * 1.5**2 * 0.75)
 
 
+def test_whole_numbers_are_texts_and_others_images():
+    chain = scalar_chain([0.5])
+    for dtype, called in ((torch.int64, "texts"), (torch.float32, "images")):
+        assert replace(chain, takes=(("x", dtype),)).inputs == called
+    assert chain.inputs == "images"
+
+
 def test_the_sum_lies_in_memory_as_the_network_adds_it():
     shortcut = torch.ones(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
     branch = torch.ones(2, 4, 3, 3)

@@ -131,6 +131,7 @@ def test_folding_removes_batch_norm_and_keeps_the_function():
     left = [m for part in fast.modules for m in part.modules() if "BatchNorm" in type(m).__name__]
     assert left == []
     assert {type(block) for block in fast} == {FoldedBlock}
+    assert {type(block.after) for block in fast} == {nn.ReLU}  # which is made in the sum itself
     weights = [p for part in fast.modules for p in part.parameters() if p.dim() == 4]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     x = images().double()
