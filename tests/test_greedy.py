@@ -149,7 +149,9 @@ def test_it_has_a_figure_and_sentences():
     result = greedy(stand_ins(), X, Y)
     finding = what_remeasuring_buys(result)
     assert finding.verdict == "undecided"  # no interval: every image says the same
-    assert "2 measured again after each deletion, 1 by the cost" in str(finding.sentence)
+    assert "within 1 point of error: 2 measured again after each deletion, 1 by the cost" in str(
+        finding.sentence
+    )
     assert "10 edits tried on 4 others" in summarize_greedy(result) and draw(result)
     found = {SINGLE: [3.0, 1.0, 5.0], "block influence": [-1.0, -3.0, 1.0]}
     for sign, verdict in ((1, "holds"), (-1, "fails")):

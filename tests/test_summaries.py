@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from figure_tables import ranges as long_ranges
 from lesion_tables import deep
 from test_figures_studies import agreement_of, attribution_of, lens_of, responses_of
 
@@ -15,6 +16,7 @@ from resnet_probe.findings import (
     summarize_responses,
 )
 from resnet_probe.findings.sentence import unit_of_points
+from resnet_probe.findings.sweeps import ranges
 from resnet_probe.results import Result
 
 
@@ -146,3 +148,5 @@ def test_stale_statistics_in_words():
 @pytest.mark.parametrize(("value", "word"), [(1.0, "point"), (0.5, "points"), (2, "points")])
 def test_a_margin_of_one_is_one_point(value: float, word: str) -> None:
     assert unit_of_points(value) == word
+    found = ranges(Result("lesion", long_ranges(), {"identity": {"margin": value}}))
+    assert f"shown harmless (within ± {value:g} {word})" in str(found.sentence)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.depth import POINTS, least_blocks
-from resnet_probe.findings.sentence import Finding, Sentence, interval, listed
+from resnet_probe.findings.sentence import Finding, Sentence, interval, listed, unit_of_points
 from resnet_probe.findings.verdict import UNDECIDED, at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -56,7 +56,8 @@ def what_remeasuring_buys(result: Result) -> Finding:
     ]
     return Finding(
         Sentence(
-            opening + "of {blocks} blocks as many can go within {points:g} points of error: "
+            opening + "of {blocks} blocks as many can go within {points:g} "
+            f"{unit_of_points(POINTS)} of error: "
             + ", ".join(parts)
             + "; over the first {most} deletions the error is higher in the mean by "
             + " and by ".join(more)

@@ -66,15 +66,16 @@ def ranges(result: Result) -> Finding:
     }
     free = table[np.isin(words, (HARMLESS, NEGLIGIBLE))]
     calm = table[words != HARMFUL]
+    harmless = f"harmless (within ± {{margin:g}} {unit_of_points(values['margin'])})"
     text = (
         "Of all {ranges} ranges of consecutive blocks, {harmful} are harmful to delete, all of "
         "them together"
     )
     if len(free):
-        text += "; the longest shown harmless (within ± {margin:g} points) has {free} {free_word}"
+        text += f"; the longest shown {harmless} has {{free}} {{free_word}}"
         text += _span(free.nlargest(1, "edits"), "free", values)
     else:
-        text += "; not one is shown harmless (within ± {margin:g} points)"
+        text += f"; not one is shown {harmless}"
     if len(calm):
         text += "; the longest not shown harmful has {calm} {calm_word}"
         text += _span(calm.nlargest(1, "edits"), "calm", values)
