@@ -106,10 +106,25 @@ def figure(table: pd.DataFrame) -> Figure:
             ax.set_ylim(-0.35, 1.05)
             ax.set_xlabel("lag (steps)")
             ax.set_ylabel("autocorrelation")
-            ax.label_outer()
+            _outer(ax, axes)
         style.letter(axes, names)
         style.legend(drawn, axes, columns=2)
     return drawn
+
+
+def _outer(ax: Axes, axes: list[Axes]) -> None:
+    """Names and numbers stay where no panel stands below, or to the left."""
+    here = ax.get_subplotspec()
+    spots = [
+        (there.rowspan.start, there.colspan.start) for there in map(Axes.get_subplotspec, axes)
+    ]
+    row, column = here.rowspan.start, here.colspan.start
+    if (row + 1, column) in spots:
+        ax.set_xlabel("")
+        ax.tick_params(labelbottom=False)
+    if (row, column - 1) in spots:
+        ax.set_ylabel("")
+        ax.tick_params(labelleft=False)
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, look: marks.Look, label: str) -> None:
