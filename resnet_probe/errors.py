@@ -18,6 +18,12 @@ class ProbeError(Exception):
     """
 
 
+def first_line(error: BaseException | None) -> str:
+    """The first line of an error's message, or its kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def did_you_mean(name: object, known: Iterable[str], *, form: str = "{}") -> str:
     """`; did you mean resnet20 or resnet32?`, to stand behind a sentence; empty if none is near.
 

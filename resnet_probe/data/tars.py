@@ -11,7 +11,8 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -62,14 +63,8 @@ def load_tars(
     """
     check_limit(limit)
     name = f"webdataset:{path}"
-    found: list[tuple[Span, str]] = []
-    for shard in shards(path, split):
-        for sample in samples(shard):
-            found.append(_labelled(sample, shard))
-            if len(found) == limit:
-                break
-        if len(found) == limit:
-            break
+    every = (_labelled(each, shard) for shard in shards(path, split) for each in samples(shard))
+    found = list(islice(every, limit))
     if not found:
         raise ProbeError(f"{name} holds no images")
     labels, classes = labelled([label for _, label in found], name)
@@ -83,9 +78,7 @@ def shards(path: Path, split: str) -> list[Path]:
         return parts(path, split, "tar")
     pieces = BRACES.split(str(path))  # texts, and between them what stood in braces
     choices = [_choices(each) if n % 2 else [each] for n, each in enumerate(pieces)]
-    count = 1
-    for each in choices:
-        count *= len(each)
+    count = prod(map(len, choices))
     if not 0 < count <= MOST_SHARDS:
         raise ProbeError(f"{path} stands for {count:,} archives: at most {MOST_SHARDS:,} are read")
     return [Path("".join(each)) for each in product(*choices)]

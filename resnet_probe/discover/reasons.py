@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from resnet_probe.errors import first_line
+
 OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1] / "discover"))
 """Code that is nobody's forward pass."""
 REASONS = {  # what a tracer says, and what the network does
@@ -32,12 +34,6 @@ def why(error: BaseException | None) -> str:
             place = _place(error)
             return f"{reason}{f', {place}' if place else ''}; {INSTEAD}"
     return said
-
-
-def first_line(error: BaseException | None) -> str:
-    """The first line of an error's message, or its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _place(error: BaseException) -> str:

@@ -14,9 +14,9 @@ from resnet_probe.discover.batch import KNOWN, SIZES, merged, only_of_size, time
 from resnet_probe.discover.copies import twin, witness
 from resnet_probe.discover.functional import Execution, make_functional, skip_idle
 from resnet_probe.discover.outputs import Pick
-from resnet_probe.discover.reasons import first_line, why
+from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, first_line
 from resnet_probe.state import InputForm, Inputs
 
 Call: TypeAlias = Callable[[nn.Module, Any], Any]

@@ -8,7 +8,7 @@ for predictions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
@@ -23,6 +23,7 @@ from resnet_probe.state import AnyState
 
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.modules.batchnorm._BatchNorm)
 RELU_FUNCTIONS = {torch.relu, F.relu, "relu"}
+Find = Callable[[str], nn.Module]
 
 
 def folded(chain: ResidualChain) -> ResidualChain:
@@ -37,16 +38,19 @@ def fold(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module)
     graph = fx.Graph()  # a copy of the whole module would be compiled before and after the changes
     graph.output(graph.graph_copy(module.graph, {}))
-    parts = {name: attrgetter(name)(module) for name in _held(graph)}
+    given = {name: attrgetter(name)(module) for name in _held(graph)}
+    parts = dict(given)
+    find = parts.__getitem__
     for node in list(graph.nodes):
-        if isinstance(_called(parts, node), nn.BatchNorm2d) and _lone_input(node):
+        if isinstance(called(find, node), nn.BatchNorm2d) and _lone_input(node):
             _fuse(graph, parts, node)
     for node in list(graph.nodes):
-        fresh = node.args and isinstance(_called(parts, node.args[0]), FRESH)
-        if fresh and _is_relu(parts, node) and _lone_input(node):
+        fresh = node.args and isinstance(called(find, node.args[0]), FRESH)
+        if fresh and is_relu(find, node) and _lone_input(node):
             _in_place(graph, node)
     graph.lint()
-    twin = fx.GraphModule(copy.deepcopy({name: parts[name] for name in _held(graph)}), graph)
+    own = {id(part): part for name, part in parts.items() if name not in given}  # made by _fuse
+    twin = fx.GraphModule(copy.deepcopy({name: parts[name] for name in _held(graph)}, own), graph)
     twin.training = module.training
     for tensor in (*twin.parameters(), *twin.buffers()):
         if tensor.dim() == 4:
@@ -59,13 +63,9 @@ def _held(graph: fx.Graph) -> set[str]:
     return {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
 
 
-def is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
-    return _is_relu(dict(module.named_modules()), node)
-
-
-def _is_relu(parts: Mapping[str, Any], node: fx.Node) -> bool:
+def is_relu(find: Find, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return type(_called(parts, node)) is nn.ReLU
+        return type(called(find, node)) is nn.ReLU
     return node.op in ("call_function", "call_method") and node.target in RELU_FUNCTIONS
 
 
@@ -103,7 +103,7 @@ def _is_only_relu(module: nn.Module) -> bool:
     if not isinstance(module, fx.GraphModule):
         return False
     inner = [node for node in module.graph.nodes if node.op not in ("placeholder", "output")]
-    return len(inner) == 1 and is_relu(module, inner[0])
+    return len(inner) == 1 and is_relu(module.get_submodule, inner[0])
 
 
 def _ends_fresh(module: nn.Module) -> bool:
@@ -111,15 +111,13 @@ def _ends_fresh(module: nn.Module) -> bool:
     if not isinstance(module, fx.GraphModule):
         return False
     last = next(node for node in module.graph.nodes if node.op == "output").args[0]
-    called = _called(dict(module.named_modules()), last)
-    return isinstance(called, FRESH) and len(last.users) == 1
+    return isinstance(called(module.get_submodule, last), FRESH) and len(last.users) == 1
 
 
-def _called(parts: Mapping[str, Any], node: object) -> nn.Module | None:
-    """The module that a node calls."""
+def called(find: Find, node: object) -> nn.Module | None:
+    """The module that a node calls, if it calls one; `find` gives modules by name."""
     if isinstance(node, fx.Node) and node.op == "call_module":
-        found: nn.Module = parts[str(node.target)]
-        return found
+        return find(str(node.target))
     return None
 
 
@@ -131,7 +129,7 @@ def _lone_input(node: fx.Node) -> bool:
 def _fuse(graph: fx.Graph, parts: dict[str, Any], norm: fx.Node) -> None:
     """Put a batch norm into the convolution that it reads, if it reads one."""
     node = norm.args[0]
-    convolution, scale = _called(parts, node), _called(parts, norm)
+    convolution, scale = (called(parts.__getitem__, each) for each in (node, norm))
     if not (type(convolution) is nn.Conv2d and isinstance(scale, nn.BatchNorm2d)):
         return
     assert isinstance(node, fx.Node)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualChain
-from resnet_probe.engine.fold import is_relu
+from resnet_probe.engine.fold import called, is_relu
 
 NORMS = (
     nn.modules.batchnorm._NormBase,
@@ -106,7 +106,7 @@ def weight_layers(chain: ResidualChain) -> list[WeightLayer]:
             number=place,
             name=str(node.target),
             block=number,
-            kernel="×".join(map(str, getattr(_module(part, node), "kernel_size", ()))),
+            kernel="×".join(map(str, getattr(called(part.get_submodule, node), "kernel_size", ()))),
             normed=normed,
             module=part,
             node=(_norm_behind(part, node) or node) if normed else node,
@@ -119,19 +119,15 @@ def relus(module: nn.Module) -> list[fx.Node]:
     """The nodes of a traced module that are ReLUs."""
     if not isinstance(module, fx.GraphModule):
         return []
-    return [node for node in module.graph.nodes if is_relu(module, node)]
+    return [node for node in module.graph.nodes if is_relu(module.get_submodule, node)]
 
 
 def _is_convolution(module: fx.GraphModule, node: fx.Node) -> bool:
-    return isinstance(_module(module, node), nn.modules.conv._ConvNd)
+    return isinstance(called(module.get_submodule, node), nn.modules.conv._ConvNd)
 
 
 def _norm_behind(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """The norm that reads a node's value, if nothing else does."""
     users = list(node.users)
-    alone = len(users) == 1 and isinstance(_module(module, users[0]), NORMS)
+    alone = len(users) == 1 and isinstance(called(module.get_submodule, users[0]), NORMS)
     return users[0] if alone else None
-
-
-def _module(root: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return root.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from resnet_probe.errors import ProbeError, did_you_mean
+from resnet_probe.errors import ProbeError, did_you_mean, first_line
 from resnet_probe.models.initial import own_random_numbers
 from resnet_probe.models.pretrained import Pretrained, normalize_spec, preprocess_spec
 
@@ -59,10 +59,10 @@ def load(name: str) -> Pretrained:
         with own_random_numbers(None):
             model = timm.create_model(name, pretrained=True)
     except Exception as error:  # of timm, of its hub or of the network, each with its own kind
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ProbeError(
             f"the weights of timm:{name} can neither be read from the cache of huggingface_hub nor "
-            f"downloaded ({reason}): give weights=, or fetch them where there is a network"
+            f"downloaded ({first_line(error)}): give weights=, or fetch them where there is a "
+            "network"
         ) from error
     config = timm.data.resolve_model_data_config(model)
     tag = model.pretrained_cfg.get("tag", "")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from resnet_probe.errors import ProbeError, did_you_mean
+from resnet_probe.errors import ProbeError, did_you_mean, first_line
 from resnet_probe.models.initial import own_random_numbers
 
 NAMES = (
@@ -123,10 +123,9 @@ def _fetch(name: str, chosen: Any, *, progress: bool) -> dict[str, Any]:
         return chosen.get_state_dict(progress=progress, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProbeError(
             f"the weights {chosen.name} of {name} can neither be read from {file} nor downloaded "
-            f"from {chosen.url} ({reason}): without a network, put that file there first"
+            f"from {chosen.url} ({first_line(error)}): without a network, put that file there first"
         ) from error
 
 

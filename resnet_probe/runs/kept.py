@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from resnet_probe.runs.job import RUNS
 ASKED = "asked"
 """In the record of a ledger: what `question` says of it."""
 PACKAGE = Path(resnet_probe.__file__).parent
+State = tuple[int, int] | None
+"""Size and time of change of a file, if there is one."""
 DEPTH = 3
 """How many folders deep `data_root` is looked at, as where images are looked for."""
 
@@ -36,7 +39,7 @@ def question(options: Mapping[str, Any], *, rules: bool = True) -> dict[str, str
     if options.get("model") is not None:
         return None
     asks = (resnet_probe.__version__, *claim_asks(), *twin_asks())
-    files = sorted({str(path.resolve()): _state(path) for path in _files(options)}.items())
+    files = sorted({**_package(), **_states(_files(options))}.items())
     return {
         "options": json.dumps({key: str(value) for key, value in options.items()}, sort_keys=True),
         "files": hashlib.sha256(repr(files).encode()).hexdigest(),
@@ -57,8 +60,17 @@ def found(asked: Mapping[str, str] | None, folder: Path | None) -> tuple[Path, R
     return None
 
 
+@cache
+def _package() -> dict[str, State]:
+    """The files of this package, looked at once a process: a ledger asks for each network."""
+    return _states(path for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts)
+
+
+def _states(paths: Iterable[Path]) -> dict[str, State]:
+    return {str(path.resolve()): _state(path) for path in paths}
+
+
 def _files(options: Mapping[str, Any]) -> Iterator[Path]:
-    yield from (path for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts)
     for name in ("weights", "class_map", "checkpoints"):
         given = options.get(name)
         for each in given if isinstance(given, list) else [given]:
@@ -79,7 +91,7 @@ def _below(path: Path, pattern: str) -> Iterator[Path]:
         yield from (each for each in path.glob("*/" * depth + pattern) if each.is_file())
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Path) -> State:
     try:
         status = path.stat()
     except OSError:  # a name that is no file, or one that will be refused

@@ -87,6 +87,6 @@ def _reader(module: fx.GraphModule, node: fx.Node) -> object:
     """The one operation that reads a node, behind a ReLU if there is one."""
     while len(node.users) == 1:
         node = next(iter(node.users))
-        if not is_relu(module, node):
+        if not is_relu(module.get_submodule, node):
             return node
     return None
