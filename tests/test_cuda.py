@@ -13,6 +13,8 @@ from resnet_probe.runs.catalogue import ROWS, row
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
+    # Said by PyTorch where the first matrix product of a process is one of a backward pass.
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS"),
 ]
 
 

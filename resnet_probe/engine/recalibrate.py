@@ -21,7 +21,7 @@ from resnet_probe.discover.trace import ancestors
 from resnet_probe.edits import Edit
 from resnet_probe.edits.variants import MeanOfSums
 from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import CACHE, DEFAULT_MEMORY, SCRATCH, footprint, format_bytes
+from resnet_probe.engine.memory import CACHE, DEFAULT_MEMORY, footprint, format_bytes, scratch
 from resnet_probe.engine.sweep import PrefixTree
 from resnet_probe.errors import ProbeError
 from resnet_probe.stats.moments import Moments
@@ -190,7 +190,7 @@ def into_batches(chain: ResidualChain, images: Images, *, copies: int, memory: i
     the budget."""
     needs = footprint(chain, images[:1].to(chain.device))
     whole = copies * len(images) * needs.state
-    one = int(SCRATCH * (needs.work + needs.state))
+    one = int(scratch(chain.device) * (needs.work + needs.state))
     if whole + one > memory:
         raise ProbeError(
             f"the states of {len(images)} images of {chain.name} take {format_bytes(whole + one)}: "

@@ -20,7 +20,7 @@ from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.edits import generator_for
 from resnet_probe.engine.disturb import GROUP
 from resnet_probe.engine.images import Images
-from resnet_probe.engine.memory import SCRATCH, footprint, format_bytes
+from resnet_probe.engine.memory import footprint, format_bytes, scratch
 from resnet_probe.engine.observe import without_gradients
 from resnet_probe.engine.precision import full_precision
 from resnet_probe.errors import ProbeError
@@ -302,7 +302,8 @@ def _gather(
 
 def _batches(chain: ResidualChain, images: Images, memory: int) -> Iterator[tuple[int, Tensor]]:
     needs = footprint(chain, images[:1].to(chain.device))
-    size = int(min(BATCH, max(1, memory // (4 * SCRATCH * (needs.work + needs.state)))))
+    one = scratch(chain.device) * (needs.work + needs.state)
+    size = int(min(BATCH, max(1, memory // (4 * one))))
     for start in range(0, len(images), size):
         yield start, images[start : start + size].to(chain.device)
 

@@ -82,6 +82,7 @@ def measure(subject: Subject, settings: AppendSettings, run: Run) -> Measured:
     chain, images, labels, _ = subject
     jobs = [(kind, draw) for kind in KINDS for draw in range(1, settings.draws + 1)]
     found: dict[tuple[str, int], Arrays] = {}
+    labels = labels.to(chain.device)
     with full_precision(chain.device):
         states = _states(chain, images)
         whole = run.kept(WHOLE, partial(_whole, chain, states, labels))

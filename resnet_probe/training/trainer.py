@@ -164,9 +164,11 @@ def count_correct(
 ) -> int:
     """The number of images whose largest logit is that of their label.
 
-    The model runs in eval mode, on the device where its parameters are, and is left in the mode
-    that it was in.
+    The model runs in eval mode and in full float32 precision (no TF32), on the device where its
+    parameters are, and is left in the mode that it was in.
     """
+    from resnet_probe.engine.precision import full_precision
+
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     correct = torch.zeros((), dtype=torch.int64, device=device)
@@ -175,7 +177,8 @@ def count_correct(
         for images, labels in zip(
             image_set.images.split(batch), image_set.labels.split(batch), strict=True
         ):
-            logits = model(normalization.apply(images.to(device)))
+            with full_precision(device):
+                logits = model(normalization.apply(images.to(device)))
             correct += (logits.argmax(1) == labels.to(device)).sum()
     finally:
         for module, training in modes.items():
