@@ -14,7 +14,7 @@ from resnet_probe import data, models, training
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
-    # PyTorch's compiler uses what PyTorch itself calls deprecated, and begins with a graph of nothing.
+    # PyTorch's compiler uses what PyTorch calls deprecated, and begins with a graph of nothing.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
     pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),
 ]
