@@ -19,20 +19,15 @@ Run      python analyses/belrose2023_lens.py           (--tiny: a small network,
 from __future__ import annotations
 
 from resnet_probe.findings import summarize_lens
-from resnet_probe.loading.request import Request
 from resnet_probe.runs.job import obtained
-from resnet_probe.runs.several import given_to, parser
-
-ARCH = "resnet110"
+from resnet_probe.runs.several import deep_network, given_to, parser, request_of
 
 
 def main() -> None:
     asked = parser(__doc__, tiny="a small network, few images")
-    asked.add_argument("--arch", default=ARCH, metavar="NAME", help=f"(default: {ARCH})")
+    deep_network(asked)
     given = given_to(asked, __file__, few=32)
-    arch = "resnet20" if given.tiny else given.arch
-    request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)
-    found = obtained("lens", request, folder=given.out)
+    found = obtained("lens", request_of(given, limit=1000), folder=given.out)
     print(summarize_lens(found.result))
     print(found.folder)
 

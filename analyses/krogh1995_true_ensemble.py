@@ -16,8 +16,8 @@ Here     photographs, the first 500 of CIFAR-10's test images stored as JPEG; pr
          to 8.80 % (6.62–11.61), sub-networks without 1 block 14.79 % (11.59–17.99) to 12.31 %
          (9.08–15.54); ambiguity 14.9 % (11.8–18.0) and 14.8 % (12.5–17.1), φ 0.60 (0.52–0.69) and
          0.62 (0.57–0.67): as diverse, at a mean error a third higher, and their average is no
-         better than the whole network. So "ensemble" is right of how they differ and wrong of what that
-         buys. 80 s of CPU time each (one thread)
+         better than the whole network. So "ensemble" is right of how they differ and wrong of what
+         that buys. 80 s of CPU time each (one thread)
 Run      python analyses/krogh1995_true_ensemble.py --data parquet:FILE   (CIFAR-10's test images;
          --tiny: small networks, few images)
          several trainings of one: --archs resnet56 --weights FILE FILE FILE --data …; the three are

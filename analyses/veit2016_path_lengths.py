@@ -21,41 +21,23 @@ Run      python analyses/veit2016_path_lengths.py        (--tiny: a small networ
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 
-from resnet_probe.loading.request import Request
 from resnet_probe.runs.job import obtained
+from resnet_probe.runs.several import deep_network, given_to, parser, request_of
 from resnet_probe.stats import path_lengths
 
-HERE = Path(__file__).parent
 SINGLE = (("all", "rms_norm"), ("sample", "mean_norm"))
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--tiny", action="store_true", help="a small network, few images")
-    options.add_argument("--arch", default="preresnet110")
-    options.add_argument("--weights")
-    options.add_argument("--zoo")
-    options.add_argument("--normalize")
-    options.add_argument("--data")
-    options.add_argument("--limit", type=int, default=32, help="images (default: 32)")
-    options.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = options.parse_args()
-    given.out = given.out or HERE / (
-        "veit2016_path_lengths-photographs" if given.zoo else "veit2016_path_lengths"
-    )
-    arch = "resnet20" if given.tiny else given.arch
-    request = Request(
-        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
-        data=given.data, limit=8 if given.tiny else given.limit,
-    )  # fmt: skip
+    asked = parser(__doc__, tiny="a small network, few images")
+    deep_network(asked)
+    given = given_to(asked, __file__, few=8)
     counts = {"signs": 4, "samples": 8} if given.tiny else {}
+    request = request_of(given, limit=32)
     result, folder, _ = obtained("paths", request, folder=given.out, **counts)
-    blocks = result.provenance["blocks"]
+    arch, blocks = result.identity["arch"], result.provenance["blocks"]
     print(f"{arch}, {result.identity['images']} images: {exact(result.table)}")
     for method, quantity in SINGLE:
         print(f"{arch}: {single(path_lengths.by_length(result.table, method, quantity), blocks)}")

@@ -25,51 +25,36 @@ from __future__ import annotations
 
 import argparse
 from itertools import pairwise
-from pathlib import Path
 
 import pandas as pd
 
 from resnet_probe.data import slug
-from resnet_probe.loading.request import Request
 from resnet_probe.runs.job import obtained
+from resnet_probe.runs.several import deep_network, given_to, parser, request_of
 from resnet_probe.stats import Estimate, median_interval
 
-HERE = Path(__file__).parent
 TAUS = (1.0, 0.99, 0.97, 0.95, 0.93, 0.91, 0.89, 0.87, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.45)
 """The published range ends at 0.79; the reversal of all stages has 0.43."""
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--tiny", action="store_true", help="a small network, few draws")
-    options.add_argument("--arch", default="preresnet110")
-    options.add_argument("--weights")
-    options.add_argument("--zoo")
-    options.add_argument("--normalize")
-    options.add_argument("--data")
-    options.add_argument("--limit", type=int, default=200, help="images (default: 200)")
-    options.add_argument("--draws", type=int, default=20, help="for each τ (default: 20)")
-    options.add_argument("--out", type=Path, help="(default: beside this file)")
-    given = options.parse_args()
-    given.out = given.out or HERE / (
-        "veit2016_permutations-photographs" if given.zoo else "veit2016_permutations"
-    )
-    arch, limit, draws, taus = (
-        ("resnet20", 16, 6, (1.0, 0.95, 0.9)) if given.tiny
-        else (given.arch, given.limit, given.draws, TAUS)
-    )  # fmt: skip
-    request = Request(
-        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
-        data=given.data, limit=limit,
-    )  # fmt: skip
+    given = options()
+    taus, draws = ((1.0, 0.95, 0.9), 6) if given.tiny else (TAUS, given.draws)
     found = obtained(
-        "lesion", request, folder=given.out, compare="veit2016", edit="permute", tau=taus,
-        draws=draws,
+        "lesion", request_of(given, limit=200), folder=given.out, compare="veit2016",
+        edit="permute", tau=taus, draws=draws,
     )  # fmt: skip
     asked = found.result.identity
-    print(f"{arch}, {asked['images']} images of {slug(asked['data'])}: "
+    print(f"{asked['arch']}, {asked['images']} images of {slug(asked['data'])}: "
           f"{sentence(found.result.table)}")  # fmt: skip
     print(found.folder)
+
+
+def options() -> argparse.Namespace:
+    asked = parser(__doc__, tiny="a small network, few draws")
+    deep_network(asked)
+    asked.add_argument("--draws", type=int, default=20, help="for each τ (default: 20)")
+    return given_to(asked, __file__, few=16)
 
 
 def sentence(table: pd.DataFrame) -> str:

@@ -28,13 +28,13 @@ import pandas as pd
 
 from resnet_probe import Result, figures
 from resnet_probe.findings.lesion import median_change, unit_of
-from resnet_probe.runs.several import given_to, images_of, lesion_of, of_runs, parser
+from resnet_probe.runs.several import deepest, given_to, images_of, lesion_of, of_runs, parser
 from resnet_probe.stats import median_interval
 
 STUDY = "veit2016-single-deletion"
-NETWORKS = ("preresnet110", "vgg16_bn:width=16")
+PLAIN = "vgg16_bn:width=16"
 TINY = ("resnet20", "plain20")
-NAMES = {"vgg16_bn:width=16": "VGG-16 (plain)"}
+NAMES = {PLAIN: "VGG-16 (plain)"}
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def options() -> argparse.Namespace:
     asked = parser(__doc__, tiny="small networks, few images")
     asked.add_argument("--archs", nargs=2, metavar="NAME", help="other networks")
     given = given_to(asked, __file__, few=64)
-    given.archs = TINY if given.tiny else given.archs or NETWORKS
+    given.archs = TINY if given.tiny else given.archs or (deepest(given), PLAIN)
     return given
 
 
