@@ -71,11 +71,10 @@ def fit(subject: Subject, settings: AppendSettings) -> AppendSettings:
     check_weights(chain)
     shape = chain.blocks[-1].out_shape
     if len(shape) != 3:
-        form = "×".join(map(str, shape))
-        what = f"no image but tokens, {form}" if chain.of_tokens else f"no image but {form}"
+        of = " (tokens×width)" if chain.of_tokens and len(shape) == 2 else ""
         raise ProbeError(
-            "append puts 3×3 convolutions behind the last block, whose output in "
-            f"{chain.name} is {what}"
+            "append puts 3×3 convolutions behind the last block, whose output has to be "
+            f"channels×height×width: in {chain.name} it is {'×'.join(map(str, shape))}{of}"
         )
     return settings
 

@@ -167,7 +167,8 @@ def of_answers(subject: Subject, settings: GateSettings, found: Arrays) -> Measu
     chain = subject.chain
     edits, loss = edits_of(chain, settings), found["loss"].astype(np.float64)
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    (table, facts, kept), _ = rows_of(subject, edits, found, lesion)
+    answered = {name: array for name, array in found.items() if name != "slope"}
+    (table, facts, kept), _ = rows_of(subject, edits, answered, lesion)
     table = table.drop(columns=["edits", "tau", "draw", "shortcut"])
     table = table.rename(columns={"blocks": "block", "names": "name"})
     steps = np.array([0.0, *np.tile(np.array(settings.gates) - 1, len(chain))])
@@ -256,7 +257,7 @@ gate?""",
     fit=fit,
     sums=Summed(gather, of_answers),
     limit=512,
-    labels=("classes", "places", "numbers"),
+    labels=("classes", "places"),
 )
 gates = STUDY.function(
     """The loss with each branch multiplied by gates, on `images` `[n, …]` with `labels` `[n]`.
