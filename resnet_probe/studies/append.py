@@ -270,6 +270,8 @@ Where it is the same function, it need not (He et al. 2015, arXiv 1512.03385, se
 append = STUDY.function(
     """Layers appended to a network on `images` `[n, …]` with `labels` `[n]`, and trained on them.
 
+    With a class for each pixel an image has the mean loss of its pixels.
+
     The network's own parameters are left as they are: what is trained are the new layers and a
     copy of the head.  The table is in long form, a row a kind, draw, quantity and step;
     `QUANTITIES` says what is measured.  Of the identity it ends where that is fitted, to `CLOSE`.

@@ -266,7 +266,9 @@ gates = STUDY.function(
     that the gradient at gate 1 foretells, (gate − 1) · ∂loss/∂gate, with Student's interval over
     images; `joint_loss_low` and `joint_loss_high` are the interval of `delta_loss` for all blocks
     and gates together (joint sign flips).  The provenance's `taylor_r2` and `taylor_rank` have, for
-    each gate, R² and Spearman's ρ of the foretold changes over the blocks (`taylor`).
+    each gate, R² and Spearman's ρ of the foretold changes over the blocks (`taylor`).  Of tokens
+    and pixels the columns are those of such a lesion, and a text or image has the mean loss of its
+    positions.
 
     Raises `ProbeError` for a plain network, one image alone, gates that are none, and data that do
     not fit."""

@@ -289,7 +289,9 @@ greedy = STUDY.function(
     the other half; `chosen_error_pct` is what the greedy order says on the half that it was chosen
     on.  The provenance's `against_pct` and `against_loss` have by how much the other orders cost
     more, in the mean over all numbers of blocks, with Student's interval over images; `candidates`
-    counts the edits that were tried, N(N + 1)/2 at most.
+    counts the edits that were tried, N(N + 1)/2 at most.  Of tokens, pixels and numbers the columns
+    are those of such a lesion, and all is over texts or images; Block Influence of a text is the
+    mean of its tokens', whichever labels are left out.
 
     Raises `ProbeError` for fewer than four images, options out of range, weights that are not
     finite, and data that do not fit."""
