@@ -9,8 +9,11 @@ Here     median change of a deletion in points (95 % CI over images), as it stan
          (+0.05 to +0.53); plain20 +91.43 (+89.74 to +92.20) and +91.04 (+89.40 to +92.14).
          1,000 photographs (JPEG): resnet20 +23.40 (+20.21 to +26.26) and +5.90 (+3.82 to +7.42);
          preresnet20 +40.80 (+37.18 to +43.51) and +6.20 (+4.37 to +8.61); plain20 +73.40 (+70.57 to
-         +75.83) and +69.75 (+66.82 to +71.92); resnet56 +1.70 (+0.84 to +2.49) and +1.50 (+0.70 to
-         +2.13); plain56 +29.50 (+26.63 to +32.60) and +23.05 (+20.41 to +25.99)
+         +75.83) and +69.75 (+66.82 to +71.92); resnet56 +1.20 (+0.56 to +2.34) and +1.10 (+0.27 to
+         +1.74); plain56 +61.30 (+57.71 to +64.02) and +51.00 (+48.12 to +53.97); resnet110 +0.55
+         (+0.12 to +1.28) and +0.30 (−0.24 to +0.77); preresnet110 +0.65 (+0.09 to +1.26) and +0.20
+         (−0.05 to +0.70), its first block +23.90 and +4.00. Statistics of 500 images cost
+         the whole network points too (here 11.70 to 15.80 %); changes are on that baseline
 Run      python analyses/stale_statistics.py           (--tiny: one network, few images)
          photographs: --zoo cifar10-jpeg --data parquet:FILE --limit 1000, CIFAR-10's test images;
          the training images beside them are found by name (test-… and train-…)

@@ -10,14 +10,15 @@ Here     handwritten digits, 898 test images, one seed each, one block or layer 
          VGG-16 with batch norm 0.56 %, 90.31 % (85.02–91.17 %; +89.76, +87.57 to +91.33), 9 of 12.
          So the claim holds with batch norm, and in a plain network of the residual one's own
          layers
-         photographs, CIFAR-10's 10,000 test images stored as JPEG (one seed each): preresnet110
-         14.55 % error, median 15.01 % (14.84–15.17 %; +0.46, +0.25 to +0.65) and resnet56 12.21 %,
-         13.54 % (13.06–14.25 %; +1.33, +1.02 to +1.62), resnet20 14.10 %, 36.71 % (24.35–50.14 %;
-         +22.61, +21.61 to +23.58), none of their 90 deletions at chance; plain56 59.60 %, 89.98 %
-         (89.61–90.00 %; +30.38, +29.26 to +31.21), at or below chance after 37 of 54 deletions;
+         photographs, CIFAR-10's 10,000 test images stored as JPEG (one seed each; three of
+         resnet56, resnet20 and plain20 in three_trainings.py): preresnet110
+         11.91 % error, median 12.44 % (12.30–12.66 %; +0.53, +0.35 to +0.73) and resnet56 11.93 %,
+         13.50 % (12.84–15.01 %; +1.57, +1.22 to +1.91), resnet20 14.10 %, 36.71 % (24.35–50.14 %;
+         +22.61, +21.61 to +23.58), none of their 90 deletions at chance; plain56 26.78 %, 88.28 %
+         (86.86–89.46 %; +61.49, +60.54 to +62.48), at or below chance after 20 of 54 deletions;
          plain20 16.30 %, 89.61 % (88.01–89.98 %; +73.31, +72.42 to +74.12), 11 of 18;
          quarter-width VGG-16 with batch norm 15.66 %, 88.29 % (84.82–90.36 %; +72.63, +71.81 to
-         +73.54), 4 of 12; without 29.12 %, 87.44 % (85.08–89.49 %; +58.31, +57.30 to +59.29), 3 of
+         +73.54), 4 of 12; without 14.45 %, 87.83 % (86.02–89.34 %; +73.38, +72.53 to +74.14), 3 of
          12. So batch norm is not the difference: a plain network is lost with it and without
 Run      python analyses/veit2016_plain_networks.py    (--tiny: two small networks, few images)
          photographs: --zoo cifar10-jpeg --data parquet:FILE, CIFAR-10's test images; runs that

@@ -60,6 +60,11 @@ def test_part_of_a_word_picks_none(which: str, folder: Path) -> None:
         zoo.find(ARCH, which, folder=folder)
 
 
+def test_weights_for_other_images_are_offered() -> None:
+    with pytest.raises(ProbeError, match="; give zoo=cifar10-jpeg and where its test images lie,"):
+        zoo.find("plain56", "digits")
+
+
 def test_images_of_ones_own_get_a_hint(folder: Path) -> None:
     with pytest.raises(ProbeError, match="for images of your own give zoo="):
         zoo.find(ARCH, "parquet:x.parquet", folder=folder)

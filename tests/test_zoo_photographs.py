@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +16,8 @@ from PIL import Image
 
 from resnet_probe import data, loading, zoo
 from resnet_probe.cli import main
-from resnet_probe.zoo import store, verify
+from resnet_probe.errors import ProbeError
+from resnet_probe.zoo import adding, store, verify
 
 ARCH = "resnet20:width=4"
 
@@ -78,6 +81,21 @@ def test_a_card_in_the_zoo_says_what_its_data_are(shelf: Path, photographs: Path
     (other,) = card.also
     assert (other.name, other.note, other.images) == ("digits-lossless", "stored as PNG", 12)
     assert "--seed 3" in card.command and card.images == 30
+
+
+@pytest.mark.parametrize(("off", "taken"), [(1, True), (2, False)])
+def test_a_count_that_another_device_rounded_is_made_anew(
+    off: int, taken: bool, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding, "ROUNDING", 1 / 30)
+    shutil.copytree(photographs / "run", tmp_path / "run")
+    (path,) = (tmp_path / "run").glob("*.json")
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "correct": said["correct"] + off}))
+    images = data.load(f"parquet:{photographs}/set/test.parquet")
+    with nullcontext() if taken else pytest.raises(ProbeError, match="about other images"):
+        card = adding.add(path, images, name="digits-jpeg", folder=tmp_path / "zoo")
+        assert card.correct == said["correct"]
 
 
 def test_the_history_of_the_training_comes_along(shelf: Path, photographs: Path) -> None:

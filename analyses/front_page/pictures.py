@@ -35,7 +35,7 @@ from resnet_probe.figures import style
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent
-NETWORK, ON_PAGE = "preresnet110", "resnet20"
+NETWORK, IN_TERMINAL, ON_PAGE = "preresnet110", "resnet110", "resnet20"
 GREEN, RED = "#009E73", "#D55E00"
 WIDE, SMALL = (8.0, 3.7), (3.4, 2.3)  # inches, shown at 100 and at 80 pixels an inch
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -88,7 +88,7 @@ def small(picture: Image.Image, path: Path) -> None:
 
 def said_by_lesion(root: Path) -> list[str]:
     """The command, and the lines that it prints the first time."""
-    words = ["lesion", "--arch", NETWORK]
+    words = ["lesion", "--arch", IN_TERMINAL]
     folder = root.resolve().parent
     said = subprocess.run([sys.executable, "-m", "resnet_probe", *words], cwd=folder,
                           capture_output=True, text=True, check=True).stdout  # fmt: skip
@@ -175,15 +175,15 @@ def lead(ax: Axes) -> None:
 def depths(ax: Axes) -> None:
     """Each deletion a dot, each network a column."""
     rows = table("veit2016_depths-photographs")
-    names = ["preresnet20", "resnet20", "resnet56", "preresnet110"]
+    names = ["preresnet20", "preresnet110", "resnet20", "resnet56", "resnet110"]
     for place, arch in enumerate(names):
         errors = _deletions(rows, arch)["error_pct"]
         aside = place + 0.3 * (np.arange(len(errors)) % 5 - 2) / 2
         ax.plot(aside, errors, "o", ms=4, mew=0, color=style.OURS, alpha=0.6)
         ax.plot([place - 0.4, place + 0.4], [errors.median()] * 2, color=style.INK, lw=2)
     _percent(ax, (10, 100), (10, 20, 50, 100))
-    ax.set_xticks(range(4), ["20 pre", "20", "56", "110 pre"])
-    ax.set(xlabel="layers", ylabel="error (%)")
+    ax.set_xticks(range(5), ["pre-20", "pre-110", "20", "56", "110"])
+    ax.set(xlabel="layers (pre: pre-activation)", ylabel="error (%)")
 
 
 def networks(ax: Axes) -> None:
@@ -253,20 +253,21 @@ def stochastic_depth(ax: Axes) -> None:
 
 
 def degradation(ax: Axes) -> None:
-    rows = table("he2015_degradation")
+    rows = table("he2015_degradation-photographs")
     for kind, colour in (("plain", RED), ("resnet", style.OURS)):
         for depth, dash in ((20, "-"), (56, (0, (3, 1)))):
             one = rows[rows["arch"] == f"{kind}{depth}"]
             ax.plot(one["epoch"], one["train_error_pct"], color=colour, ls=dash, lw=1.8)
-    say(ax, 20, 76, "plain-56", RED)
-    say(ax, 13, 17, "plain-20, both residual", style.INK)
-    ax.set(xlabel="epoch", ylabel="training error (%)", ylim=(0, 100), xlim=(0, 40))
+    say(ax, 8, 62, "plain-56", RED)
+    say(ax, 1.6, 6, "plain-20, both residual", style.INK)
+    ax.set(xlabel="epoch", ylabel="training error (%)", ylim=(0, 100), xlim=(1, 20))
 
 
 def layer_responses(ax: Axes) -> None:
     rows = table("he2015_layer_responses-photographs").query("quantity == 'response_std'")
-    for arch, colour, dash in (("plain20", RED, "-"), ("resnet20", style.OURS, "-"),
-                               ("resnet56", style.OURS, (0, (3, 1)))):  # fmt: skip
+    for arch, colour, dash in (("plain20", RED, "-"), ("plain56", RED, (0, (3, 1))),
+                               ("resnet20", style.OURS, "-"), ("resnet56", style.OURS, (0, (3, 1))),
+                               ("resnet110", style.OURS, (0, (1, 1)))):  # fmt: skip
         one = rows[rows["arch"] == arch].reset_index(drop=True)
         ax.plot(np.linspace(0, 1, len(one)), one["value"].sort_values(ascending=False), lw=1.8,
                 color=colour, ls=dash, label=arch)  # fmt: skip
@@ -290,15 +291,16 @@ def autocorrelation(ax: Axes) -> None:
 
 def stale_statistics(ax: Axes) -> None:
     rows = table("stale_statistics-photographs").query("kind == 'delete'")
-    names = ["resnet20", "preresnet20", "resnet56", "plain20", "plain56"]
+    names = ["resnet20", "preresnet20", "resnet56", "preresnet110", "plain20", "plain56"]
     for place, arch in enumerate(names):
         for when, colour in (("as it stands", RED), ("statistics re-estimated", style.OURS)):
             middle = rows.loc[rows["label"] == f"{arch}, {when}", "error_pct"].median()
             ax.plot(middle, place, "o", ms=7, mew=0, color=colour)
     say(ax, 43, 0, "stale", RED)
     say(ax, 23, 2, "re-estimated", style.OURS)
-    ax.set_yticks(range(5), ["ResNet-20", "pre-20", "ResNet-56", "plain-20", "plain-56"])
-    ax.set(ylim=(4.6, -0.6), xlim=(0, 100), xlabel="median error (%)")
+    labels = ["ResNet-20", "pre-20", "ResNet-56", "pre-110", "plain-20", "plain-56"]
+    ax.set_yticks(range(6), labels)
+    ax.set(ylim=(5.6, -0.6), xlim=(0, 100), xlabel="median error (%)")
 
 
 def say(ax: Axes, x: float, y: float, text: str, colour: str) -> None:

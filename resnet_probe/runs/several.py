@@ -51,6 +51,27 @@ def given_to(asked: ArgumentParser, script: str, *, few: int) -> Namespace:
     return given
 
 
+def deep_network(asked: ArgumentParser) -> None:
+    """The options of a script on one deep network: a bundled one, or one's own."""
+    asked.add_argument("--arch", metavar="NAME", help="(default: the deepest that is bundled)")
+    asked.add_argument("--weights", metavar="FILE")
+    asked.add_argument("--normalize", metavar="NAME")
+
+
+def deepest(given: Namespace) -> str:
+    """Of the networks that are bundled for these images: that of the 2016 study, else of 2015."""
+    return "preresnet110" if given.zoo else "resnet110"
+
+
+def request_of(given: Namespace, *, limit: int) -> Request:
+    """What the options of `deep_network` name, on so many images if none are asked for."""
+    arch = "resnet20" if given.tiny else given.arch or deepest(given)
+    return Request(
+        arch=arch, weights=given.weights, zoo=given.zoo, normalize=given.normalize,
+        data=given.data, limit=given.limit or limit,
+    )  # fmt: skip
+
+
 def lesion_of(arch: str, given: Namespace, **job: Any) -> Result:
     """A lesion, found where its command keeps it, or measured and kept there."""
     request = Request(arch=arch, zoo=given.zoo, data=given.data, limit=given.limit)

@@ -176,7 +176,7 @@ STUDY = Study(
 Beside the deletion of each block, disturb its output by as much in another direction: along
 another image's branch, along white noise, and by reversing the branch (twice as far).  If blocks
 could be deleted because their residuals are small, all of them would be as mild.""",
-    examples=("--arch resnet56", "--arch preresnet110 --controls noise --limit 200"),
+    examples=("--arch resnet56", "--arch resnet110 --controls noise --limit 200"),
     settings=ControlSettings,
     fit=fit,
     sums=Summed(gather, of_answers, together),

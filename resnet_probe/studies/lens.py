@@ -266,7 +266,7 @@ STUDY = Study(
     description="""\
 Apply the classifier behind every block: its accuracy, its entropy, and how often it agrees with
 the final answer, by depth. States of another width are carried on by the shortcuts that remain.""",
-    examples=("--arch resnet110", "--arch preresnet110 --recalibrate 512"),
+    examples=("--arch resnet110", "--arch resnet56 --recalibrate 512"),
     settings=LensSettings,
     fit=fit,
     sums=Summed(gather, by_depth),

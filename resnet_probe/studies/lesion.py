@@ -462,7 +462,7 @@ A deleted block keeps its shortcut, with its projection.""",
     examples=(
         "--arch resnet110",
         "--arch resnet110 --counts 1-20 --draws 60",
-        "--arch preresnet110 --edit permute --tau 1.0:0.7:0.05",
+        "--arch resnet110 --edit permute --tau 1.0:0.7:0.05",
         "--arch resnet56 --weights resnet56.th --normalize imagenet --data parquet:test.parquet",
     ),
     settings=LesionSettings,

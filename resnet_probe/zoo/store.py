@@ -46,6 +46,8 @@ def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
             return min(fitting, key=lambda card: (card.effective_paths is not None, card.seed))
     there = ", ".join(f"{card.arch} on {card.data}" for card in mine or known)
     more = hint(which) or did_you_mean(which, [w for c in mine for w in (c.data, c.stem)])
+    if mine and not more:
+        more = f"; give zoo={mine[0].data} and where its test images lie, data="
     raise ProbeError(
         f"the zoo has no weights of {spec} for {which}: it has {there or 'no weights at all'}{more}"
     )
