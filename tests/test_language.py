@@ -20,7 +20,8 @@ from resnet_probe.runs.catalogue import ROWS
 from resnet_probe.runs.catalogue import row as row_of
 from resnet_probe.runs.compatible import answers
 from resnet_probe.runs.job import announcement
-from resnet_probe.studies.greedy import halves
+from resnet_probe.studies.greedy import halves, influences
+from resnet_probe.studies.study import Run
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
@@ -226,6 +227,7 @@ def test_blocks_go_one_after_another_by_the_loss_of_half_the_texts(model, chain)
     for branch in (part for pair in zip(model.attention, model.mlp, strict=True) for part in pair):
         before, h = h, h + branch(h)
         turned.append(float((1 - torch.cosine_similarity(before, h, dim=-1)).mean()))  # tokens
+    assert influences(chain, IDS[chosen], Run()) == pytest.approx(np.array(turned), rel=1e-4)
     order = [int(block) + 1 for block in np.argsort(turned)]
     assert result.table.block[result.table.kind == "block influence"].tolist() == order
     values = rp.responses(chain, IDS[chosen], RAGGED[chosen]).table.set_index("quantity").value
