@@ -71,6 +71,42 @@ def test_the_layers_are_convolution_norm_relu_convolution_norm(net):
         assert torch.allclose(run_layers(h, parts, "residual"), h + norms[1](out), atol=1e-6)
 
 
+class Pixels(torch.nn.Module):
+    """Two residual blocks, and a long skip from the stem to a head that says a class a pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.first, self.second = (torch.nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+        self.head = torch.nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        long = self.stem(x)
+        h = long + self.first(long).relu()
+        h = h + self.second(h.relu())
+        return self.head(torch.cat([h, long], dim=1))
+
+
+def test_of_pixels_and_with_a_long_skip_behind_the_layers_they_begin_as_nothing_too():
+    x = images(4, 3, 6, 6)
+    y = torch.arange(4 * 36).view(4, 6, 6) % 3
+    y[0, 0] = -100
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Pixels().eval()
+    table = append(chain_of(model, x[:2]), x, y, steps=2, draws=1, blocks=1).table
+    with torch.no_grad():
+        each = torch.nn.functional.cross_entropy(model(x), y, reduction="none")
+        known = (y != -100).flatten(1)
+        right = ((model(x).argmax(1) == y).flatten(1) & known).sum(1) / known.sum(1)
+    loss = float((each.flatten(1).sum(1) / known.sum(1)).mean())
+    assert values(table, "whole", "loss")[0] == pytest.approx(loss, rel=1e-5)
+    assert values(table, "whole", "error_pct")[0] == pytest.approx(100 * (1 - float(right.mean())))
+    assert values(table, "residual", "logit_change") == 0 < values(table, "plain", "logit_change")
+    losses = values(table, "residual", "loss")
+    assert losses[0] == pytest.approx(loss, rel=1e-5) and losses[-1] < losses[0]
+
+
 def test_what_is_no_image_is_refused():
     with torch.random.fork_rng():
         model = torch.nn.Sequential(torch.nn.Flatten(), Wide())

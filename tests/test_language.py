@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -15,8 +16,12 @@ from toy_chains import seeded
 import resnet_probe as rp
 import resnet_probe.data
 from resnet_probe import ProbeError, chain_of, figures, findings
+from resnet_probe.runs.catalogue import ROWS
 from resnet_probe.runs.catalogue import row as row_of
+from resnet_probe.runs.compatible import answers
 from resnet_probe.runs.job import announcement
+from resnet_probe.studies.greedy import halves, influences
+from resnet_probe.studies.study import Run
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
@@ -180,14 +185,86 @@ def test_influences_interactions_and_flow_of_tokens(model, chain):
     assert share.iloc[-1] != 0 and abs(flow.value[flow.quantity == "state_share"].iloc[-1]) < 1e-5
 
 
+@torch.no_grad()
+def plain_greedy(loss, blocks, rows, most):
+    """The blocks that go one after another, and the loss behind each, on these rows alone."""
+    gone, found, left = [], [], list(blocks)
+    while len(gone) < most:
+        costs = [float(loss([*gone, block])[rows].mean()) for block in left]
+        found.append(min(costs))
+        gone.append(left.pop(int(np.argmin(costs))))
+    return gone, found
+
+
+def check_greedy(result, loss, share, blocks):
+    """Against losses and right shares `[n]` of the model without the blocks of a list."""
+    table, (chosen, judged) = result.table, halves(6, 0)
+    gone, _ = plain_greedy(loss, blocks, chosen, len(blocks))
+    assert table.block[table.kind == "greedy"].tolist() == gone
+    alone = [float(loss([block])[chosen].mean()) for block in blocks]
+    assert result.provenance["single_loss"] == pytest.approx(alone, rel=1e-5)
+    for row in table.itertuples():
+        without = [int(block) for block in row.blocks.split()]
+        assert row.loss == pytest.approx(float(loss(without)[judged].mean()), rel=1e-5)
+        wrong = 100 * (1 - share(without).double())
+        assert row.error_pct == pytest.approx(float(wrong[judged].mean()), abs=1e-4)
+        if row.kind == "greedy":
+            assert row.chosen_error_pct == pytest.approx(float(wrong[chosen].mean()), abs=1e-4)
+
+
+@torch.no_grad()
+def test_blocks_go_one_after_another_by_the_loss_of_half_the_texts(model, chain):
+    result = rp.greedy(chain, IDS, RAGGED)
+
+    def logits(gone):
+        return model.behind(model.embedded(IDS), gates(*gone))
+
+    check_greedy(result, lambda gone: next_token_loss(logits(gone), RAGGED),
+                 lambda gone: right_of(logits(gone), RAGGED), range(1, N + 1))  # fmt: skip
+    chosen, judged = halves(6, 0)
+    assert result.table.images.eq(len(judged)).all() and result.provenance["metric"] == "accuracy"
+    h, turned = model.embedded(IDS[chosen]), []
+    for branch in (part for pair in zip(model.attention, model.mlp, strict=True) for part in pair):
+        before, h = h, h + branch(h)
+        turned.append(float((1 - torch.cosine_similarity(before, h, dim=-1)).mean()))  # tokens
+    assert influences(chain, IDS[chosen], Run()) == pytest.approx(np.array(turned), rel=1e-4)
+    order = [int(block) + 1 for block in np.argsort(turned)]
+    assert result.table.block[result.table.kind == "block influence"].tolist() == order
+    values = rp.responses(chain, IDS[chosen], RAGGED[chosen]).table.set_index("quantity").value
+    assert values["block_influence"].to_numpy() == pytest.approx(np.array(turned), rel=1e-4)
+
+
+def test_gates_of_branches_and_what_their_gradient_foretells_of_texts(model, chain):
+    result = rp.gates(chain, IDS, PROMPT, gates=(0, 0.5, 2), batch=4)
+    some = torch.ones(6, N, requires_grad=True)
+    logits = model.behind(model.embedded(IDS), list(some.T[..., None, None]))
+    slope = torch.autograd.grad(next_token_loss(logits, PROMPT).sum(), some)[0]
+    np.testing.assert_allclose(result.outcomes["slope"], slope.T, rtol=1e-3, atol=1e-6)
+    with torch.no_grad():
+        whole = next_token_loss(model(IDS), PROMPT)
+        for row in result.table.iloc[1:].itertuples():
+            at = [row.gate if b == int(row.block) else 1.0 for b in range(1, N + 1)]
+            z = model.behind(model.embedded(IDS), at)
+            change = next_token_loss(z, PROMPT) - whole
+            ends = scipy_stats.t.interval(0.95, 5, change.mean(), scipy_stats.sem(change))
+            found = (row.delta_loss_low, row.delta_loss, row.delta_loss_high)
+            assert found == pytest.approx((ends[0], float(change.mean()), ends[1]), abs=1e-5)
+            line = (row.gate - 1) * float(slope[:, int(row.block) - 1].mean())
+            assert row.foretold_loss == pytest.approx(line, rel=1e-3, abs=1e-7)
+            wrong = 100 * (1 - right_of(z, PROMPT).double().mean())
+            assert row.error_pct == pytest.approx(float(wrong), abs=1e-4)
+
+
 def test_sentences_and_figures_speak_of_texts(model, chain):
     results = [rp.lesion(chain, IDS, IDS), rp.lens(chain, IDS, IDS), rp.responses(chain, IDS, IDS),
-               rp.interactions(chain, IDS, IDS, keep=(0.5,))]  # fmt: skip
+               rp.interactions(chain, IDS, IDS, keep=(0.5,)), rp.greedy(chain, IDS, IDS),
+               rp.gates(chain, IDS, IDS, gates=(0, 2))]  # fmt: skip
     shown = [row_of(result.study).summarize(result) for result in results]
     shown += [str(findings.single_deletions(results[0]).sentence),
               str(findings.additive(results[3]).sentence)]  # fmt: skip
-    figure = figures.draw(results[1])
-    shown.append(" ".join(text.get_text() for text in figure.findobj(Text)))
+    for place in (1, 4, 5):
+        figure = figures.draw(results[place])
+        shown.append(" ".join(text.get_text() for text in figure.findobj(Text)))
     assert not any("image" in each for each in shown), shown
     assert "6 texts" in shown[0] and "on 6 texts" in shown[3] and "% of the texts have" in shown[1]
     ready = rp.prepare(model, data=IDS)
@@ -197,8 +274,10 @@ def test_sentences_and_figures_speak_of_texts(model, chain):
 def test_what_has_no_use_for_tokens_says_so(chain):
     with pytest.raises(ProbeError, match="'logits' is of one class an image: give"):
         rp.interactions(chain, IDS, IDS, what="logits")
-    with pytest.raises(ProbeError, match=r"greedy takes one tensor of images.*that `blocks` lists"):
-        rp.greedy(chain, IDS, IDS)
+    with pytest.raises(ProbeError, match=r"append puts .* in SmallGPT it is 9×8 \(tokens×width\)"):
+        rp.append(chain, IDS, IDS)
+    with pytest.raises(ProbeError, match=r"one half of the texts .* at least 4, found 3"):
+        rp.greedy(chain, IDS[:3], IDS[:3])
     with pytest.raises(ProbeError, match="others= needs one class an image"):
         rp.agreement(chain, IDS, IDS, others=[chain])
     with pytest.raises(ProbeError, match=r"networks for one image, 9 positions of 23 .*memory="):
@@ -249,25 +328,74 @@ def library(kind, pytestconfig):
     return pytest.importorskip("transformers")
 
 
+MASK = (torch.arange(LENGTH) < torch.tensor([9, 7, 9, 5, 9, 9])[:, None]).long()
+MASKED = IDS.masked_fill(MASK == 0, -100)
+LAST = {
+    "gpt2": ("attn.c_proj", "mlp.c_proj"),
+    "llama": ("self_attn.o_proj", "mlp.down_proj"),
+    "bloom": ("self_attention.dense", "mlp.dense_4h_to_h"),
+}
+"""The last module of each branch: what it gives is what is added."""
+
+
+@cache
+def causal(kind):
+    """A language model of transformers, and what the first of two lines makes of it."""
+    model = drawn(pytest.importorskip("transformers").AutoModelForCausalLM, kind)
+    rows = [{"input_ids": IDS, "attention_mask": MASK, "labels": MASKED}]
+    return model, rp.prepare(model, data=rows)
+
+
+@torch.no_grad()
+def scaled(model, kind, gate_of):
+    """Logits with the branch of each block, by its number, times a gate: by forward hooks."""
+    ends = [m for name, m in model.named_modules() if name.endswith(LAST[kind])]
+    number = {id(end): place for place, end in enumerate(ends, start=1)}
+
+    def hook(module, _, out):
+        return gate_of(number[id(module)]) * out
+
+    hooks = [end.register_forward_hook(hook) for end in ends]
+    try:
+        return model(input_ids=IDS, attention_mask=MASK).logits
+    finally:
+        for each in hooks:
+            each.remove()
+
+
+@pytest.mark.parametrize("kind", of(*CAUSAL))
+def test_deletions_and_gates_are_those_of_forward_hooks(kind, pytestconfig):
+    library(kind, pytestconfig)
+    model, ready = causal(kind)
+
+    def logits(gone):
+        return scaled(model, kind, lambda number: float(number not in gone))
+
+    check_greedy(rp.greedy(ready), lambda gone: next_token_loss(logits(gone), MASKED),
+                 lambda gone: right_of(logits(gone), MASKED), range(1, 5))  # fmt: skip
+    for row in rp.gates(ready, gates=(0, 0.5, 2)).table.itertuples():
+        z = scaled(model, kind, lambda b, row=row: row.gate if str(b) == row.block else 1.0)
+        assert row.loss == pytest.approx(float(next_token_loss(z, MASKED).mean()), rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", of(*CAUSAL))
 def test_two_lines_measure_a_language_model_of_transformers(kind, pytestconfig):
-    transformers = library(kind, pytestconfig)
-    model = drawn(transformers.AutoModelForCausalLM, kind)
-    mask = (torch.arange(LENGTH) < torch.tensor([9, 7, 9, 5, 9, 9])[:, None]).long()
-    labels = IDS.masked_fill(mask == 0, -100)
-
-    ready = rp.prepare(model, data=[{"input_ids": IDS, "attention_mask": mask, "labels": labels}])
+    library(kind, pytestconfig)
+    model, ready = causal(kind)
+    labels = MASKED
     table = rp.lesion(ready, exact=True).table
 
     with torch.no_grad():
-        logits = model(input_ids=IDS, attention_mask=mask).logits
+        logits = model(input_ids=IDS, attention_mask=MASK).logits
         assert torch.equal(ready.chain(ready.images), logits)
     assert table.loss[0] == pytest.approx(float(next_token_loss(logits, labels).mean()), rel=1e-5)
     assert len(table) == 5 and "the labels are the tokens" in " ".join(ready.remarks)
     result = rp.paths(ready, method="exact", precision="float64")
     assert result.provenance["sum_error_max"] < 1e-12
-    for study in (rp.responses, rp.lens):
-        assert len(study(ready).table)
+    can = {answer.study for answer in answers(ready.chain, ready.images[:2]) if not answer.reason}
+    assert can == {row.name for row in ROWS} - {"append"}
+    for name in can - {"lesion", "paths", "greedy", "gates", "attribute"}:
+        assert len(getattr(rp, name)(ready).table)
     assert len(rp.attribute(ready, methods=["ablation", "gradients"]).table)
 
 

@@ -309,11 +309,10 @@ def test_the_tokens_are_found_wherever_they_stand_among_the_inputs():
 def test_a_report_says_which_studies_can_measure_a_network(language_model):
     assert not any(dict(answers(chain_of(seeded(TinyResNet), X), X)).values())
     reasons = dict(answers(chain_of(seeded(Pixels), X), X))
-    assert [name for name in reasons if reasons[name]] == ["greedy", "gates", "append"]
-    assert "greedy needs one class an image" in reasons["greedy"]
+    assert not any(reasons.values())
     reasons = dict(answers(language_model, Inputs.of({"input_ids": drawn((2, 7), 20)})))
-    assert [name for name in reasons if reasons[name]] == ["greedy", "gates", "append"]
-    assert "takes tokens" in reasons["gates"]
+    assert [name for name in reasons if reasons[name]] == ["append"]
+    assert "has to be channels×height×width: in" in reasons["append"]
     alone = dict(answers(layers_of(seeded(TinyPlain), X), X))
     assert [name for name in alone if "plain network" in alone[name]] == [
         "control",

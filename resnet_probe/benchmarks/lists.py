@@ -24,7 +24,7 @@ from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.studies import gates
 from resnet_probe.studies.greedy import GreedySettings, choose
 from resnet_probe.studies.plan import plan
-from resnet_probe.studies.study import Resources, Run
+from resnet_probe.studies.study import Resources, Run, Subject
 from resnet_probe.studies.sweeps import SWEEPS
 
 GREEDY = "greedy"
@@ -102,7 +102,7 @@ def of_greedy(sweep: Sweep, images: Tensor, labels: Tensor, *, rounds: int) -> C
     times, found = in_turn(
         {
             plain: partial(choose_plain, chain, images, labels, best),
-            engine: partial(choose, sweep, images, labels, GreedySettings(), run),
+            engine: partial(choose, sweep, Subject(chain, images, labels), GreedySettings(), run),
         },
         rounds,
         chain.device,

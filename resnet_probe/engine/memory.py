@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain as chained
 from typing import Any
 
@@ -99,6 +99,25 @@ def batch_size(
     return max(1, min(most, images))
 
 
+def held_for_gradients(chain: ResidualChain, run: Callable[[], Any]) -> int:
+    """Bytes that `run`, of one image through the chain, keeps for its way back.
+
+    Those of the chain's parameters are not counted.
+    """
+    held: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        run()
+    for module in chain.modules:
+        for tensor in chained(module.parameters(), module.buffers()):
+            held.pop(tensor.untyped_storage().data_ptr(), None)
+    return sum(held.values())
+
+
 def scratch(device: torch.device) -> float:
     """`SCRATCH` on this device."""
     return SCRATCH if device.type == "cpu" else ON_A_DEVICE
@@ -135,11 +154,15 @@ def exhausted(error: Exception) -> bool:
 
 
 def spans(
-    chain: ResidualChain, images: Any, *, states: int, memory: int, asked: int | None
+    chain: ResidualChain, images: Any, *, states: int, memory: int, asked: int | None, held: int = 0
 ) -> Iterator[tuple[int, int]]:
-    """First and last of the images that go through at once, with so many states kept."""
+    """First and last of the images that go through at once.
+
+    With so many states kept of each, and for gradients `held` bytes.
+    """
+    needs = footprint(chain, images[:1].to(chain.device))
     size = batch_size(
-        footprint(chain, images[:1].to(chain.device)), states=states, memory=memory,
+        replace(needs, work=max(needs.work, 2 * held)), states=states, memory=memory,
         images=len(images), asked=asked, device=chain.device,
     )  # fmt: skip
     return ((start, min(start + size, len(images))) for start in range(0, len(images), size))

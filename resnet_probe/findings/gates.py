@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_probe.findings.sentence import Finding, Sentence, interval
+from resnet_probe.findings.lesion import whole_network
+from resnet_probe.findings.sentence import Finding, Sentence, interval, of_its_inputs
 from resnet_probe.findings.verdict import at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -16,6 +17,7 @@ HALF = 0.5
 SHOWN = 5
 
 
+@of_its_inputs
 def foretold(result: Result) -> Finding:
     """Does the gradient foretell what deleting a block costs?
 
@@ -59,6 +61,7 @@ def foretold(result: Result) -> Finding:
     )
 
 
+@of_its_inputs
 def best_gates(result: Result) -> Finding:
     """Is any other gate shown to be better than the trained one?  A description."""
     rows = result.table.iloc[1:]
@@ -89,12 +92,14 @@ def _put(values: dict[str, Any], name: str, found: list[float]) -> None:
     values |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
+@of_its_inputs
 def summarize_gates(result: Result) -> str:
     """The lines that a run of `gates` prints."""
     base, rows = result.table.iloc[0], result.table.iloc[1:]
     line = foretold(result)
     lines = [
-        f"baseline: {base.error_pct:.2f} % error, {base.loss:.4f} nats ({base.images} images)",
+        whole_network(result, base),
+        f"loss: {base.loss:.4f} nats in the mean over {base.images:,} images",
         "gate   mean change in loss, largest       R² of the gradient's line (95 % CI)",
     ]
     for gate, some in rows.groupby("gate"):

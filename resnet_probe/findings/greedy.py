@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.depth import POINTS, least_blocks
-from resnet_probe.findings.sentence import Finding, Sentence, interval, listed, unit_of_points
+from resnet_probe.findings.lesion import whole_network
+from resnet_probe.findings.sentence import (
+    Finding,
+    Sentence,
+    interval,
+    listed,
+    of_its_inputs,
+    unit_of_points,
+)
 from resnet_probe.findings.verdict import UNDECIDED, at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
@@ -22,6 +30,7 @@ NAMES = {
 KEYS = {GREEDY: "again", SINGLE: "single", INFLUENCE: "score"}
 
 
+@of_its_inputs
 def what_remeasuring_buys(result: Result) -> Finding:
     """Do fewer errors come of measuring again after each deletion than of one ranking?
 
@@ -82,15 +91,14 @@ def can_go(result: Result, way: str) -> int:
     return blocks - int(least_blocks(rows, blocks, "delta_pct", POINTS).value)
 
 
+@of_its_inputs
 def summarize_greedy(result: Result) -> str:
     """The lines that a run of `greedy` prints."""
     table = result.table
-    base = table.iloc[0]
     orders = {way: table[table["kind"] == way] for way in NAMES}
     lines = [
-        f"baseline: {base.error_pct:.2f} % error ({base.correct} of {base.images} correct, 95 % CI "
-        f"{base.ci_low_pct:.2f}–{base.ci_high_pct:.2f} %), measured on images that nothing was "
-        "chosen on",
+        whole_network(result, table.iloc[0]),
+        "all errors are measured on images that nothing was chosen on; "
         f"{result.provenance['candidates']:,} edits tried on {result.provenance['chosen_on']:,} "
         "others; first to go: "
         + listed([f"{row.block} ({row.name})" for row in _named(orders[GREEDY])]),

@@ -355,7 +355,6 @@ measured of these, a true ensemble, beside as many sub-networks of the first of 
     measure=measure,
     several="together",
     labels=("classes", "places"),
-    inputs=True,
 )
 agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.

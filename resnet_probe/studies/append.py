@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_probe.chain import ResidualChain
+    from resnet_probe.engine.images import Images
+    from resnet_probe.state import AnyState
 
 KINDS = ("residual", "plain")
 WHOLE = "whole"
@@ -69,9 +71,10 @@ def fit(subject: Subject, settings: AppendSettings) -> AppendSettings:
     check_weights(chain)
     shape = chain.blocks[-1].out_shape
     if len(shape) != 3:
+        of = " (tokens×width)" if chain.of_tokens and len(shape) == 2 else ""
         raise ProbeError(
-            f"append puts 3×3 convolutions behind the last block, whose output in {chain.name} is "
-            f"no image but {'×'.join(map(str, shape))}"
+            "append puts 3×3 convolutions behind the last block, whose output has to be "
+            f"channels×height×width: in {chain.name} it is {'×'.join(map(str, shape))}{of}"
         )
     return settings
 
@@ -94,31 +97,34 @@ def measure(subject: Subject, settings: AppendSettings, run: Run) -> Measured:
     return Measured(_table(whole, found, len(images)), {})
 
 
-def _states(chain: ResidualChain, images: Tensor) -> Tensor:
-    """The last state of every image, `[n, c, h, w]`."""
+def _states(chain: ResidualChain, images: Images) -> AnyState:
+    """The last state of every image, `[n, c, h, w]`, with what it carries."""
     import torch
+
+    from resnet_probe.state import detached
 
     with torch.no_grad():
         h = chain.stem(images[: len(images)].to(chain.device))
         for block in chain:
             h = block.run(h)
-    return h.detach()
+    return detached(h)
 
 
-def _whole(chain: ResidualChain, states: Tensor, labels: Tensor) -> Arrays:
+def _whole(chain: ResidualChain, states: AnyState, labels: Tensor) -> Arrays:
     """The network as it is: nothing appended, nothing trained."""
     import torch
-    from torch.nn import functional as F
+
+    from resnet_probe.engine.task import losses
 
     with torch.no_grad():
         logits = chain.head(states)
-    loss = float(F.cross_entropy(logits, labels))
+    loss = float(losses(logits, labels).mean())
     return {LOSS: np.array([loss]), ERROR: np.array([_error_pct(logits, labels)])}
 
 
 def _one(
     chain: ResidualChain,
-    states: Tensor,
+    states: AnyState,
     labels: Tensor,
     settings: AppendSettings,
     draw: int,
@@ -128,20 +134,27 @@ def _one(
     import copy
 
     import torch
-    from torch.nn import functional as F
 
-    steps, scale = settings.steps, states.var()
-    first = layers(settings, draw, kind, states)
-    to_identity = partial(_distance, states, first, kind, scale)
+    from resnet_probe.engine.task import losses
+    from resnet_probe.state import residual, with_residual
+
+    h = residual(states)
+    steps, scale = settings.steps, h.var()
+    first = layers(settings, draw, kind, h)
+    to_identity = partial(_distance, h, first, kind, scale)
     identity = [loss for loss, _ in _trained(to_identity, first, steps, RATES[IDENTITY], CLOSE)]
     head = copy.deepcopy(chain.head).requires_grad_(True)
-    anew = layers(settings, draw, kind, states)
+    anew = layers(settings, draw, kind, h)
+
+    def logits_of() -> Tensor:
+        return head(with_residual(states, run_layers(h, anew, kind)))
+
     with torch.no_grad():
-        change = float((head(run_layers(states, anew, kind)) - chain.head(states)).abs().max())
+        change = float((logits_of() - chain.head(states)).abs().max())
 
     def of_images() -> tuple[Tensor, Tensor]:
-        logits = head(run_layers(states, anew, kind))
-        return F.cross_entropy(logits, labels), logits
+        logits = logits_of()
+        return losses(logits, labels).mean(), logits
 
     parts = [*anew, *head.parameters()]
     history = list(_trained(of_images, parts, steps, RATES[LOSS], -1.0))
@@ -223,7 +236,9 @@ def _trained(
 
 
 def _error_pct(logits: Tensor, labels: Tensor) -> float:
-    return 100 * float((logits.argmax(1) != labels).double().mean())
+    from resnet_probe.engine.task import right
+
+    return 100 * (1 - float(right(logits, labels).mean()))
 
 
 def _table(whole: Arrays, found: dict[tuple[str, int], Arrays], images: int) -> pd.DataFrame:
@@ -250,9 +265,12 @@ Where it is the same function, it need not (He et al. 2015, arXiv 1512.03385, se
     fit=fit,
     measure=measure,
     limit=64,
+    labels=("classes", "places"),
 )
 append = STUDY.function(
     """Layers appended to a network on `images` `[n, …]` with `labels` `[n]`, and trained on them.
+
+    With a class for each pixel an image has the mean loss of its pixels.
 
     The network's own parameters are left as they are: what is trained are the new layers and a
     copy of the head.  The table is in long form, a row a kind, draw, quantity and step;

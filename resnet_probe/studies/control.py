@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import paired_difference
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.lesion import LesionSettings, described, lost, tabulate
-from resnet_probe.studies.scores import metric_for, seen, tabulate_by, valued
+from resnet_probe.studies.lesion import LesionSettings, lost, rows_of
+from resnet_probe.studies.scores import judged, metric_for
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
@@ -76,32 +75,18 @@ def fit(subject: Subject, settings: ControlSettings) -> ControlSettings:
 def gather(subject: Subject, settings: ControlSettings, run: Run) -> Arrays:
     from resnet_probe.engine.disturb import GROUP
     from resnet_probe.engine.sweep import Sweep
-    from resnet_probe.studies.outcomes import answers, outcomes
 
     disturbed, edits = disturbed_chain(subject.chain, settings)
     sweep = Sweep(disturbed, batch=run.batch, memory=run.memory)
     sweep.batch = sweep.whole_groups(edits, subject.images, GROUP)
-    metric = metric_for(subject, None)
-    judge = answers if metric is None else partial(seen, metric.see)
-    apart = metric is not None
-    return outcomes(sweep, edits, subject.images, subject.labels, judge, run, apart=apart)
+    return judged(sweep, edits, subject, run, metric=metric_for(subject, None))
 
 
 def of_answers(subject: Subject, settings: ControlSettings, found: Arrays) -> Measured:
     _, edits = disturbed_chain(subject.chain, settings)
     kinds = [kind_of(edit) for edit in edits]
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    metric = metric_for(subject, None)
-    if metric is None:
-        right = found["answer"] == subject.labels.cpu().numpy()
-        table, facts = tabulate(subject.chain, edits, right, found, lesion), {}
-    else:
-        _, right = valued(metric, found, len(edits))
-        rows = described(subject.chain, edits)
-        table, facts = (
-            tabulate_by(metric, rows, subject, lesion, found).table,
-            {"metric": metric.name},
-        )
+    (table, facts, _), right = rows_of(subject, edits, found, lesion)
     table = table.drop(columns=["edits", "tau", "draw"]).rename(columns={"blocks": "block"})
     table = table.assign(kind=kinds, **beside(edits, right))
     return Measured(table, {**facts, "against": against(kinds, right)})
@@ -196,7 +181,6 @@ could be deleted because their residuals are small, all of them would be as mild
     fit=fit,
     sums=Summed(gather, of_answers, together),
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 control = STUDY.function(
     """The error after each deletion, and after disturbances of the same size, on the same images.

@@ -231,7 +231,6 @@ arXiv 1603.05027, equation 4), and which share of the state falls from block to 
     fit=fit,
     measure=measure,
     labels=("classes", "places"),
-    inputs=True,
 )
 flow = STUDY.function(
     """What flows through a network on `images` `[n, …]` with `labels` `[n]`, forward and back.

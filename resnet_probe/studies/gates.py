@@ -22,7 +22,8 @@ from resnet_probe.settings import Settings, listed, option
 from resnet_probe.stats import Floats, jackknife
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies.lesion import LesionSettings, tabulate
+from resnet_probe.studies.lesion import LesionSettings, rows_of
+from resnet_probe.studies.scores import judged, metric_for
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from resnet_probe.engine.images import Images
 
 GATES = (0.0, 0.25, 0.5, 0.75, 1.25, 1.5, 1.75, 2.0)
-HELD = 8
-"""States of each block that a pass holds for its way back."""
 GROUPS = 20
 """Of images, for the jackknife."""
 MOST = 1000
@@ -113,13 +112,11 @@ def edits_of(chain: ResidualChain, settings: GateSettings) -> list[Edit]:
 def gather(subject: Subject, settings: GateSettings, run: Run) -> Arrays:
     """What every network answers, and the `slope` of each image's loss, `[blocks, n]`."""
     from resnet_probe.engine.sweep import Sweep
-    from resnet_probe.studies.outcomes import answers, outcomes
 
     chain, images, labels, _ = subject
-    found = outcomes(
-        Sweep(chain, batch=run.batch, memory=run.memory),
-        edits_of(chain, settings), images, labels, answers, run,
-    )  # fmt: skip
+    sweep = Sweep(chain, batch=run.batch, memory=run.memory)
+    metric = metric_for(subject, None)
+    found = judged(sweep, edits_of(chain, settings), subject, run, metric=metric)
     return {**found, "slope": slopes(chain, images, labels, run)}
 
 
@@ -128,15 +125,17 @@ def slopes(chain: ResidualChain, images: Images, labels: Tensor, run: Run) -> Fl
 
     One pass forward and one back for all blocks.
     """
-    from resnet_probe.engine.memory import spans
+    from resnet_probe.engine.memory import held_for_gradients, spans
     from resnet_probe.engine.observe import without_gradients
     from resnet_probe.engine.precision import full_precision
 
     frozen = chain.map(without_gradients)
     parts = []
     with full_precision(chain.device):
+        one = partial(_slopes, frozen, images[:1], labels[:1], 0)
+        held = held_for_gradients(frozen, one)
         for start, stop in spans(
-            chain, images, states=HELD * len(chain) + 2, memory=run.memory, asked=run.batch
+            chain, images, states=1, memory=run.memory, asked=run.batch, held=held
         ):
             step = partial(_slopes, frozen, images[start:stop], labels[start:stop], start)
             parts.append(run.kept(f"slope {start}-{stop}", step)["slope"])
@@ -165,20 +164,20 @@ def _slopes(chain: ResidualChain, images: Images, labels: Tensor, start: int) ->
 
 
 def of_answers(subject: Subject, settings: GateSettings, found: Arrays) -> Measured:
-    chain, truth = subject.chain, subject.labels.cpu().numpy()
+    chain = subject.chain
     edits, loss = edits_of(chain, settings), found["loss"].astype(np.float64)
     lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
-    table = tabulate(chain, edits, found["answer"] == truth, found, lesion)
+    answered = {name: array for name, array in found.items() if name != "slope"}
+    (table, facts, kept), _ = rows_of(subject, edits, answered, lesion)
     table = table.drop(columns=["edits", "tau", "draw", "shortcut"])
     table = table.rename(columns={"blocks": "block", "names": "name"})
     steps = np.array([0.0, *np.tile(np.array(settings.gates) - 1, len(chain))])
-    slope = np.concatenate([np.zeros((1, len(truth))), found["slope"]])
+    slope = np.concatenate([np.zeros((1, loss.shape[1])), found["slope"]])
     place = np.concatenate([[0], np.repeat(np.arange(len(chain)) + 1, len(settings.gates))])
     table = table.assign(kind=["baseline", *["gate"] * (len(edits) - 1)], gate=1 + steps)
     table = table.assign(**_foretold(steps, slope[place]), **_joint(loss, settings.seed))
-    kept = {"answer": found["answer"], "loss": loss.astype(np.float16), "labels": truth,
-            "slope": found["slope"].astype(np.float32)}  # fmt: skip
-    return Measured(table, taylor(loss, found["slope"], settings.gates), kept)
+    facts |= taylor(loss, found["slope"], settings.gates)
+    return Measured(table, facts, {**kept, "slope": found["slope"].astype(np.float32)})
 
 
 def _foretold(steps: Floats, slope: Floats) -> dict[str, Floats]:
@@ -258,6 +257,7 @@ gate?""",
     fit=fit,
     sums=Summed(gather, of_answers),
     limit=512,
+    labels=("classes", "places"),
 )
 gates = STUDY.function(
     """The loss with each branch multiplied by gates, on `images` `[n, …]` with `labels` `[n]`.
@@ -266,7 +266,9 @@ gates = STUDY.function(
     that the gradient at gate 1 foretells, (gate − 1) · ∂loss/∂gate, with Student's interval over
     images; `joint_loss_low` and `joint_loss_high` are the interval of `delta_loss` for all blocks
     and gates together (joint sign flips).  The provenance's `taylor_r2` and `taylor_rank` have, for
-    each gate, R² and Spearman's ρ of the foretold changes over the blocks (`taylor`).
+    each gate, R² and Spearman's ρ of the foretold changes over the blocks (`taylor`).  Of tokens
+    and pixels the columns are those of such a lesion, and a text or image has the mean loss of its
+    positions.
 
     Raises `ProbeError` for a plain network, one image alone, gates that are none, and data that do
     not fit."""

@@ -21,12 +21,11 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.settings import Settings, option
 from resnet_probe.stats import Floats
 from resnet_probe.stats.moments import Moments
-from resnet_probe.studies.lesion import LesionSettings, tabulate
+from resnet_probe.studies.lesion import LesionSettings, rows_of
+from resnet_probe.studies.scores import judged, metric_for, valued
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from resnet_probe.chain import ResidualChain
     from resnet_probe.engine.images import Images
     from resnet_probe.engine.sweep import Sweep
@@ -74,8 +73,8 @@ def fit(subject: Subject, settings: GreedySettings) -> GreedySettings:
     images = len(subject.images)
     if images < LEAST:
         raise ProbeError(
-            f"greedy chooses on one half of the images and is judged on the other: it needs at "
-            f"least {LEAST}, found {images}"
+            f"greedy chooses on one half of the {subject.chain.inputs} and is judged on the other: "
+            f"it needs at least {LEAST}, found {images}"
         )
     return settings
 
@@ -119,15 +118,12 @@ class Choice:
         self.gone.append(self.left.pop(best))
 
 
-def choose(
-    sweep: Sweep, images: Images, labels: Tensor, settings: GreedySettings, run: Run
-) -> Choice:
+def choose(sweep: Sweep, subject: Subject, settings: GreedySettings, run: Run) -> Choice:
     """Delete the block that costs least, again and again; a journal keeps the rounds."""
     blocks = [block.number for block in sweep.chain.blocks]
     rounds = len(blocks) * (len(blocks) + 1) // 2
     found = Choice(blocks)
-    quiet = Run(run.resources)
-    measure = partial(costs, sweep, images=images, labels=labels, run=quiet)
+    measure = partial(costs, sweep, subject=subject, run=Run(run.resources))
     whole = run.kept("whole", lambda: measure([Edit()]))
     found.error, found.loss = [float(whole["error_pct"][0])], [float(whole["loss"][0])]
     found.branch_runs = int(whole["branch_runs"])
@@ -143,30 +139,21 @@ def _lost(found: Choice, to: float | None) -> bool:
     return to is not None and found.error[-1] - found.error[0] >= to
 
 
-def costs(
-    sweep: Sweep, edits: Sequence[Edit], *, images: Images, labels: Tensor, run: Run
-) -> Arrays:
+def costs(sweep: Sweep, edits: Sequence[Edit], *, subject: Subject, run: Run) -> Arrays:
     """Mean loss and error of each edit, `[edits]`, and how many branches ran, times images."""
     from resnet_probe.engine.sweep import PrefixTree
-    from resnet_probe.studies.outcomes import outcomes
 
-    found = outcomes(sweep, edits, images, labels, _seen, run)
-    runs = PrefixTree.of(edits, sweep.chain).branch_runs * len(images)
+    metric = metric_for(subject, None)
+    found = judged(sweep, edits, subject, run, metric=metric)
+    if metric is None:
+        share = (found["answer"] == subject.labels.cpu().numpy()).mean(1)
+    else:
+        share, _ = valued(metric, found, len(edits))
+    runs = PrefixTree.of(edits, sweep.chain).branch_runs * len(subject.images)
     return {
-        "loss": found["loss"].mean(1),
-        "error_pct": 100 * (1 - found["right"].mean(1)),
+        "loss": found["loss"].mean(1, dtype=np.float64),
+        "error_pct": 100 * (1 - share),
         "branch_runs": np.array(runs),
-    }
-
-
-def _seen(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    from torch import stack
-
-    from resnet_probe.engine.task import losses, right
-
-    return {
-        "loss": stack([losses(one.double(), labels) for one in logits]),
-        "right": stack([right(one, labels) for one in logits]),
     }
 
 
@@ -188,38 +175,36 @@ def influences(chain: ResidualChain, images: Images, run: Run) -> Floats:
             h = chain.stem(images[start:stop].to(chain.device))
             for place, block in enumerate(chain.blocks):
                 before, h = h, block.run(h)
-                found[place] += block_influence(residual(before), residual(h)).sum()
+                both = residual(before), residual(h)
+                found[place] += block_influence(*both, tokens=chain.of_tokens).sum()
     return np.asarray((found / len(images)).nan_to_num(nan=torch.inf).cpu().numpy())
 
 
 def measure(subject: Subject, settings: GreedySettings, run: Run) -> Measured:
     from resnet_probe.engine.images import picked
     from resnet_probe.engine.sweep import Sweep
-    from resnet_probe.studies.outcomes import answers, outcomes
 
-    chain, images, labels, _ = subject
-    chosen_on, judged_on = halves(len(images), settings.seed)
-    sweep = Sweep(chain, batch=run.batch, memory=run.memory)
-    mine = picked(images, chosen_on)
-    choice = choose(sweep, mine, labels[chosen_on], settings, run)
-    scores = run.kept("influence", lambda: {"value": influences(sweep.chain, mine, run)})
+    chosen_on, judged_on = halves(len(subject.images), settings.seed)
+    mine, others = (
+        replace(subject, images=picked(subject.images, rows), labels=subject.labels[rows])
+        for rows in (chosen_on, judged_on)
+    )
+    sweep = Sweep(subject.chain, batch=run.batch, memory=run.memory)
+    choice = choose(sweep, mine, settings, run)
+    scores = run.kept("influence", lambda: {"value": influences(sweep.chain, mine.images, run)})
     orders = orders_of(choice, scores["value"])
-    edits = edits_of(orders)
-    truth = labels[judged_on]
-    quiet = replace(run, progress=None)
-    found = outcomes(sweep, edits, picked(images, judged_on), truth, answers, quiet, key="judged-")
-    correct = found["answer"] == truth.cpu().numpy()
-    table = _table(chain, orders, choice, tabulate(
-        chain, edits, correct, found, LesionSettings(margin=settings.margin, seed=settings.seed)
-    ))  # fmt: skip
-    facts = {
+    edits, quiet = edits_of(orders), replace(run, progress=None)
+    metric = metric_for(others, None)
+    found = judged(sweep, edits, others, quiet, metric=metric, key="judged-")
+    lesion = LesionSettings(margin=settings.margin, seed=settings.seed)
+    (rows, facts, kept), right = rows_of(others, edits, found, lesion)
+    facts |= {
         "chosen_on": len(chosen_on), "candidates": choice.candidates,
         "branch_runs": choice.branch_runs, "single_loss": [float(x) for x in choice.single],
-        **against(orders, correct, found["loss"]),
+        **against(orders, right, found["loss"]),
     }  # fmt: skip
-    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16),
-            "labels": truth.cpu().numpy(), "images": np.array(judged_on)}  # fmt: skip
-    return Measured(table, facts, kept)
+    table = _table(subject.chain, orders, choice, rows)
+    return Measured(table, facts, {**kept, "images": np.array(judged_on)})
 
 
 def orders_of(choice: Choice, influence: Floats) -> dict[str, list[int]]:
@@ -257,7 +242,7 @@ def _table(
 
 
 def against(
-    orders: Mapping[str, Sequence[int]], correct: np.ndarray, loss: np.ndarray
+    orders: Mapping[str, Sequence[int]], right: np.ndarray, loss: np.ndarray
 ) -> dict[str, dict[str, list[float]]]:
     """By how much each other order costs more, in the mean over how many blocks are gone.
 
@@ -266,7 +251,7 @@ def against(
     """
     count = len(orders[NAME])
     found: dict[str, dict[str, list[float]]] = {}
-    for fact, values in (("against_pct", 100.0 * ~correct), ("against_loss", loss)):
+    for fact, values in (("against_pct", 100 * (1.0 - right)), ("against_loss", loss)):
         each = values[1:].astype(np.float64).reshape(len(orders), count, -1).mean(1)
         found[fact] = {}
         for way, own in zip(orders, each, strict=True):
@@ -288,6 +273,7 @@ the images, and what it costs is measured on the other.""",
     settings=GreedySettings,
     fit=fit,
     measure=measure,
+    labels=("classes", "places", "numbers"),
 )
 greedy = STUDY.function(
     """Which blocks can go, one after another, on `images` `[n, …]` with `labels` `[n]`.
@@ -303,7 +289,9 @@ greedy = STUDY.function(
     the other half; `chosen_error_pct` is what the greedy order says on the half that it was chosen
     on.  The provenance's `against_pct` and `against_loss` have by how much the other orders cost
     more, in the mean over all numbers of blocks, with Student's interval over images; `candidates`
-    counts the edits that were tried, N(N + 1)/2 at most.
+    counts the edits that were tried, N(N + 1)/2 at most.  Of tokens, pixels and numbers the columns
+    are those of such a lesion, and all is over texts or images; Block Influence of a text is the
+    mean of its tokens', whichever labels are left out.
 
     Raises `ProbeError` for fewer than four images, options out of range, weights that are not
     finite, and data that do not fit."""

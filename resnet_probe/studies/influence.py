@@ -182,7 +182,6 @@ before.""",
     sums=Summed(gather, tabulate),
     limit=512,
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 influence = STUDY.function(
     """How much deleting a block changes what each later block does, on `images` `[n, …]`.

@@ -317,7 +317,6 @@ of it is of order 1.  Exact for ten gates or fewer (1024 networks), else from ra
     sums=Summed(gather, tabulate),
     limit=128,
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 interactions = STUDY.function(
     """The variance over networks without some blocks, by order, on `images` `[n, …]`.

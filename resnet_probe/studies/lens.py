@@ -272,7 +272,6 @@ the final answer, by depth. States of another width are carried on by the shortc
     sums=Summed(gather, by_depth),
     training=True,
     labels=("classes", "places"),
-    inputs=True,
 )
 lens = STUDY.function(
     """The head's answer at every depth, for `images` `[n, …]` with `labels` `[n]`.

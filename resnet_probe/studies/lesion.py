@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
 from resnet_probe.studies import calibration, classes
-from resnet_probe.studies.scores import Given, metric_for, name_of, seen, tabulate_by
+from resnet_probe.studies.scores import Given, judged, metric_for, name_of, tabulate_by, valued
 from resnet_probe.studies.study import Arrays, Measured, Run, Study, Subject, Summed
 from resnet_probe.studies.sweeps import SWEEPS, by_kind, made
 
@@ -192,18 +191,14 @@ def _check_alone(metric: str, subject: Subject, settings: LesionSettings) -> Non
 def gather(subject: Subject, settings: LesionSettings, run: Run) -> Arrays:
     """What every edited network answers, and with `renewed` before it, with renewed statistics."""
     from resnet_probe.engine.sweep import Sweep
-    from resnet_probe.studies.outcomes import answers, outcomes
     from resnet_probe.studies.recalibration import recalibrated_outcomes
 
-    chain, images, labels, training = subject
-    edits = edits_of(chain, settings)
+    chain, edits = subject.chain, edits_of(subject.chain, settings)
     sweep = Sweep(chain, batch=run.batch, memory=run.memory, exact=settings.exact)
     calibration.in_whole_groups(sweep, edits, subject)
-    if (metric := metric_for(subject, settings.metric)) is not None:
-        judge = partial(seen, metric.see)
-        return outcomes(sweep, edits, images, labels, judge, run, apart=True)
-    found = outcomes(sweep, edits, images, labels, answers, run)
-    if training is None:
+    metric = metric_for(subject, settings.metric)
+    found = judged(sweep, edits, subject, run, metric=metric)
+    if subject.training is None:
         return found
     own = recalibrated_outcomes(chain, edits, subject, run, exact=settings.exact)
     return {**found, "renewed": own}
@@ -214,14 +209,13 @@ def of_answers(subject: Subject, settings: LesionSettings, found: Arrays) -> Mea
 
     chain = subject.chain
     edits, truth = edits_of(chain, settings), subject.labels.cpu().numpy()
-    if (metric := metric_for(subject, settings.metric)) is not None:
-        return tabulate_by(metric, described(chain, edits), subject, settings, found)
-    correct = found["answer"] == truth
-    table = tabulate(chain, edits, correct, found, settings)
-    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": truth}
-    facts = {"unit": settings.unit, "near_ties": int(found["sum.near_ties"].sum())}
+    (table, of_metric, kept), correct = rows_of(subject, edits, found, settings)
+    facts = {"unit": settings.unit, **of_metric}
     if table["edits"].max() <= 1 < len(edits) > 2 and len(truth) > 1:
         facts["median_delta_pct"] = median_change(correct, settings.seed)
+    if of_metric:
+        return Measured(table, facts, kept)
+    facts["near_ties"] = int(found["sum.near_ties"].sum())
     if "renewed" in found:
         own = found["renewed"]
         table = side_by_side(table, correct, own)
@@ -334,6 +328,24 @@ def median_change(correct: np.ndarray, seed: int = 0) -> list[float]:
     The interval is over images, the edits staying as they are.
     """
     return [100 * end for end in median_of_edits(lost(correct)[1:], seed=seed)]
+
+
+def rows_of(
+    subject: Subject, edits: Sequence[Edit], found: Arrays, settings: LesionSettings
+) -> tuple[Measured, np.ndarray]:
+    """A row an edit from what all of them answered (`scores.judged`), and what is right of it.
+
+    `[edits, images]`: bool of one class an image, else the share that is right of each.
+    """
+    chain, labels = subject.chain, subject.labels.cpu().numpy()
+    metric = metric_for(subject, settings.metric)
+    if metric is not None:
+        _, shares = valued(metric, found, len(edits))
+        return tabulate_by(metric, described(chain, edits), subject, settings, found), shares
+    correct = found["answer"] == labels
+    table = tabulate(chain, edits, correct, found, settings)
+    kept = {"answer": found["answer"], "loss": found["loss"].astype(np.float16), "labels": labels}
+    return Measured(table, {}, kept), correct
 
 
 def tabulate(
@@ -462,7 +474,6 @@ A deleted block keeps its shortcut, with its projection.""",
     training=True,
     compared=("veit2016",),
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 lesion = STUDY.function(
     """The error of the chain after each edit, on `images` `[n, …]` with `labels` `[n]`.

@@ -9,7 +9,7 @@ network are those of the same image's pseudo-values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,15 @@ from scipy import stats
 
 from resnet_probe.errors import ProbeError, did_you_mean
 from resnet_probe.stats import Floats, t_interval
-from resnet_probe.stats.bootstrap import median_of_edits
 from resnet_probe.stats.moments import Moments
 from resnet_probe.stats.simultaneous import SignFlips
-from resnet_probe.studies.study import Arrays, Measured, Subject
+from resnet_probe.studies.study import Arrays, Measured, Run, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from resnet_probe.edits import Edit
+    from resnet_probe.engine.sweep import Sweep
 
 
 NAMES = ("accuracy", "auc", "iou", "mse")
@@ -99,6 +101,26 @@ def name_of(given: Given) -> str | None:
 
 
 # ---- what is kept of each image
+
+
+def judged(
+    sweep: Sweep,
+    edits: Sequence[Edit],
+    subject: Subject,
+    run: Run,
+    *,
+    metric: Metric | None,
+    key: str = "",
+) -> Arrays:
+    """What every edit answers to the subject's images, as `metric` needs it; without one, counted.
+
+    See `outcomes.outcomes`.
+    """
+    from resnet_probe.studies.outcomes import answers, outcomes
+
+    judge, apart = (answers, False) if metric is None else (partial(seen, metric.see), True)
+    images, labels = subject.images, subject.labels
+    return outcomes(sweep, edits, images, labels, judge, run, key=key, apart=apart)
 
 
 def seen(see: See, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -243,10 +265,7 @@ def tabulate_by(
         **_changes(errors, settings),
         **_of_loss(found["loss"].astype(np.float64), tokens=subject.chain.of_tokens),
     )
-    facts = {"unit": settings.unit, "metric": metric.name, "labels": kind_of(subject.labels)}
-    if table["edits"].max() <= 1 < len(rows) > 2 and errors.shape[1] > 1:
-        change = (errors - errors[:1])[1:]
-        facts["median_delta_pct"] = list(median_of_edits(change, seed=settings.seed))
+    facts = {"metric": metric.name, "labels": kind_of(subject.labels)}
     return Measured(table, facts, {"loss": found["loss"].astype(np.float16)})
 
 

@@ -220,8 +220,7 @@ class Study:
     table, measured one by one where `several` is `apart`, or all of them `Together` where it is
     `together`; `compared` names published results.
     `sums` answers by parts of the images, and is `measure` where nothing else is.
-    `labels` are the kinds that it can do something with (`engine.task.Kind`); `inputs` says that it
-    takes a network of tokens, or of inputs by name.
+    `labels` are the kinds that it can do something with (`engine.task.Kind`).
     """
 
     name: str
@@ -238,21 +237,13 @@ class Study:
     edits: Callable[[ResidualChain, Any], Sequence[Edit]] | None = field(repr=False, default=None)
     sums: Summed | None = field(repr=False, default=None)
     labels: tuple[str, ...] = ("classes",)
-    inputs: bool = False
 
     def check(self, subject: Subject) -> None:
         """Raises `ProbeError` for images and labels that do not fit the chain, or this study."""
         from resnet_probe.engine.task import kind_of
-        from resnet_probe.state import Inputs
         from resnet_probe.studies.checks import check_data
 
         check_data(subject.chain, subject.images, subject.labels)
-        several = isinstance(subject.images, Inputs) or subject.chain.of_tokens
-        if several and not self.inputs:
-            raise ProbeError(
-                f"{self.name} takes one tensor of images, and {subject.chain.name} takes tokens or "
-                "inputs by name: ask lesion, responses, paths, lens or another that `blocks` lists"
-            )
         kind = kind_of(subject.labels)
         if kind not in self.labels:
             raise ProbeError(

@@ -85,7 +85,6 @@ the features, and accuracy, loss and the true class's margin as the outputs.
     sums=Summed(gather, of_moments, together),
     limit=256,
     labels=("classes", "places"),
-    inputs=True,
 )
 attribute = STUDY.function(
     """What each block adds to accuracy, loss and margin on `images` `[n, …]` with `labels` `[n]`.

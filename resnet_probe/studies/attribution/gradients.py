@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.engine.fold import fold
-from resnet_probe.engine.memory import SCRATCH, format_bytes
+from resnet_probe.engine.memory import SCRATCH, format_bytes, held_for_gradients
 from resnet_probe.engine.sweep import Progress
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import Inputs
@@ -60,19 +60,9 @@ class GatedChain:
 
     def bytes_for(self, image: Any, label: Tensor) -> int:
         """What one image keeps alive for its way back."""
-        storages: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
         gates = torch.ones(1, len(self.chain), device=image.device, requires_grad=True)
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-            self(gates, image, label)
-        for module in self.chain.modules:
-            for tensor in (*module.parameters(), *module.buffers()):
-                storages.pop(tensor.untyped_storage().data_ptr(), None)
-        return max(1, int(2 * SCRATCH * sum(storages.values())))
+        held = held_for_gradients(self.chain, lambda: self(gates, image, label))
+        return max(1, int(2 * SCRATCH * held))
 
 
 def integrated_gradients(

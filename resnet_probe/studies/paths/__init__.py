@@ -120,7 +120,6 @@ length is the number of branches.  Three quantities, by length:
     sums=Summed(gather, of_collected, together),
     limit=512,
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 paths = STUDY.function(
     """The gradient of each image's cross-entropy by path length, for `images` `[n, …]`.

@@ -164,7 +164,6 @@ variance, its stable rank, the way to the end of the stage, dead and always-on u
     sums=Summed(gather, of_state, hindered=hindered),
     several="apart",
     labels=("classes", "places", "numbers"),
-    inputs=True,
 )
 responses = STUDY.function(
     """The responses of a network on `images` `[n, …]` with `labels` `[n]`, in one pass.

@@ -49,7 +49,7 @@ class Collector:
         self.layers = [Moments.none((self.groups,)) for _ in range(layers)]
         self.blocks = [BlockValues(block) for block in chain]
         self.stages = [[number - 1 for number in stage] for stage in chain.stages]
-        self.device = chain.device
+        self.device, self.tokens = chain.device, chain.of_tokens
 
     @torch.no_grad()
     def add(self, seen: Seen) -> None:
@@ -58,7 +58,7 @@ class Collector:
         for place, response in enumerate(seen.layers):
             waiting |= _moments(f"layer.{place}", response, range(1, response.dim()))
         for place, block in enumerate(seen.blocks):
-            waiting |= _of_block(f"block.{place}", block)
+            waiting |= _of_block(f"block.{place}", block, self.tokens)
         for stage in self.stages:
             waiting |= _of_stage([seen.blocks[place] for place in stage], stage)
         self._merge(fetched(waiting), seen, groups)
@@ -158,9 +158,9 @@ def _moments(name: str, values: Tensor, dims: Sequence[int]) -> dict[str, Tensor
     return {f"{name}.mean": mean, f"{name}.variance": variance}
 
 
-def _of_block(name: str, seen: SeenBlock) -> dict[str, Tensor]:
+def _of_block(name: str, seen: SeenBlock, tokens: bool) -> dict[str, Tensor]:
     found = {f"{name}.image.{what}": value for what, value in two_terms(seen).items()}
-    found[f"{name}.image.block_influence"] = block_influence(seen.h, seen.out)
+    found[f"{name}.image.block_influence"] = block_influence(seen.h, seen.out, tokens=tokens)
     found |= _moments(f"{name}.branch", channels(seen.branch), (2,))
     if seen.shortcut is not None:
         found |= _moments(f"{name}.shortcut", channels(seen.shortcut), (2,))
@@ -209,16 +209,20 @@ def two_terms(seen: SeenBlock) -> dict[str, Tensor]:
     }
 
 
-def block_influence(h: Tensor, out: Tensor) -> Tensor:
-    """1 − cos(h, h′) of each image, float64 `[n]`; NaN where the block changes the shape."""
-    before, after = (state.flatten(1).double() for state in (h, out))
+def block_influence(h: Tensor, out: Tensor, *, tokens: bool) -> Tensor:
+    """1 − cos(h, h′) of each image, float64 `[n]`; NaN where the block changes the shape.
+
+    Of `tokens`, states `[n, t, width]`, the mean of each token's own.
+    """
     if h.shape != out.shape:
-        return torch.full_like(before[:, 0], torch.nan)
-    return 1 - cosine(before, after)
+        return torch.full((len(h),), torch.nan, dtype=torch.float64, device=h.device)
+    before, after = (state.flatten(-1 if tokens else 1).double() for state in (h, out))
+    each = 1 - cosine(before, after)
+    return each.flatten(1).mean(1) if tokens else each
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    return quotient((a * b).sum(1), a.norm(dim=1) * b.norm(dim=1))
+    return quotient((a * b).sum(-1), a.norm(dim=-1) * b.norm(dim=-1))
 
 
 def quotient(above: Tensor, below: Tensor) -> Tensor:

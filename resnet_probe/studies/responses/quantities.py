@@ -80,7 +80,7 @@ QUANTITIES: dict[str, Quantity] = {
         "block",
         "none",
         "1 − cos(h, h′) of one image between the block's input and its output, over channels and "
-        "positions; none where they have different shapes",
+        "positions, and of a text the mean over its tokens; none where they have different shapes",
         "Men et al. 2024, arXiv 2403.03853, there for single tokens",
         IMAGES,
     ),
