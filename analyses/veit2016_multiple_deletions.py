@@ -16,7 +16,7 @@ Here     handwritten digits, the first 200 test images (0.00 % error whole), res
          blocks on somewhat faster. 80 seconds on an H200, beside other work
          blocks run twice (`-duplicate`; the first 200, 14.50 % whole, 40 draws): k = 1: 15.3
          (14.5–16.0), 5: 17.5 (17.0–18.3), 10: 21.5 (20.0–23.0), 20: 33.0 % (31.2–38.9): it costs
-         much less than deleting, as the authors' raw results have it too (9.7 % at 10, of 6.1 %)
+         much less than deleting, as the authors' raw results have it too (9.6 % at 10, of 6.0 %)
 Run      python analyses/veit2016_multiple_deletions.py       (--tiny: a small network, few draws;
          --arch, --zoo, --weights, --normalize and --data as on the command line; --edit duplicate)
 """
