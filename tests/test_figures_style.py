@@ -99,3 +99,11 @@ def test_a_figure_needs_no_torch_and_opens_no_window() -> None:
         "assert 'torch' not in sys.modules and p.get_fignums() == []"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_no_rows_are_no_warning() -> None:
+    ax = Figure().subplots()
+    for columns in (1, 2):
+        marks.name_rows(ax, [], columns=columns)
+        bottom, top = ax.get_ylim()
+        assert bottom > top

@@ -142,7 +142,7 @@ def name_rows(ax: Axes, names: Sequence[str], *, columns: int, above: float = 0.
     """
     beside = columns > 1
     ax.set_yticks(range(len(names)), names if beside else [""] * len(names), fontsize=6.5)
-    ax.set_ylim(len(names) - 0.5, -0.5 if beside else -0.35 - above)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5 if beside else -0.35 - above)
     ax.tick_params(axis="y", length=0)
     for place, name in enumerate(() if beside else names):
         ax.annotate(

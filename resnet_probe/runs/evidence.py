@@ -82,7 +82,9 @@ class Ask:
         given = {**self.settings, **({"seed": seed} if "seed" in named else {})}
         given = {name: _fitting(name, value, ready) for name, value in given.items()}
         for place in range(self.initial):
-            fresh = replace(request.fresh(seed + place), data=_data(request, ready))
+            fresh = replace(
+                request.fresh(seed + place), data=_data(request, ready), normalize=ready.normalize
+            )
             network = first_images(fresh.prepared(), self.images)
             settings = study.settings.of({**given, "init": True})
             yield Job.of(row(self.row), settings, [fresh], networks=[network])

@@ -16,20 +16,23 @@ from resnet_probe.training import count_correct
 from resnet_probe.zoo.card import Card, Evaluation
 from resnet_probe.zoo.store import SHIPPED, load, save
 
-WANTED: Mapping[str, Mapping[str, Any]] = {
-    "preresnet110": {"arch": "preresnet110", "seed": 0},
-    "resnet56": {"arch": "resnet56", "seed": 0},
-    "plain56": {"arch": "plain56", "seed": 0},
-    # Without batch norm, VGG does not learn at the rates of the others.
-    "vgg16-width-16": {"arch": "vgg16:width=16", "seed": 0, "lr": 0.02},
-    "vgg16_bn-width-16": {"arch": "vgg16_bn:width=16", "seed": 0},
-    "resnet110": {"arch": "resnet110", "seed": 0},
-    **{
-        f"{arch}{f'-seed{seed}' if seed else ''}": {"arch": arch, "seed": seed}
-        for arch in ("resnet20", "plain20", "preresnet20", "resnet56", "plain56", "preresnet110")
-        for seed in (0, 1, 2)
-    },
-}
+FIRST = ("preresnet110", "resnet56", "plain56", "vgg16:width=16", "vgg16_bn:width=16", "resnet110")
+THREE_TIMES = ("resnet20", "plain20", "preresnet20", "resnet56", "plain56", "preresnet110")
+RATES = {"vgg16:width=16": 0.02, "plain56": 0.1}
+"""A network without batch norm, or so deep without shortcuts, hardly learns at the others'."""
+
+
+def wanted(arch: str, seed: int) -> tuple[str, dict[str, Any]]:
+    """Its name, and what is asked for where nothing else is."""
+    rate = {"lr": RATES[arch]} if arch in RATES else {}
+    name = arch.replace(":", "-").replace("=", "-") + (f"-seed{seed}" if seed else "")
+    return name, {"arch": arch, "seed": seed, **rate}
+
+
+WANTED: Mapping[str, Mapping[str, Any]] = dict(
+    [wanted(arch, 0) for arch in FIRST]
+    + [wanted(arch, seed) for arch in THREE_TIMES for seed in (0, 1, 2)]
+)
 """Networks that a zoo of photographs should have, in order, and what is special about each."""
 ROUNDING = 1e-3
 """Share of the images that another device may decide otherwise: near-ties, rounded its way."""
