@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -99,6 +100,50 @@ def test_studies_take_branches_or_refuse_them_by_name(net, chain):
         rp.paths(chain, x, y)
     refused = {answer.study for answer in answers(chain, x) if answer.reason}
     assert "paths" in refused and not refused & {"lesion", "responses", "gates", "greedy", "lens"}
+
+
+def every_path(net, x, y):
+    """Gradients of all single paths, by how many branches each takes: of a sum one at most."""
+    a, b, c, d, e, f = ((lambda h, w=w: torch.tanh(w(h))) for w in net.ways)
+    p, q = net.norms
+    ways = [
+        [lambda h: h, a, lambda h: b(p(h)), lambda h: c(p(h))],
+        [lambda h: h, d, lambda h: e(q(h)), lambda h: f(q(h))],
+        [lambda h: h, net.last],
+    ]
+    states = [x, net.stem(x)]
+    for number, several in enumerate(ways):
+        total = sum(way(states[-1]) for way in several)
+        states.append((total if number else total.relu()).detach())
+
+    def back(way, at, g):
+        at = at.detach().requires_grad_()
+        return torch.autograd.grad(way(at), at, g)[0]
+
+    def loss(h):
+        return nn.functional.cross_entropy(net.head(h.mean((2, 3))), y, reduction="none")
+
+    end = back(loss, states[4], torch.ones(len(x)).to(x))
+    found = torch.zeros(4, *x.shape).to(x)
+    for path in product(*(range(len(several)) for several in ways)):
+        g = back(ways[2][path[2]], states[3], end)
+        g = back(ways[1][path[1]], states[2], g) * (states[2] > 0)  # behind the sum a ReLU
+        g = back(net.stem, x, back(ways[0][path[0]], states[1], g))
+        found[sum(way > 0 for way in path)] += g
+    return found
+
+
+def test_lengths_of_paths_through_sums_are_those_of_all_single_paths(net):
+    """Lengths by branch, which `paths` refuses, are those of blocks: a path takes one of a sum."""
+    double, x, y = seeded(Net).eval().double(), images().double(), labels(6)
+    double.load_state_dict(net.state_dict())
+    found = rp.path_gradients(chain_of(double, x), x, y, precision="float64")
+    wanted = every_path(double, x, y)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-14)
+    given = x.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(double(given), y, reduction="sum")
+    (whole,) = torch.autograd.grad(loss, given)
+    torch.testing.assert_close(found.sum(0), whole, rtol=1e-9, atol=1e-14)
 
 
 def test_a_response_is_the_branchs_own(net, chain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -16,12 +17,14 @@ from toy_chains import seeded
 import resnet_probe as rp
 import resnet_probe.data
 from resnet_probe import ProbeError, chain_of, figures, findings
+from resnet_probe.engine.memory import held_for_gradients
 from resnet_probe.runs.catalogue import ROWS
 from resnet_probe.runs.catalogue import row as row_of
 from resnet_probe.runs.compatible import answers
 from resnet_probe.runs.job import announcement
+from resnet_probe.studies.gates import _slopes, slopes
 from resnet_probe.studies.greedy import halves, influences
-from resnet_probe.studies.study import Run
+from resnet_probe.studies.study import Resources, Run
 
 IDS = tokens(6)
 PROMPT = torch.where(torch.arange(LENGTH) < 3, -100, IDS)  # what is given counts for nothing
@@ -253,6 +256,27 @@ def test_gates_of_branches_and_what_their_gradient_foretells_of_texts(model, cha
             assert row.foretold_loss == pytest.approx(line, rel=1e-3, abs=1e-7)
             wrong = 100 * (1 - right_of(z, PROMPT).double().mean())
             assert row.error_pct == pytest.approx(float(wrong), abs=1e-4)
+
+
+def test_gradients_of_gates_take_the_room_that_a_vocabulary_needs(model, chain):
+    held = []
+    for words in (1, 1000):  # a head of so many times the words
+        head = torch.nn.Sequential(chain.head, Repeated(words))
+        wide = replace(chain, head=head, classes=words * 23)
+        held.append(held_for_gradients(wide, lambda wide=wide: _slopes(wide, IDS[:1], IDS[:1], 0)))
+    logits = 8 * LENGTH * 23 * 999  # float64
+    assert logits <= held[1] - held[0] < 4 * logits
+    with pytest.raises(ProbeError, match=r"memory budget of 3.0 MiB is too small for one image"):
+        slopes(wide, IDS, IDS, Run(Resources(memory=3 * 2**20)))
+
+
+class Repeated(torch.nn.Module):
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def forward(self, z):
+        return z.repeat(1, 1, self.times)
 
 
 def test_sentences_and_figures_speak_of_texts(model, chain):

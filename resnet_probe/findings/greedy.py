@@ -102,7 +102,8 @@ def summarize_greedy(result: Result) -> str:
         f"{result.provenance['candidates']:,} edits tried on {result.provenance['chosen_on']:,} "
         "others; first to go: "
         + listed([f"{row.block} ({row.name})" for row in _named(orders[GREEDY])]),
-        f"gone   error: greedy  {'(95 % CI)':<18} single deletion   block influence",
+        f"gone   error: greedy  {'(95 % CI)':<18} single deletion   block influence"
+        + "   perplexity: greedy" * ("perplexity" in table),
     ]
     for count in _shown(int(table["edits"].max())):
         rows = [some[some["edits"] == count].iloc[0] for some in orders.values()]
@@ -111,6 +112,7 @@ def summarize_greedy(result: Result) -> str:
         lines.append(
             f"{count:4d}        {again['error_pct']:6.2f} %  {ends:<18} "
             + "          ".join(f"{row['error_pct']:6.2f} %" for row in rows[1:])
+            + (f"          {again['perplexity']:8.4g}" if "perplexity" in table else "")
         )
     found = what_remeasuring_buys(result)
     return "\n".join([*lines, str(found.sentence), f"{found.claim}: {found.verdict}"])
