@@ -94,6 +94,7 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["describe", "a\nb"], "unrecognized arguments: a b "),
         (["lesio"], "unknown command 'lesio': there are lesion, .*did you mean lesion"),
         (["lesion"], "which network. give --arch, or --model for your own"),
         (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": resnet cannot'),

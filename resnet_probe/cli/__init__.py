@@ -48,7 +48,8 @@ class Parser(ArgumentParser):
         super().__init__(*given, **{"allow_abbrev": False, **named})
 
     def error(self, message: str) -> NoReturn:
-        raise ProbeError(f"{message}{self._nearest(message)} (see {self.prog} --help)")
+        said = " ".join(message.split())  # what was typed may hold line ends
+        raise ProbeError(f"{said}{self._nearest(message)} (see {self.prog} --help)")
 
     def _nearest(self, message: str) -> str:
         """Of an option or a choice that there is not, the one that is spelled most alike."""
