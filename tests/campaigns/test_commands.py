@@ -56,7 +56,8 @@ READABLE = re.compile(r"error: [^\n]+\n?")
 
 
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
+    lines = seeds(metafunc.config, SOME)
+    metafunc.parametrize("seed", lines if metafunc.config.getoption("campaign_size") else lines[1:])
 
 
 def options_of(name):
@@ -116,6 +117,7 @@ def left(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+@pytest.mark.many(2)
 def test_a_random_command_line(seed, tmp_path):
     line, folder = line_of(seed), tmp_path / "here"
     folder.mkdir()

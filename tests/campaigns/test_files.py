@@ -81,6 +81,7 @@ def interrupted():
     return status
 
 
+@pytest.mark.many(2)
 def test_a_hostile_file(seed, kept):
     folder = kept / str(seed) / "here"
     folder.mkdir(parents=True)

@@ -32,7 +32,7 @@ FEW = {
     "agreement": ["--counts", "1-2", "--draws", "2"],
 }  # fmt: skip
 STUDIES = [each.name for each in ROWS]
-QUICK = ("lesion", "control")
+QUICK = ("lesion",)
 """Those of the test suite, where `test_runs` interrupts every study from inside."""
 
 
