@@ -65,6 +65,13 @@ def test_weights_for_other_images_are_offered() -> None:
         zoo.find("plain56", "digits")
 
 
+def test_other_networks_for_the_same_images_are_offered() -> None:
+    there = ", ".join(card.arch for card in zoo.cards() if card.data == "digits")
+    with pytest.raises(ProbeError, match=f"data=, or another network: on digits it has {there}$"):
+        zoo.find("preresnet110", "digits")
+    assert "resnet110" in there.split(", ")
+
+
 def test_images_of_ones_own_get_a_hint(folder: Path) -> None:
     with pytest.raises(ProbeError, match="for images of your own give zoo="):
         zoo.find(ARCH, "parquet:x.parquet", folder=folder)

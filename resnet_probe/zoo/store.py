@@ -48,6 +48,8 @@ def find(arch: str, which: str, *, folder: Path = SHIPPED) -> Card:
     more = hint(which) or did_you_mean(which, [w for c in mine for w in (c.data, c.stem)])
     if mine and not more:
         more = f"; give zoo={mine[0].data} and where its test images lie, data="
+        here = ", ".join(dict.fromkeys(card.arch for card in known if card.data == which))
+        more += f", or another network: on {which} it has {here}" if here else ""
     raise ProbeError(
         f"the zoo has no weights of {spec} for {which}: it has {there or 'no weights at all'}{more}"
     )
