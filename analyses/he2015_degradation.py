@@ -48,10 +48,12 @@ def main() -> None:
     given = options.parse_args()
     given.out = given.out or HERE / f"he2015_degradation{'-photographs' if given.zoo else ''}"
     depths = [8, 14] if given.tiny else given.depths
-    identity = {"study": "he2015-degradation", "data": given.zoo or given.data, "depths": depths}
     histories, commands = [], {}
     for arch in [kind.format(depth) for kind in KINDS[given.tiny] for depth in depths]:
-        history, commands[arch] = told(arch, given.zoo) if given.zoo else made(arch, given)
+        if given.zoo:
+            history, commands[arch] = told(arch, given.zoo)
+        else:
+            history = made(arch, given)
         histories.append(history.assign(arch=arch))
         last = history.iloc[-1]
         print(
@@ -59,9 +61,14 @@ def main() -> None:
             f"test error after {len(history)} epochs"
         )
     table = pd.concat(histories, ignore_index=True)
-    figure = figures.error_by_epoch(table, title=f"Plain and residual networks, {identity['data']}")
-    record = {"identity": {**identity, "trainings": commands}}
-    result = Result("he2015-degradation", table, record)
+    where = given.zoo or given.data
+    figure = figures.error_by_epoch(table, title=f"Plain and residual networks, {where}")
+    identity = {"study": "he2015-degradation", "data": where, "depths": depths}
+    if given.zoo:
+        identity["trainings"] = commands
+    else:
+        identity |= {"epochs": len(histories[0]), "seed": given.seed, "recipe": given.recipe}
+    result = Result("he2015-degradation", table, {"identity": identity})
     print(result.save(given.out, figures={"figure": figure}))
 
 
@@ -69,20 +76,20 @@ def told(arch: str, data: str) -> tuple[pd.DataFrame, str]:
     """The history in a card, one row an epoch, and the command; of several, the first seed's."""
     cards = [*zoo.cards(), *zoo.cards(HERE / "seeds")]
     fit = [card for card in cards if (card.arch, card.data) == (arch, data) and card.history]
+    if not fit:
+        raise SystemExit(f"no card of {arch} on {data} tells how it was trained, epoch by epoch")
     card = min(fit, key=lambda card: card.seed)
     history = pd.DataFrame(card.history)
     return history.assign(epoch=range(1, len(history) + 1)), card.command
 
 
-def made(arch: str, given: argparse.Namespace) -> tuple[pd.DataFrame, str]:
-    """Trained here, or found where it was before."""
-    epochs = 2 if given.tiny else given.epochs
-    found = trained(
-        arch, data=given.data, test_data=given.test_data, recipe=given.recipe, epochs=epochs,
-        seed=given.seed, work=None if given.tiny else given.work,
-    )  # fmt: skip
-    recipe = given.recipe or "the usual recipe"
-    return found.history, f"{epochs} epochs of {recipe}, seed {given.seed}"
+def made(arch: str, given: argparse.Namespace) -> pd.DataFrame:
+    """The history of a training here, or of one found where it was kept."""
+    return trained(
+        arch, data=given.data, test_data=given.test_data, recipe=given.recipe,
+        epochs=2 if given.tiny else given.epochs, seed=given.seed,
+        work=None if given.tiny else given.work,
+    ).history  # fmt: skip
 
 
 KINDS = {

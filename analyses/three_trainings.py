@@ -63,7 +63,8 @@ def trainings(arch: str, given: Namespace) -> list[Request]:
     common = {"data": given.data, "limit": given.limit}
     if given.tiny:
         small = f"{arch}:width=4"
-        return [Request(arch=small, weights=f"initial:{seed}", **common) for seed in range(3)]
+        seeds = range(TRAININGS)
+        return [Request(arch=small, weights=f"initial:{seed}", **common) for seed in seeds]
     first = Request(arch=arch, zoo=given.zoo, **common)
     further = [card for card in zoo.cards(FURTHER) if card.arch == arch]
     return [first] + [

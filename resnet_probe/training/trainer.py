@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from resnet_probe.data import ImageSet, Normalization
+from resnet_probe.engine.precision import full_precision
 from resnet_probe.results import Result
 from resnet_probe.training.checkpoint import Checkpoint
 from resnet_probe.training.checks import full_memory_said, refuse_unsuitable
@@ -167,19 +168,17 @@ def count_correct(
     The model runs in eval mode and in full float32 precision (no TF32), on the device where its
     parameters are, and is left in the mode that it was in.
     """
-    from resnet_probe.engine.precision import full_precision
-
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     try:
         model.eval()
-        for images, labels in zip(
-            image_set.images.split(batch), image_set.labels.split(batch), strict=True
-        ):
-            with full_precision(device):
+        with full_precision(device):
+            for images, labels in zip(
+                image_set.images.split(batch), image_set.labels.split(batch), strict=True
+            ):
                 logits = model(normalization.apply(images.to(device)))
-            correct += (logits.argmax(1) == labels.to(device)).sum()
+                correct += (logits.argmax(1) == labels.to(device)).sum()
     finally:
         for module, training in modes.items():
             module.training = training
