@@ -24,6 +24,14 @@ def first_line(error: BaseException | None) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def on_one_line(text: str) -> str:
+    """A text with what would end its line, or steer a terminal, as Python writes it: `new\\nline`.
+
+    Names that were typed stand in messages, and those of files may hold any character.
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def did_you_mean(name: object, known: Iterable[str], *, form: str = "{}") -> str:
     """`; did you mean resnet20 or resnet32?`, to stand behind a sentence; empty if none is near.
 

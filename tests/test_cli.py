@@ -94,7 +94,13 @@ def test_a_plain_network_says_that_layers_are_replaced_by_stand_ins(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["describe", "a\nb"], "unrecognized arguments: a b "),
+        (["describe", "a\nb"], r"unrecognized arguments: a\\nb "),
+        (["lesi\r\non"], r"unknown command 'lesi\\r\\non'"),
+        (["lens", "--arch", "resnet20", "--model", "new\nline"], r"and --model new\\nline are two"),
+        (["lens", *SMALL, "--preprocess", "a\u2028b"], r"--preprocess a\\u2028b: the images of"),
+        (["lens", *SMALL, "--weights", "\x1b[31mred.pt"], r"\\x1b\[31mred.pt"),
+        (["lens", *SMALL, "--input=--"], "--input=-- gives no value"),
+        (["merge", "\nparts"], r"\\nparts"),
         (["lesio"], "unknown command 'lesio': there are lesion, .*did you mean lesion"),
         (["lesion"], "which network. give --arch, or --model for your own"),
         (["lesion", "--arch", "resnet21"], 'unknown architecture "resnet21": resnet cannot'),

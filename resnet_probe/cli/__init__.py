@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resnet_probe import __version__
-from resnet_probe.errors import ProbeError, did_you_mean
+from resnet_probe.errors import ProbeError, did_you_mean, on_one_line
 from resnet_probe.runs.catalogue import ROWS
 
 OTHERS = {
@@ -48,8 +48,7 @@ class Parser(ArgumentParser):
         super().__init__(*given, **{"allow_abbrev": False, **named})
 
     def error(self, message: str) -> NoReturn:
-        said = " ".join(message.split())  # what was typed may hold line ends
-        raise ProbeError(f"{said}{self._nearest(message)} (see {self.prog} --help)")
+        raise ProbeError(f"{message}{self._nearest(message)} (see {self.prog} --help)")
 
     def _nearest(self, message: str) -> str:
         """Of an option or a choice that there is not, the one that is spelled most alike."""
@@ -108,10 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return options.run(options) or 0
     except ProbeError as error:
-        print(f"error: {_translated(str(error), name)}", file=sys.stderr)
+        print(f"error: {on_one_line(_translated(str(error), name))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        how = f": {interrupt}" if str(interrupt) else ""
+        how = f": {on_one_line(str(interrupt))}" if str(interrupt) else ""
         print(f"\ninterrupted{how}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, `head` for one, has had enough
@@ -130,13 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         name = str(error.filename)
         shown = name if len(name) <= 80 else f"{name[:60]}…"
-        print(f"error: {shown} cannot be used: {error.strerror}", file=sys.stderr)
+        print(f"error: {on_one_line(shown)} cannot be used: {error.strerror}", file=sys.stderr)
         return 2
 
 
 def _refuse_unwritable(given: Sequence[str]) -> None:
     """The command is kept beside its result, so its words must be such as a file can hold."""
     for word in given:
+        if re.fullmatch("--[^=]+=--", word):  # of which argparse made an empty list, up to 3.12
+            raise ProbeError(f"{word} gives no value: -- stands for the end of the options")
         try:
             word.encode()
         except UnicodeEncodeError as error:

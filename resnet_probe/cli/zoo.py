@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.cli import options as shared
-from resnet_probe.errors import ProbeError
+from resnet_probe.errors import ProbeError, on_one_line
 from resnet_probe.loading.trained import TrainingRequest
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def trained(name: str, options: Namespace) -> bool:
         code = train(request, out=folder, resume=True, called=name, alone=True)
     except ProbeError as error:
         said = shared.in_words_of_the_command(str(error), vars(options))
-        print(f"error: {name}: {said}", file=sys.stderr)
+        print(f"error: {name}: {on_one_line(said)}", file=sys.stderr)
         return False
     except KeyboardInterrupt:
         code = INTERRUPTED

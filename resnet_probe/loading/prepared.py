@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +96,17 @@ class Prepared:
             "normalize": self.normalize,
             "weights_sha256": self.network.weights_sha256,
             "data_sha256": self.image_set.fingerprint(),
+            **self._code,
             **({} if self.loss is None else {"loss": self.loss}),
             **({} if self.level == "inner" else {"level": self.level}),
         }
+
+    @cached_property
+    def _code(self) -> dict[str, str]:
+        """What a network of the user's own computes: its code may be edited, its weights stay."""
+        from resnet_probe.discover.code import code_sha256
+
+        return {"code_sha256": code_sha256(self.chain)} if self.network.arch.family == OWN else {}
 
 
 def prepare(

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ SPEC = re.compile(
     r"(?P<module>[A-Za-z_][\w.]*|[^:@]+\.py):(?P<name>[A-Za-z_]\w*)"
     r"(@(?P<shape>\d{1,7}x\d{1,7}x\d{1,7}))?(@(?P<output>[\w.]+))?"
 )
+
+TEXT = "__text__"
+"""Under which a module keeps the text that it was made from."""
 
 
 def is_own(spec: str) -> bool:
@@ -93,16 +97,17 @@ def _callable(module: str, name: str) -> Any:
 
 
 def _of_file(file: Path) -> Any:
-    """The module in a file, under a name that no other module has."""
+    """The module in a file as it stands there now, under a name that no other module has."""
     name, place = f"_own_{file.stem}", str(file.resolve())
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == place:
+    text, known = file.read_bytes(), sys.modules.get(name)
+    if known is not None and (known.__file__, vars(known).get(TEXT)) == (place, text):
         return known
     spec = spec_from_file_location(name, place)
-    assert spec is not None and spec.loader is not None  # it ends in .py
+    assert spec is not None and isinstance(spec.loader, SourceLoader)  # it ends in .py
     module = sys.modules[name] = module_from_spec(spec)
+    vars(module)[TEXT] = text
     try:
-        spec.loader.exec_module(module)
+        exec(spec.loader.source_to_code(text, place), vars(module))  # never from a .pyc
     except BaseException:
         del sys.modules[name]
         raise

@@ -52,6 +52,9 @@ ONLY_SMALL = {
     "--seeds": ("1", "0", "-1"), "--device": ("cpu", "auto", "gpu", ""), "--also": ("", "x"),
 }  # fmt: skip
 """What is asked for would take its time: valid numbers are small."""
+TOKENS = {
+    "--layers": "2", "--width": "32", "--vocabulary": "64", "--texts": "2", "--context": "8",
+}  # fmt: skip
 READABLE = re.compile(r"error: [^\n]+\n?")
 
 
@@ -90,6 +93,7 @@ def line_of(seed):
     given = {flag: [text] for flag, text in TINY.items() if flag in flags}
     given |= {flag: ["1"] for flag in ("--epochs", "--rounds") if flag in flags}
     given |= {flag: ["8"] for flag in ("--size",) if flag in flags}
+    given |= {flag: [text] for flag, text in TOKENS.items() if flag in flags and name == "bench"}
     given |= {flag: [] for flag in ("--only",) if flag in flags}  # else all networks there are
     flags.pop("--only", None)
     for flag in pick.sample(sorted(flags), min(len(flags), pick.choice([0, 1, 1, 2, 2, 3, 5]))):
