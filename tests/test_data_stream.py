@@ -213,3 +213,31 @@ def test_few_images_start_no_processes(folder: str, monkeypatch: pytest.MonkeyPa
     streamed.images[0:40].to()
     streamed.images[20:60].to()  # 60 images are left from here: fewer than are worth a process
     assert used[-2:] == [7, 0]
+
+
+def test_gray_is_what_pillow_makes_of_it(folder: str) -> None:
+    held, streamed = both(folder, workers=0)
+    pillow = [Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L") for image in held.images]
+    expected = torch.stack([torch.from_numpy(np.array(each))[None] for each in pillow])
+    for images in (held, streamed):
+        gray = images.of_channels(1)
+        assert gray.shape == (80, 1, 8, 8) and "gray" in gray.note
+        assert torch.equal(gray.pixels, expected)
+        assert torch.equal(torch.cat(list(gray.pieces())), expected)
+        assert images.of_channels(3) is images and gray.of_channels(1) is gray
+        assert gray.fingerprint() != images.fingerprint()
+        scaled = gray.on(CPU, data.normalization("mean=0.5,std=0.2"))
+        part = scaled[20:33] if isinstance(scaled, torch.Tensor) else scaled[20:33].to()
+        assert torch.equal(part, (expected[20:33].float() / 255 - 0.5) / 0.2)
+        with pytest.raises(ProbeError, match="has three numbers, and the images have one channel"):
+            first = gray.take(1).on(CPU, SCALE)
+            first.to() if isinstance(first, ImageStream) else None
+    once = held.of_channels(1).fingerprint()
+    assert once == streamed.of_channels(1).fingerprint()
+
+
+def test_an_image_that_was_gray_is_what_it_was() -> None:
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    labels = torch.zeros(1, dtype=torch.int64)
+    images = data.ImageSet("x", "", every.repeat(1, 3, 1, 1), labels, ("a",))
+    assert torch.equal(images.of_channels(1).pixels, every)

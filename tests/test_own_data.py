@@ -30,8 +30,16 @@ class Dense(nn.Module):
         self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(7, 5, 3, padding=1)
     def forward(self, x):
         return self.b(torch.cat([x, self.a(x)], 1)).mean((2, 3))
-def gray():
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())
+class Gray(nn.Module):
+    def __init__(self, channels=1):
+        super().__init__()
+        self.stem, self.branch = nn.Conv2d(channels, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 10)
+    def forward(self, x):
+        h = self.stem(x)
+        return self.fc((h + torch.relu(self.branch(h))).mean((2, 3)))
+def two():
+    return Gray(2)
 """
 
 
@@ -151,6 +159,21 @@ def test_what_does_not_go_together_is_refused(val: str, capsys, given, reason) -
     assert not list(Path.cwd().glob("run*"))
 
 
-def test_a_network_of_one_channel_needs_a_loader() -> None:
-    with pytest.raises(ProbeError, match="takes images of 1×16×16, and those of digits have 3"):
-        rp.prepare("own_net.nets:gray@1x16x16", data="digits", normalize="none")
+def test_a_network_of_one_channel_takes_images_in_gray(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--model", "own_net.nets:Gray", "--data", "digits", "--normalize", "mean=0.3,std=0.4")
+    assert cli.main(["lesion", *given, "--input", "1x16x16"]) == 0
+    assert "898 images of digits (in gray)" in capsys.readouterr().out
+    ready = rp.prepare("own_net.nets:Gray@1x16x16", data="digits", normalize="mean=0.3,std=0.4")
+    digits = rp.data.read("digits")  # three equal channels
+    x = (digits.pixels[:, :1].float() / 255 - 0.3) / 0.4
+    with torch.no_grad():
+        right = (ready.network.model(x).argmax(1) == digits.labels).sum().item()
+    table = pd.read_csv("runs/lesion-own_net.nets-Gray-1x16x16-digits/table.csv")
+    assert table["correct"].iloc[0] == right
+    said = refused(capsys, "lesion", *given[:-1], "imagenet", "--input", "1x16x16")
+    assert "--normalize imagenet has three numbers, and the images have one channel" in said
+
+
+def test_a_network_of_two_channels_needs_a_loader() -> None:
+    with pytest.raises(ProbeError, match="takes images of 2×16×16, and those of digits have 3"):
+        rp.prepare("own_net.nets:two@2x16x16", data="digits", normalize="none")

@@ -126,6 +126,22 @@ class ImageSet:
             files=self.files[:limit],
         )
 
+    def of_channels(self, count: int) -> ImageSet:
+        """In gray, `[n, 1, height, width]`, for a network of one channel; else as they are.
+
+        Gray is the luminance of ITU-R 601-2, rounded as Pillow's `convert("L")` rounds it: an image
+        that was gray, and lies here in three equal channels, is what it was.
+        """
+        if count != 1 or self.floats or self.tokens or self.shape[1:-2] != (3,):
+            return self
+        images, shape = self.images, (1, *self.shape[2:])
+        if isinstance(images, Tensor):
+            images = torch.cat([_gray(piece) for piece in images.split(PIECE)])
+        else:
+            images = images.finished(_gray, device=images.device, shape=shape)
+        note = f"{self.note}, in gray" if self.note else "in gray"
+        return replace(self, images=images, note=note, treatment=f"{self.treatment} gray")
+
     def pieces(self) -> Iterator[Tensor]:
         """All images as they lie there, some at a time; of inputs by name one after the other."""
         if isinstance(self.images, Inputs):
@@ -213,6 +229,12 @@ def _check_bytes(images: Tensor, name: str) -> None:
 def _bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a tensor's values in their order, whatever its type."""
     return tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def _gray(images: Tensor) -> Tensor:
+    """Bytes `[n, 3, h, w]` to `[n, 1, h, w]`; the weights are Pillow's, in parts of 2^16."""
+    red, green, blue = images.to(torch.int32).unbind(1)
+    return ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16)[:, None].to(torch.uint8)
 
 
 def _slice(images: Tensor, start: int, stop: int) -> Tensor:

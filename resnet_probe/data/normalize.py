@@ -37,9 +37,14 @@ class Normalization:
         """Images `[n, 3, h, w]`, uint8 (0–255) or float (0–1), to float32, channels last.
 
         Where one number stands for all channels there may be any number of them, and more axes.
-        Raises `ProbeError` for images of another shape.
+        Raises `ProbeError` for images of another shape, and for three numbers of one channel.
         """
         one = len({*self.mean}) == len({*self.std}) == 1
+        if not one and images.dim() == 4 and images.shape[1] == 1:
+            raise ProbeError(
+                f"normalize={self.name} has three numbers, and the images have one channel: give "
+                "one, as in mean=0.5,std=0.25"
+            )
         if images.dim() < 4 or not (one or images.shape[1:2] == (3,) == images.shape[1:-2]):
             raise ProbeError(
                 f"images of shape {tuple(images.shape)} cannot be normalized: "

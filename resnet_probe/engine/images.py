@@ -85,9 +85,22 @@ class ImageStream:
             dtype=dtype,
         )  # fmt: skip
 
-    def finished(self, finish: Callable[[Tensor], Tensor], *, device: torch.device) -> ImageStream:
-        """The same images, with `finish` done to what is read, on `device`."""
-        return ImageStream(self._read, self._rows, self.shape[1:], device=device, finish=finish)
+    def finished(
+        self,
+        finish: Callable[[Tensor], Tensor],
+        *,
+        device: torch.device,
+        shape: tuple[int, ...] | None = None,
+    ) -> ImageStream:
+        """The same images, with `finish` done to what is read, on `device`, after all before.
+
+        `shape` is that of one image then, where it is another.
+        """
+        before = self._finish
+        both = finish if before is None else partial(_one_after_another, before, finish)
+        return ImageStream(
+            self._read, self._rows, shape or self.shape[1:], device=device, finish=both
+        )
 
     def picked(self, rows: Sequence[int]) -> ImageStream:
         """The images of these numbers, in this order."""
@@ -124,6 +137,12 @@ def picked(images: Any, rows: Sequence[int]) -> Any:
         last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
         return found.contiguous(memory_format=torch.channels_last) if last else found
     return images.picked(rows)
+
+
+def _one_after_another(
+    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor], images: Tensor
+) -> Tensor:
+    return second(first(images))
 
 
 def _each(read: Read, rows: Sequence[int], start: int, stop: int) -> Tensor:

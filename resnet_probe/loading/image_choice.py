@@ -54,6 +54,7 @@ def images_for(network: Network, asked: Asked) -> tuple[AnySet, Normalization, P
         scale = data.normalization(_said(how, network))
         ready = _preprocess(network, asked)
         images = data.read(asked.source, root=asked.root, preprocess=ready, **options)
+        images = images.of_channels(network.arch.input_shape[0])
         _check_shape(network, asked, images)
         return images, scale, ready
     if asked.preprocess is not None:

@@ -102,7 +102,7 @@ def _load(prepared: Prepared, request: Request, asked: Recalibration, count: int
     found = data.read(
         own or name, split="train", root=request.data_root, preprocess=prepared.preprocess,
         limit=count, workers=request.workers,
-    )  # fmt: skip
+    ).of_channels(prepared.image_set.shape[1])  # fmt: skip
     if found.shape[1:] != prepared.image_set.shape[1:]:
         raise ProbeError(
             f"the images of {found.name} have the shape {tuple(found.shape[1:])}, those of "

@@ -130,7 +130,7 @@ def _statistics_of(
         found = data.read(
             source, split="train", root=None if root is None else Path(root),
             preprocess=ready.preprocess, limit=STATISTICS,
-        )  # fmt: skip
+        ).of_channels(ready.image_set.shape[1])  # fmt: skip
         if found.shape[1:] == ready.image_set.shape[1:]:
             scale = data.normalization(ready.normalize)
             dtype = number_type(ready.network.model)

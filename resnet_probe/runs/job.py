@@ -350,7 +350,7 @@ def announcement(prepared: Prepared) -> str:
     error = f", known error {known:.2f} %{where}" if known is not None else ""
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
     lines = [
-        f"{network.arch.spec}: {len(chain)} {chain.unit}s, weights: {network.source}{error}",
+        f"{network.arch.spec}: {len(chain)} {chain.unit}{'s' if len(chain) > 1 else ''}, weights: {network.source}{error}",
         f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
         *prepared.remarks,
     ]

@@ -65,9 +65,9 @@ OPTIONS = {
     "lesion": {
         "--edit": ("permute", "duplicate", "ranges", "replace", "reverse", "looped"),
         "--counts": ("1", "1-2", "2"), "--draws": ("2", "3"), "--seed": ("1", "2"),
-        "--margin": ("1",), "--precision": ("20",), "--by": ("class",), "--recalibrate": ("8", "12"),
-        "--metric": ("accuracy", "auc"), "--edits": ("delete 1", "scale 2 0.5", "swap 1 2"),
-        "--exact": (None,),
+        "--margin": ("1",), "--precision": ("20",), "--by": ("class",),
+        "--recalibrate": ("8", "12"), "--metric": ("accuracy", "auc"), "--exact": (None,),
+        "--edits": ("delete 1", "scale 2 0.5", "swap 1 2"),
     },
     "control": {"--controls": ("noise", "sign"), "--seed": ("1",), "--margin": ("2",)},
     "greedy": {"--to": ("5", "30"), "--seed": ("1",), "--margin": ("2",)},
@@ -152,7 +152,12 @@ def line_of(name, state):
     for flag in ("data", "normalize", "limit", "level"):
         line += [f"--{flag}", state[flag]]
     if state["data"].startswith("imagefolder"):
-        line += ["--class-map", "map.csv", "--preprocess", state.get("preprocess", "resize=9,crop=8")]
+        line += [
+            "--class-map",
+            "map.csv",
+            "--preprocess",
+            state.get("preprocess", "resize=9,crop=8"),
+        ]
     for flag, value in state["options"].items():
         line += [flag] if value is None else [flag, value]
         if flag == "--recalibrate":
