@@ -255,6 +255,24 @@ def test_the_bundled_networks_stand_beside_ones_own(capsys):
         (["--data", "cifar100"], "no bundled weights for cifar100"),
         (["--arch", "resnet21"], "unknown architecture"),
         (["--only"], "--only leaves the bundled networks out: give --arch"),
+        (
+            [
+                "--only",
+                "--arch",
+                "resnet:depth=8,width=4",
+                "resnet20",
+                "--weights",
+                "initial:0",
+                "none.th",
+                "--data",
+                "digits",
+                "--normalize",
+                "none",
+                "--limit",
+                "4",
+            ],
+            "there is no file none.th",
+        ),  # refused after the first network was prepared
     ],
 )
 def test_what_cannot_be_met_is_said(tmp_path, capsys, arguments, words):

@@ -126,23 +126,24 @@ def _made_anew(
     from resnet_probe.results import Result
     from resnet_probe.runs import kept
     from resnet_probe.runs.job import machine
-    from resnet_probe.runs.needed import needed_studies
+    from resnet_probe.runs.needed import forgotten_if_refused, needed_studies
 
-    requests = [*_requests(options), *_fresh(options)]
-    studies = needed_studies(requests, claims=claims, seed=options.seed, saved=options.saved)
-    identity = {
-        "study": NAME,
-        "arch": ", ".join(str(request.spec) for request in requests),
-        "data_is": options.data_is,
-        "rules_sha256": rules_sha256(claims),
-        "evidence": [study.identity for study in studies],
-    }
-    folder = _folder(options, studies, identity)
-    with unless_refused(folder):
-        refuse_other(folder, identity)
-        resources = None if options.saved else shared.read(Resources, options)
-        made = [*_made(studies, resources)]
-        table = _judged(options, claims, made)
+    with forgotten_if_refused():
+        requests = [*_requests(options), *_fresh(options)]
+        studies = needed_studies(requests, claims=claims, seed=options.seed, saved=options.saved)
+        identity = {
+            "study": NAME,
+            "arch": ", ".join(str(request.spec) for request in requests),
+            "data_is": options.data_is,
+            "rules_sha256": rules_sha256(claims),
+            "evidence": [study.identity for study in studies],
+        }
+        folder = _folder(options, studies, identity)
+        with unless_refused(folder):
+            refuse_other(folder, identity)
+            resources = None if options.saved else shared.read(Resources, options)
+            made = [*_made(studies, resources)]
+            table = _judged(options, claims, made)
     whole = len(made) == len(studies)  # else the same command tries those that were refused again
     record = {**machine(), kept.ASKED: asked if whole else None, "identity": identity}
     return folder, Result(NAME, table, record)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.untrained import UNTRAINED, untrained
-from resnet_probe.results import Result, provenance
+from resnet_probe.results import Result, provenance, unless_refused
 from resnet_probe.runs import kept
 from resnet_probe.runs.evidence import (
     Ask,
@@ -101,6 +101,19 @@ def needed_studies(
             asked[place] = _loaded(request, seed, lambda _: None)
     wanted = _wanted(asked, claims)
     return [each for some in asked for each in some if id(each.exhibit) in wanted]
+
+
+@contextmanager
+def forgotten_if_refused() -> Iterator[None]:
+    """Inside, what networks need is kept; where a request is refused, nothing of it stays."""
+    before = set(NETWORKS.glob("*"))
+    with unless_refused(NETWORKS):
+        try:
+            yield
+        except ProbeError:
+            for place in set(NETWORKS.glob("*")) - before:
+                place.unlink(missing_ok=True)
+            raise
 
 
 def structures(names: Sequence[str]) -> list[Result]:
