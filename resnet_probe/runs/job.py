@@ -349,8 +349,9 @@ def announcement(prepared: Prepared) -> str:
     where = f" on {network.card.images_called}" if network.card else ""
     error = f", known error {known:.2f} %{where}" if known is not None else ""
     note = f" ({prepared.image_set.note})" if prepared.image_set.note else ""
+    blocks = f"{len(chain)} {chain.unit}{'s' if len(chain) > 1 else ''}"
     lines = [
-        f"{network.arch.spec}: {len(chain)} {chain.unit}{'s' if len(chain) > 1 else ''}, weights: {network.source}{error}",
+        f"{network.arch.spec}: {blocks}, weights: {network.source}{error}",
         f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
         *prepared.remarks,
     ]
