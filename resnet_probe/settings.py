@@ -164,6 +164,11 @@ def whole_number(text: str, digits: int = 9) -> int | None:
     return int(text)
 
 
+def as_file_name(text: str) -> str:
+    """A name as part of that of a file or folder: `vgg16-width-16` of `vgg16:width=16`."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-.")
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """`1-5,10` as (1, 2, 3, 4, 5, 10)."""
     found: list[int] = []

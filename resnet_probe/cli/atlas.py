@@ -13,6 +13,7 @@ from resnet_probe.cli.output import Output, add_output
 from resnet_probe.cli.study import rehearse
 from resnet_probe.errors import ProbeError
 from resnet_probe.results import Result, refuse_other, unless_refused
+from resnet_probe.settings import as_file_name
 from resnet_probe.studies.parts import Part
 from resnet_probe.studies.study import Resources
 
@@ -127,9 +128,9 @@ def _folder(options: Namespace) -> Path:
 
 
 def _usual(networks: Path) -> Path:
-    from resnet_probe.runs.job import RUNS, slug_of
+    from resnet_probe.runs.job import RUNS
 
-    return RUNS / f"{NAME}-{slug_of(networks.stem)}"
+    return RUNS / f"{NAME}-{as_file_name(networks.stem)}"
 
 
 def _jobs(atlas: Atlas, part: Part | None, out: Output) -> Iterator[tuple[Job, Path]]:

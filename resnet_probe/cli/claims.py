@@ -16,6 +16,7 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import Request
 from resnet_probe.results import refuse_other, unless_refused
 from resnet_probe.runs.progress import progress_bar
+from resnet_probe.settings import as_file_name
 from resnet_probe.studies.study import Resources
 
 if TYPE_CHECKING:
@@ -311,11 +312,11 @@ def _renamed(result: Result, options: Namespace) -> Result:
 
 def _folder(options: Namespace, studies: Sequence[Needed], identity: dict[str, Any]) -> Path:
     from resnet_probe import data
-    from resnet_probe.runs.job import RUNS, place_apart, slug_of
+    from resnet_probe.runs.job import RUNS, place_apart
 
     if options.out is not None:
         return Path(options.out)
     own = [options.model] if options.model else options.arch or []
-    which = "+".join([*([] if options.only else ["zoo"]), *map(slug_of, own)])
+    which = "+".join([*([] if options.only else ["zoo"]), *map(as_file_name, own)])
     sets = dict.fromkeys(data.slug(study.exhibit.data) for study in studies)
     return place_apart(RUNS / f"{NAME}-{which}-{'+'.join(sets) or 'none'}", identity)

@@ -16,6 +16,7 @@ from resnet_probe.cli import options as shared
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.trained import TrainingRequest
 from resnet_probe.runs.progress import A_LINE_EVERY, duration, progress_bar
+from resnet_probe.settings import as_file_name
 
 if TYPE_CHECKING:
     import torch
@@ -182,8 +183,7 @@ def folder_name(request: TrainingRequest, recipe: Recipe) -> str:
 
     paths = f"-effective-paths-{recipe.effective_paths}" if recipe.effective_paths else ""
     seed = f"-seed{request.seed}" if request.seed else ""
-    name = request.spec.translate(str.maketrans(":,=", "---"))
-    return f"train-{name}{paths}-{data.slug(request.data)}{seed}"
+    return f"train-{as_file_name(request.spec)}{paths}-{data.slug(request.data)}{seed}"
 
 
 def command(

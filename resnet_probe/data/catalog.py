@@ -15,6 +15,7 @@ from resnet_probe.data.preprocess import Preprocess
 from resnet_probe.data.saved import load_saved
 from resnet_probe.data.tars import load_tars
 from resnet_probe.errors import ProbeError, did_you_mean
+from resnet_probe.settings import as_file_name
 
 NAMED = ("digits", *SETS)
 WITH_PATH = {
@@ -124,7 +125,7 @@ def slug(spec: str) -> str:
     absolute = Path(os.path.realpath(Path(path).expanduser()))  # of a link to itself, too
     own = absolute.name if kind in ("imagefolder", "hf") else absolute.stem
     own = re.sub(r"-\d+-of-\d+$", "", own)
-    return re.sub(r"[^\w.]+", "-", f"{absolute.parent.name}-{own}").strip("-.") or kind
+    return as_file_name(f"{absolute.parent.name}-{own}") or kind
 
 
 def parsed(spec: str) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.request import RUN
-from resnet_probe.settings import Settings, listed, option, whole_number
+from resnet_probe.settings import Settings, as_file_name, listed, option, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -307,14 +306,10 @@ def trained(
     )  # fmt: skip
     device = find_device(where)
     ready = request.ready(device, **changes)
-    kept = work / f"{_slug(ready.network.spec, data, seed, changes)}.pt" if work else None
+    name = as_file_name(f"{ready.network.spec} {data} {seed} {changes}")
+    kept = work / f"{name}.pt" if work else None
     run = ready.train(checkpoint=kept, resume=True, progress=progress)
     some = ready.test_set.take(limit)
     images = ready.normalization.apply(torch.cat(list(some.pieces()))).to(device)
     chain = cut(ready.network, run.model, images[:1])
     return Trained(chain, images, some.labels, run.history)
-
-
-def _slug(*parts: Any) -> str:
-    """What tells this training from others, as a file name."""
-    return re.sub(r"[^\w.]+", "-", " ".join(map(str, parts))).strip("-")

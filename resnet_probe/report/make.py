@@ -16,8 +16,9 @@ from resnet_probe.report.occupied import ReportFolder, identity_at, is_anothers,
 from resnet_probe.report.questions import Section
 from resnet_probe.results import Result
 from resnet_probe.runs.evidence import Ask, fitting_jobs, report_asks
-from resnet_probe.runs.job import RUNS, Job, device_name, place_apart, slug_of, versions
+from resnet_probe.runs.job import RUNS, Job, device_name, place_apart, versions
 from resnet_probe.runs.rehearsal import branch_runs
+from resnet_probe.settings import as_file_name
 from resnet_probe.studies.study import Progress, Resources
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Report:
         from resnet_probe.data import slug
 
         name = f"{NAME}-full" if self.full else NAME
-        arch, data = slug_of(self.ready.network.arch.spec), slug(self.ready.image_set.name)
+        arch, data = as_file_name(self.ready.network.arch.spec), slug(self.ready.image_set.name)
         return place_apart(RUNS / f"{name}-{arch}-{data}", self.identity, identity_at, is_anothers)
 
     @property

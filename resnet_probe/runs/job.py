@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 import shlex
 import shutil
 import time
@@ -28,6 +27,7 @@ from resnet_probe.loading.training_images import Recalibration, Training, traini
 from resnet_probe.results import FORMATS, Journal, Result, provenance, refuse_other, unless_refused
 from resnet_probe.runs.catalogue import Row, row
 from resnet_probe.runs.parts import PART, Parts, gathered
+from resnet_probe.settings import as_file_name
 from resnet_probe.studies.parts import Part, share_of
 from resnet_probe.studies.study import (
     Arrays,
@@ -185,7 +185,7 @@ class Job:
         marks = ["layers"] if self.settings.values.get("unit") == "layer" else []
         marks += ["recalibrated"] if self.training.images is not None else []
         specs = [network.network.arch.spec for network in self.networks]
-        names = "+".join(map(slug_of, dict.fromkeys(specs)))
+        names = "+".join(map(as_file_name, dict.fromkeys(specs)))
         marks += [f"of-{len(specs)}"] if len(set(specs)) < len(specs) else []
         name = "-".join([self.study, *marks, names, slug(self.networks[0].image_set.name)])
         return name if self.part is None else named_part(name, self.part)
@@ -462,11 +462,6 @@ def place_apart(
 def named_part(name: str, part: Part) -> str:
     """What the folder of a part is called beside that of the whole."""
     return f"{name}-part-{part.number}-of-{part.of}"
-
-
-def slug_of(spec: str) -> str:
-    """A network's name for use in the name of a folder."""
-    return re.sub(r"[^\w.+]+", "-", spec).strip("-.")
 
 
 def _identity_at(folder: Path) -> Any:

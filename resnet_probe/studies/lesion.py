@@ -485,16 +485,17 @@ lesion = STUDY.function(
     and those `gained`, which only the edited network has; `p_value`, McNemar's, exact; and
     `inside_margin`, 1 where two one-sided tests show a change of less than `margin` points.  These
     hold edit by edit; those that begin with `joint_` hold for all edits together (joint sign flips,
-    Romano & Wolf 2005).  Beside the error: `loss`, the mean cross-entropy in nats, its change with
-    Student's interval, `kl_from_whole`, the mean Kullback–Leibler divergence of the edited
-    network's distribution from the whole one's, `changed_pct`, images whose predicted class
-    changes, and `margin_drop`, by how many logits the true class's lead shrinks.  `near_ties`
-    counts images whose two best logits rounding alone may exchange; `top5_correct`, with 100
-    classes or more, those whose class is among the five best.  With `recalibrate=` `[m, …]`,
-    training images, every edit is measured once more with batch-norm statistics re-estimated on
-    them: the columns of `recalibration.side_by_side`.  `result.outcomes` has every image's answer
-    and loss, and with re-estimated statistics `recalibrated_correct`.  A `journal=` keeps what is
-    finished.
+    Romano & Wolf 2005).  Of these the interval is the more careful: where few images change,
+    `joint_p_value` may be below 0.05 beside an interval that holds 0.  Verdicts go by intervals.
+    Beside the error: `loss`, the mean cross-entropy in nats, its change with Student's interval,
+    `kl_from_whole`, the mean Kullback–Leibler divergence of the edited network's distribution from
+    the whole one's, `changed_pct`, images whose predicted class changes, and `margin_drop`, by how
+    many logits the true class's lead shrinks.  `near_ties` counts images whose two best logits
+    rounding alone may exchange; `top5_correct`, with 100 classes or more, those whose class is
+    among the five best.  With `recalibrate=` `[m, …]`, training images, every edit is measured once
+    more with batch-norm statistics re-estimated on them: the columns of
+    `recalibration.side_by_side`.  `result.outcomes` has every image's answer and loss, and with
+    re-estimated statistics `recalibrated_correct`.  A `journal=` keeps what is finished.
 
     Raises `ProbeError` for options out of range, labels outside the head's classes, images of
     another shape than the chain's, logits that are not finite, and what `recalibrated` refuses."""

@@ -12,6 +12,7 @@ from torch import nn
 from resnet_probe import data, results
 from resnet_probe.data import ImageSet, Normalization
 from resnet_probe.errors import ProbeError
+from resnet_probe.settings import as_file_name
 from resnet_probe.training import count_correct
 from resnet_probe.zoo.card import Card, Evaluation
 from resnet_probe.zoo.store import SHIPPED, load, save
@@ -25,7 +26,7 @@ RATES = {"vgg16:width=16": 0.02, "plain56": 0.1}
 def wanted(arch: str, seed: int) -> tuple[str, dict[str, Any]]:
     """Its name, and what is asked for where nothing else is."""
     rate = {"lr": RATES[arch]} if arch in RATES else {}
-    name = arch.replace(":", "-").replace("=", "-") + (f"-seed{seed}" if seed else "")
+    name = as_file_name(arch) + (f"-seed{seed}" if seed else "")
     return name, {"arch": arch, "seed": seed, **rate}
 
 

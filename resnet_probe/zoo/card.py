@@ -11,6 +11,7 @@ from typing import Any
 from resnet_probe import data
 from resnet_probe.data.files import text_of
 from resnet_probe.errors import ProbeError
+from resnet_probe.settings import as_file_name
 
 DERIVED = "error_pct"
 TYPES = {"str": (str,), "int": (int,), "float": (int, float), "dict[str, str]": (dict,)}
@@ -103,7 +104,7 @@ class Card:
         paths = f"-effective-paths-{self.effective_paths}" if self.effective_paths else ""
         seed = f"-seed{self.seed}" if self.seed else ""
         name = data.slug(self.data) if ":" in self.data else self.data
-        return re.sub(r"[^\w.]+", "-", f"{self.arch}{paths}-{name}{seed}")
+        return as_file_name(f"{self.arch}{paths}-{name}{seed}")
 
     @property
     def images_called(self) -> str:
