@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from small_networks import images
+from torch import Tensor, nn
 
-from resnet_probe import chain_of, flow, layers_of, models
+from resnet_probe import ProbeError, chain_of, flow, layers_of, models
 from resnet_probe.findings import summarize_flow
 
 
@@ -53,3 +54,26 @@ def test_gradients_are_those_of_autograd_in_plain_networks_too():
     first, last = torch.autograd.grad(loss.sum(), [states[0], states[-2]])
     ratio = (first.flatten(1).norm(dim=1) / last.flatten(1).norm(dim=1)).log10().mean()
     assert found[0] == pytest.approx(float(ratio), abs=1e-4) and found[-1] == 0
+
+
+class Residual(nn.Module):
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.branch(h)
+
+
+def test_what_a_wide_branch_holds_for_its_way_back_is_counted():
+    def wide() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(4, 512, 1), nn.Tanh(), nn.Conv2d(512, 4, 1))
+
+    with torch.random.fork_rng(devices=[]):
+        blocks = [Residual(wide()) for _ in range(6)]
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), *blocks, nn.Flatten(), nn.Linear(256, 3)).eval()
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    hidden = 6 * 512 * 8 * 8 * 4  # the outputs of Tanh alone, in bytes
+    with pytest.raises(ProbeError, match="too small for one image"):
+        flow(chain_of(model, x), x, torch.zeros(4).long(), memory=hidden)
+    assert len(flow(chain_of(model, x), x, torch.zeros(4).long()).table)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from resnet_probe.chain import ResidualChain
     from resnet_probe.engine.images import Images
 
-HELD = 8
-"""States of each block that a pass holds for its way back."""
 STEM, CONSTANTS = "stem", "constants"
 FREE = ("identity", "parameter-free", "scaled")
 """Shortcuts without parameters, behind which nothing is left for constants."""
@@ -90,7 +88,7 @@ def fit(subject: Subject, settings: FlowSettings) -> FlowSettings:
 
 
 def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
-    from resnet_probe.engine.memory import spans
+    from resnet_probe.engine.memory import held_for_gradients, spans
     from resnet_probe.engine.observe import without_gradients
     from resnet_probe.engine.precision import full_precision
     from resnet_probe.engine.recalibrate import has_batch_norm, recalibrated
@@ -101,8 +99,9 @@ def measure(subject: Subject, settings: FlowSettings, run: Run) -> Measured:
     frozen = chain.map(without_gradients)
     seen: list[Arrays] = []
     with full_precision(chain.device):
+        held = held_for_gradients(frozen, partial(_step, frozen, images[:1], labels[:1], 0))
         for start, stop in spans(
-            chain, images, states=HELD * len(chain) + 2, memory=run.memory, asked=run.batch
+            chain, images, states=1, memory=run.memory, asked=run.batch, held=held
         ):
             step = partial(_step, frozen, images[start:stop], labels[start:stop], start)
             seen.append(run.kept(f"{start}-{stop}", step))
