@@ -6,17 +6,21 @@ import re
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, data
+from resnet_probe.cli import main
 from resnet_probe.loading import hash_of
+from resnet_probe.results import Result, provenance
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(6) % 5
@@ -127,7 +131,7 @@ def test_bytes_of_one_channel_are_scaled_by_one_number() -> None:
     gray = (X[:, :1].sigmoid() * 255).to(torch.uint8)
     found = data.given((gray, Y)).on(torch.device("cpu"), data.normalization("mean=0.5,std=0.25"))
     torch.testing.assert_close(found, (gray / 255 - 0.5) / 0.25)
-    with pytest.raises(ProbeError, match=r"expected \(n, 3, height, width\)"):
+    with pytest.raises(ProbeError, match="three numbers, and the images have one channel"):
         data.given((gray, Y)).on(torch.device("cpu"), data.normalization("imagenet"))
 
 
@@ -304,3 +308,48 @@ def test_what_the_loss_is_can_be_said() -> None:
     assert result.table.loss[0] == pytest.approx(float(wanted.detach()), rel=1e-5)
     with pytest.raises(ProbeError, match="there is no loss='hinge': there are cross-entropy"):
         rp.prepare(seeded(TinyResNet), data=(X, Y), loss="hinge")
+
+
+def test_a_result_says_of_what_it_is_and_what_has_changed_since_is_another(tmp_path: Path) -> None:
+    model = seeded(TinyResNet)
+    ready = prepared(model)
+    first = rp.lesion(ready)
+    assert first.identity == first.identity | ready.identity
+    first.save(tmp_path / "x")
+    assert rp.lesion(prepared(model)).identity == first.identity
+    with torch.no_grad():
+        model.stem.weight.mul_(1.5)
+    second = rp.lesion(ready)  # of the same object, as its weights are now
+    assert not second.table["loss"].equals(first.table["loss"])
+    with pytest.raises(ProbeError, match="holds another study: weights_sha256 is"):
+        second.save(tmp_path / "x")
+    assert (
+        rp.lesion(prepared(model, X + 1)).identity["data_sha256"] != ready.identity["data_sha256"]
+    )
+
+
+def test_a_command_and_a_call_give_one_identity(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["lens", "--arch", "resnet20", "--limit", "30", "--quiet"]) == 0
+    there = Result.load(tmp_path / "runs" / "lens-resnet20-digits").identity
+    here = rp.lens(rp.prepare("resnet20", limit=30)).identity
+    assert not provenance.difference(there, here) and here["weights_sha256"]
+
+
+def test_images_that_are_left_where_they_are_are_not_read_for_an_identity() -> None:
+    read = []
+
+    class Rows(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, row: int) -> Any:
+            read.append(row)
+            return X[row], int(Y[row])
+
+    ready = rp.prepare(seeded(TinyResNet), data=Rows(), stream=True, workers=0)
+    read.clear()
+    assert "data_sha256" not in ready.known and not read
+    result = rp.responses(ready)
+    assert "data_sha256" not in result.identity and result.identity["weights_sha256"]
+    assert ready.identity["data_sha256"] and read

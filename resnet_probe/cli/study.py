@@ -201,9 +201,10 @@ def tell(job: Job, obtained: Obtained, out: Output | None = None) -> None:
     """What was found, and where it lies."""
     result, folder, found = obtained
     if job.part is not None:
+        ready = job.networks[0]
         said = (
             f"part {job.part}: {int(result.table['images'].iloc[0]):,} of "
-            f"{len(job.networks[0].images):,} images; `merge` puts the parts together"
+            f"{len(ready.images):,} {ready.inputs}; `merge` puts the parts together"
         )
     else:
         said = job.row.summarize(result)

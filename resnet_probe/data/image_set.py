@@ -100,6 +100,11 @@ class ImageSet:
         """
         return self._fingerprint
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether no image has to be read for the fingerprint."""
+        return bool(self.files) or not isinstance(self.images, ImageStream)
+
     @cached_property
     def _fingerprint(self) -> str:
         if self.files:

@@ -21,7 +21,7 @@ from resnet_probe.state import Inputs
 KEYS = (("image", "images", "img", "pixel_values"), ("label", "labels", "target", "targets"))
 """What the two parts are called where a batch is a dictionary."""
 IMAGE_TYPES = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64}
-NOTE = "as the given data set has them"
+NOTE = "as given"
 
 
 class Batch(NamedTuple):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PRETRAINED = "pretrained"
 INITIAL = "initial:"
 OWN = "own"
+GIVEN = "as given"
+"""The weights of a model that the user has."""
 LIBRARIES = ("torchvision", "timm")
 
 
@@ -251,7 +253,7 @@ def given_network(model: nn.Module) -> tuple[Network, device]:
     network = Network(
         arch=arch,
         model=model,
-        source="as given",
+        source=GIVEN,
         weights_sha256="" if is_lazy(model) else hash_of(model),
         data=None,
         normalize=None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.networks import (
+    GIVEN,
     LIBRARIES,
     OWN,
     Network,
@@ -87,15 +88,26 @@ class Prepared:
 
     @property
     def identity(self) -> dict[str, Any]:
+        """What determines the outcome of a study, beside its settings."""
+        return {**self.known, "data_sha256": self.image_set.fingerprint()}
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The same, but for the hash of images that would all have to be read for it.
+
+        The hash of a given model's weights is that of what they are now.
+        """
+        network, images = self.network, self.image_set
+        now = hash_of(network.model) if network.source == GIVEN else network.weights_sha256
         return {
-            "arch": self.network.arch.spec,
-            "weights": self.network.source,
-            "data": self.image_set.name,
-            "data_note": self.image_set.note,
-            "images": len(self.image_set),
+            "arch": network.arch.spec,
+            "weights": network.source,
+            "data": images.name,
+            "data_note": images.note,
+            "images": len(images),
             "normalize": self.normalize,
-            "weights_sha256": self.network.weights_sha256,
-            "data_sha256": self.image_set.fingerprint(),
+            "weights_sha256": now,
+            **({"data_sha256": images.fingerprint()} if images.at_hand else {}),
             **self._code,
             **({} if self.loss is None else {"loss": self.loss}),
             **({} if self.level == "inner" else {"level": self.level}),

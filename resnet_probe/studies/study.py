@@ -327,7 +327,8 @@ class Study:
             among = [*named, "recalibrate", "calibrate", "progress"]
             settings = self.settings.of(given, among=among)
             resources = Resources.of({k: v for k, v in given.items() if k in named})
-            return self.run(subject, settings, Run(resources, journal, progress))
+            result = self.run(subject, settings, Run(resources, journal, progress))
+            return _of_what(result, chain) if images is None else result
 
         ask.__name__ = ask.__qualname__ = self.name
         ask.__module__ = self.settings.__module__
@@ -336,6 +337,15 @@ class Study:
             self.settings, Resources, first=("chain", "images", "labels")
         )
         return ask
+
+
+def _of_what(result: Result, ready: Any) -> Result:
+    """With what `prepare` knows of the network and its images, as a command's result has it."""
+    if not hasattr(ready, "known"):
+        return result
+    known = {"study": result.study, **ready.known}
+    identity = known | {key: value for key, value in result.identity.items() if key not in known}
+    return replace(result, provenance={**result.provenance, "identity": identity})
 
 
 def subject_of(
