@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any
 
@@ -39,15 +39,21 @@ def unwrapped(model: nn.Module, name: str) -> nn.Module:
 def plain(model: nn.Module, name: str) -> nn.Module:
     """The same, of a model that has all its weights.
 
-    Raises `ProbeError` for a scripted model, and for one whose lazy layers have no weights yet
-    (running it would give them to the user's own model).
+    Raises `ProbeError` for a scripted model, for one whose lazy layers have no weights yet
+    (running it would give them to the user's own model), and for weights without gradients.
     """
     model = unwrapped(model, name)
-    tensors = chain(model.named_parameters(), model.named_buffers())
+    tensors = [*model.named_parameters(), *model.named_buffers()]
     lazy = [path for path, tensor in tensors if isinstance(tensor, LAZY)]
     if lazy:
         raise ProbeError(
             f"{name} has lazy layers without weights yet ({lazy[0]}): run it on one batch first"
+        )
+    frozen = [path for path, tensor in tensors if tensor.is_inference()]
+    if frozen:
+        raise ProbeError(
+            f"{name} was built in torch.inference_mode() ({frozen[0]}), and no gradient can pass "
+            "its weights: give copy.deepcopy(model), made outside of it"
         )
     return model
 
@@ -109,6 +115,28 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, version, value in buffers:
                 if buffer._version != version:
                     buffer.copy_(value)
+
+
+@contextmanager
+def usual_torch() -> Iterator[None]:
+    """Inside, torch is as it was imported, and afterwards as it was.
+
+    No autocast, no inference mode, float32 and the CPU by default: so what is measured does not
+    depend on what the caller has switched on around it.
+    """
+    kind, place = torch.get_default_dtype(), torch.get_default_device()
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if place.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if kind != torch.float32:
+            stack.callback(torch.set_default_dtype, kind)
+            torch.set_default_dtype(torch.float32)
+        yield
 
 
 def _wrapped(model: nn.Module) -> object:

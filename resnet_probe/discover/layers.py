@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
-from resnet_probe.discover.copies import plain, undisturbed, witness
+from resnet_probe.discover.copies import plain, undisturbed, usual_torch, witness
 from resnet_probe.discover.parts import subgraph
 from resnet_probe.discover.proof import prove_output, refuse_mixing, tolerance
 from resnet_probe.discover.segments import is_activation, segments
@@ -29,7 +29,7 @@ def layers_of(
     """
     name = name or type(model).__name__
     model = plain(model, name)
-    with undisturbed(model):
+    with usual_torch(), undisturbed(model):
         graph = trace(model, example, name, output)
         refuse_mixing(graph, name)
         chain = _cut(graph, name, tuple(example.shape[1:]))

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.branches import by_branch
-from resnet_probe.discover.copies import plain, undisturbed
+from resnet_probe.discover.copies import plain, undisturbed, usual_torch
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
@@ -76,7 +76,7 @@ def chain_of(
         raise ProbeError(f"level={level!r} is not a level of blocks: {', '.join(LEVELS)}")
     name = name or type(model).__name__
     model = plain(model, name)
-    with undisturbed(model):
+    with usual_torch(), undisturbed(model):
         return _chain(model, example, name, output, along, fixed, level)
 
 

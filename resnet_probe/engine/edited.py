@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
+from resnet_probe.discover.copies import usual_torch
 from resnet_probe.edits import Edit
 from resnet_probe.edits.variants import BranchAlone, MeanOfSums
 from resnet_probe.engine.precision import full_precision
@@ -53,6 +54,11 @@ def edited(ready: Any, edit: Edit | str, images: Tensor | None = None) -> Edited
     example, a network that carries values beside its state, and a module that gives other logits
     by more than rounding.
     """
+    with usual_torch():
+        return _edited(ready, edit, images)
+
+
+def _edited(ready: Any, edit: Edit | str, images: Tensor | None) -> EditedNetwork:
     chain, images = (ready.chain, ready.images) if hasattr(ready, "chain") else (ready, images)
     if images is None or len(images) == 0:
         raise ProbeError("an edited network is proven on an example: give images=")

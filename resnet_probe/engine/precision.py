@@ -8,16 +8,20 @@ from typing import Any
 
 import torch
 
-_cudnn: Any = torch.backends.cudnn  # its `conv` is made when it is imported
+_backends: Any = torch.backends  # their `conv` and `matmul` are made when they are imported
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Convolutions and matrix products in IEEE float32 (no TF32) on CUDA; as before afterwards."""
-    if device.type != "cuda":
-        yield
-        return
-    settings: tuple[Any, ...] = (_cudnn.conv, torch.backends.cuda.matmul)
+    """Convolutions and matrix products in IEEE float32; as before afterwards.
+
+    CUDA would take TF32 for convolutions, and either kind of device fewer bits where
+    `torch.set_float32_matmul_precision` allows it.
+    """
+    if device.type == "cuda":
+        settings = (_backends.cudnn.conv, _backends.cuda.matmul)
+    else:
+        settings = (_backends.mkldnn.conv, _backends.mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:

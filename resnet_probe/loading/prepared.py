@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.loading.networks import (
@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
 TOKENS = 16
 """Of a row of an example."""
 
@@ -121,6 +122,20 @@ class Prepared:
         return {"code_sha256": code_sha256(self.chain)} if self.network.arch.family == OWN else {}
 
 
+def _in_usual_torch(function: Callable[P, Prepared]) -> Callable[P, Prepared]:
+    """Run it in `usual_torch`, which is imported with torch when it is called."""
+
+    @wraps(function)
+    def run(*given: P.args, **named: P.kwargs) -> Prepared:
+        from resnet_probe.discover.copies import usual_torch
+
+        with usual_torch():
+            return function(*given, **named)
+
+    return run
+
+
+@_in_usual_torch
 def prepare(
     arch: str | nn.Module,
     *,

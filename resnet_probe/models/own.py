@@ -118,6 +118,7 @@ def _of_file(file: Path) -> Any:
 def _contained(what: str) -> Iterator[None]:
     """The user's code runs inside: the process is left as it was, and every end is a sentence."""
     folder, dtype, grad = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled()
+    place = torch.get_default_device()
     numbers, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
@@ -136,6 +137,8 @@ def _contained(what: str) -> Iterator[None]:
     finally:
         os.chdir(folder)
         torch.set_default_dtype(dtype)
+        if torch.get_default_device() != place:
+            torch.set_default_device(place)
         torch.set_grad_enabled(grad)
         random.setstate(numbers)
         np.random.set_state(arrays)  # noqa: NPY002

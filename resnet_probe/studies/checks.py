@@ -35,6 +35,7 @@ def as_images(chain: ResidualChain, images: Any) -> Any:
         if given.is_floating_point():
             raise ProbeError(f"{chain.name} takes tokens, whole numbers, and got fractions")
         return given.to(chain.takes[0][1])
+    given = given.clone() if given.is_inference() else given  # else no gradient could pass them
     if not given.is_floating_point():
         raise ProbeError(
             f"images of type {_type(given)} have not been normalized: give floating-point numbers, "

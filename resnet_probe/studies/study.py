@@ -265,6 +265,12 @@ class Study:
         Raises `ProbeError` for images and labels that do not fit the chain, and whatever `fit`
         refuses.
         """
+        from resnet_probe.discover.copies import usual_torch
+
+        with usual_torch():
+            return self._run(subject, settings, run, gathered)
+
+    def _run(self, subject: Subject, settings: Any, run: Run, gathered: Arrays | None) -> Result:
         began = time.perf_counter()
         self.check(subject)
         settings = self.fit(subject, settings)
@@ -316,10 +322,12 @@ class Study:
         """
 
         def ask(chain: Any, images: Any = None, labels: Any = None, **given: Any) -> Result:
+            from resnet_probe.discover.copies import usual_torch
+
             training = (given.pop("recalibrate", None), given.pop("calibrate", None))
-            subject = subject_of(chain, images, labels, *training)
-            if self.several == "together":
-                others = given.pop("others", ())
+            others = given.pop("others", ()) if self.several == "together" else ()
+            with usual_torch():
+                subject = subject_of(chain, images, labels, *training)
                 if others:
                     subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
