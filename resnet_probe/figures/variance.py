@@ -44,7 +44,9 @@ def variance_by_order(
         axes.set_xticks(range(1, len(rows) + 1))
         names = [f"{row.order}{'+' if row.or_more else ''}" for row in rows.itertuples()]
         axes.set_xticklabels(names)
-        axes.set_ylim(bottom=min(0.0, float(table["ci_low"].min())))
+        axes.set_ylim(bottom=np.nanmin([0.0, *table["ci_low"]]))
+        if table["value"].isna().all():
+            axes.text(0.5, 0.5, "nothing varies", transform=axes.transAxes, ha="center")
         small = f"{last + 1} to {most}" if last + 1 < most else f"{most}"
         rest = f"\n({small}: below {LEAST:g} %)" if last < most else ""
         axes.set_xlabel(f"order: blocks that act together{rest}")
@@ -57,4 +59,4 @@ def variance_by_order(
 def _last(table: pd.DataFrame) -> int:
     """The highest order whose bar, or the end of whose interval, can be seen."""
     shown = table[["value", "ci_high"]].max(axis=1) >= LEAST
-    return int(table.loc[shown | table["or_more"], "order"].max())
+    return int(table.loc[shown | table["or_more"] | (table["order"] == 1), "order"].max())

@@ -20,10 +20,15 @@ def steps_to_identity(table: pd.DataFrame, kind: str) -> np.ndarray:
 
 
 def loss_change(table: pd.DataFrame, kind: str, confidence: float = 0.95) -> Estimate:
-    """Loss behind the last step less that of the network without the layers, mean over draws."""
+    """Loss behind the last step less that of the network without the layers, mean over draws.
+
+    NaN where a draw's loss is no number any more.
+    """
     loss = table[table["quantity"] == "loss"]
     whole = float(loss["value"][loss["kind"] == "whole"].iloc[0])
     ends = loss[loss["kind"] == kind].groupby("draw")["value"].last().to_numpy(dtype=np.float64)
+    if not np.isfinite(ends).all():
+        return Estimate(np.nan, np.nan, np.nan)
     return mean_interval(ends - whole, confidence)
 
 
@@ -39,10 +44,11 @@ def summarize_append(result: Result) -> str:
         steps = steps_to_identity(table, kind)
         fitted = [f"{step:g}" if step <= most else f"more than {most}" for step in steps]
         found = loss_change(table, kind)
+        ends = f" (95 % CI over draws {found.low:+.3g} to {found.high:+.3g})"
+        by = "leaves all numbers" if np.isnan(found.value) else f"changes by {found.value:+.3g}"
         lines.append(
             f"{name}: changes a logit by {change:.3g} where it is appended; steps to the identity "
             f"(to {CLOSE:g} of the variance) by draw: {', '.join(fitted)}; trained for {most} "
-            f"steps the loss changes by {found.value:+.3g} (95 % CI over draws {found.low:+.3g} "
-            f"to {found.high:+.3g})"
+            f"steps the loss {by}{ends * bool(np.isfinite(found.low))}"
         )
     return "\n".join(lines)

@@ -44,7 +44,10 @@ def summarize_attribution(result: Result) -> str:
     lines += _shapley(table)
     gaps = {n: v for n, v in result.provenance.items() if n.startswith("gap_")}
     if gaps:
-        shown = ", ".join(f"{n.split('_')[1]} {v:.2f} %" for n, v in gaps.items() if v is not None)
+        shown = ", ".join(
+            f"{n.split('_')[1]} " + ("undefined" if pd.isna(v) else f"{v:.2f} %")
+            for n, v in gaps.items()
+        )  # fmt: skip
         steps = result.provenance.get("steps", float("nan"))
         lines.append(f"integrated gradients: completeness gap {shown} ({steps:.0f} steps)")
     return "\n".join([*lines, *_interactions(table)])

@@ -37,6 +37,8 @@ def _of(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 def _gradient(rows: pd.DataFrame, unit: str) -> str:
+    if rows["value"].isna().all():
+        return f"no gradient reaches the {unit}s: there is none to compare"
     first, widest = rows.iloc[0], rows.iloc[int(rows["value"].abs().to_numpy().argmax())]
     return (
         f"gradient at the input of {unit} 1, log10 beside that of the last {unit}: "
@@ -47,6 +49,8 @@ def _gradient(rows: pd.DataFrame, unit: str) -> str:
 
 def _shares(rows: pd.DataFrame, what: str) -> str:
     named = rows.set_index("name")["value"]
+    if pd.isna(named["stem"]):
+        return f"{what} is nothing on every image: it has no parts"
     blocks = rows[rows["block"].between(1, rows["block"].max() - 1)]
     worst = blocks.reindex(blocks["value"].abs().sort_values(ascending=False).index)[:MOST]
     shown = [f"{block_of(row)} {100 * row['value']:.1f} %" for _, row in worst.iterrows()]

@@ -108,7 +108,7 @@ def summarize_gates(result: Result) -> str:
         worst = some.iloc[int(some["delta_loss"].abs().to_numpy().argmax())]
         lines.append(
             f"{gate:4g}   {some['delta_loss'].mean():+.4f}, {worst['delta_loss']:+.4f} (block "
-            f"{int(worst['block']):>3})     {r2:6.2f}  {ends}"
+            f"{int(worst['block']):>3})     {'undefined' if pd.isna(r2) else f'{r2:6.2f}'}  {ends}"
         )
     lines += [str(line.sentence), f"{line.claim}: {line.verdict}"]
     return "\n".join([*lines, str(best_gates(result).sentence)])

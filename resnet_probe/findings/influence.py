@@ -16,6 +16,7 @@ from resnet_probe.results import Result
 
 DEEP = 0.5
 """A block builds on an earlier one from this change on: half of what it does."""
+NONE = "undefined, as no later branch gives anything"
 NEXT, FAR = "on the next block", "on blocks at least half the network behind"
 
 
@@ -26,11 +27,11 @@ def summarize_influence(result: Result) -> str:
     blocks = int(pairs["on"].max())
     lines = [f"{blocks} blocks; ‖Δ‖/‖F‖ of a later block's branch where a block is deleted:"]
     for name, rows in _distances(pairs).items():
-        middle, size = rows["value"].median(), len(rows)
-        lines.append(f"  {name}: median {middle:.2f} over {size} pairs")
-    top = sources(pairs).head(3)
+        middle, size = rows["value"].median(), rows["value"].notna().sum()
+        lines.append(f"  {name}: " + (f"median {middle:.2f} over {size} pairs" if size else NONE))
+    top = sources(pairs).dropna().head(3)
     named = [f"{block_of(row)} {row['value']:.2f}" for _, row in top.iterrows()]
-    lines.append(f"most on average over all later blocks: {listed(named)}")
+    lines.append(f"most on average over all later blocks: {listed(named) if named else NONE}")
     lines.append("longest chain of blocks in which each changes the next one by at least")
     lines += [
         f"  {row.threshold:4g}: {row.value:.0f} of {blocks} (95 % CI {row.ci_low:.0f}–"

@@ -34,6 +34,8 @@ def summarize_interactions(result: Result) -> str:
 
 def _line(row: pd.Series) -> str:
     name = f"order {row['order']}" + (" and more" if row["or_more"] else "")
+    if pd.isna(row["value"]):
+        return f"  {name:<14} undefined: nothing varies"
     return (
         f"  {name:<14} {row['value']:6.1f} %  (95 % CI {row['ci_low']:.1f} to {row['ci_high']:.1f})"
     )
@@ -59,14 +61,17 @@ def additive(result: Result) -> Finding:
         "Its blocks do not add up: ",
         "Whether its blocks add up is not decided: ",
     )
+    sentence = Sentence(
+        f"{opening}with each of {{gates}} blocks kept with a chance of {{keep:g}} %, single "
+        "blocks explain {share:.1f} % of the variance of what it says "
+        f"({inside('share', values, '.1f')}), and pairs another {{pairs:.1f}} % ({{images}} "
+        "images).",
+        values,
+    )
+    if pd.isna(found.value):
+        sentence = Sentence("Nothing that it says changes with its blocks.")
     return Finding(
-        Sentence(
-            f"{opening}with each of {{gates}} blocks kept with a chance of {{keep:g}} %, single "
-            "blocks explain {share:.1f} % of the variance of what it says "
-            f"({inside('share', values, '.1f')}), and pairs another {{pairs:.1f}} % ({{images}} "
-            "images).",
-            values,
-        ),
+        sentence,
         claim="the blocks add up",
         rule=Sentence(
             "They add up where single blocks explain at least {least:g} % of the variance, the "

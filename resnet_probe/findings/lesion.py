@@ -12,6 +12,7 @@ from resnet_probe.findings import classes, sweeps
 from resnet_probe.findings.sentence import (
     Finding,
     Sentence,
+    ends_of,
     interval,
     listed,
     of_its_inputs,
@@ -327,10 +328,6 @@ def whole_network(result: Result, base: Any) -> str:
     return "\n".join(lines)
 
 
-def _ends(low: float, high: float) -> str:
-    return f"{low:+.2f} to {high:+.2f}" if np.isfinite([low, high]).all() else "no interval"
-
-
 def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     middle, words = median_change(result), changes(edited)
     over = f"95 % CI over images {middle.low:+.2f} to {middle.high:+.2f}"
@@ -349,7 +346,7 @@ def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     worst = edited.assign(word=words).nlargest(WORST, "error_pct")
     lines += [
         f"  {row.blocks:>4}  {row.names:<14} {row.error_pct:6.2f} %  {row.delta_pct:+7.2f}  "
-        f"({_ends(getattr(row, f'{kind}_low_pct'), getattr(row, f'{kind}_high_pct'))})  "
+        f"({ends_of(getattr(row, f'{kind}_low_pct'), getattr(row, f'{kind}_high_pct'))})  "
         f"{row.word}"
         for row in worst.itertuples()
     ]

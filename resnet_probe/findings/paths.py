@@ -45,6 +45,8 @@ def summarize_paths(result: Result) -> str:
 def _exact_lines(result: Result, table: pd.DataFrame) -> list[str]:
     sums = path_lengths.by_length(table, "exact", "norm_of_sum")
     share = path_lengths.by_length(table, "exact", "share")["value"].to_numpy()
+    if not sums["relative"].sum() > 0:
+        return ["", "exact: no image has a gradient there, and no path carries any"]
     half = int(np.argmax(np.cumsum(share) >= 0.5)) if share.cumsum()[-1] >= 0.5 else None
     lines = [
         "",
@@ -109,12 +111,10 @@ def _single_lines(title: str, found: pd.DataFrame, blocks: int) -> list[str]:
     carried = path_lengths.carried(norms, blocks)
     first, last = path_lengths.PUBLISHED_WINDOW
     narrow = path_lengths.window(carried, 0.95) if carried.any() else None
-    lines = [
-        "",
-        f"{title}: times {fall.factor:.3g} with every block (log-linear, R² {fall.r2:.3f})",
-    ]
     if narrow is None:
-        return [*lines, "  no path carries any gradient"]
+        return ["", f"{title}: no path carries any gradient"]
+    fitted = f"times {fall.factor:.3g} with every block (log-linear, R² {fall.r2:.3f})"
+    lines = ["", f"{title}: {'one length carries all' if np.isnan(fall.factor) else fitted}"]
     paths = path_lengths.share_within(
         path_lengths.share_of_paths(blocks), narrow.first, narrow.last
     )

@@ -78,8 +78,13 @@ class Sentence:
 
 
 def _shown(value: Any, form: str) -> str:
-    """As `format` does, with a true minus sign, and no sign before a rounded nought."""
-    text = format(value, form)
+    """As `format` does, with a true minus sign, and no sign before a rounded nought.
+
+    What nothing can be divided by has no value: `undefined`.
+    """
+    if not isinstance(value, str) and math.isnan(value):
+        return "undefined"
+    text = format(value, form).replace("inf", "∞")
     if isinstance(value, str) or text[:1] not in ("-", "+"):
         return text
     if not any(sign in "123456789" for sign in text):
@@ -164,11 +169,20 @@ def _called(said: Any, result: Result) -> Any:
 
 def estimate(row: pd.Series, digits: int = 2, unit: str = "") -> str:
     """`0.74 (95 % CI 0.72–0.76)`, without the interval where there is none."""
+    if pd.isna(row["value"]):
+        return "undefined"
     value = f"{row['value']:.{digits}f}{unit}"
     if pd.isna(row["ci_low"]):
         return value
     to = " to " if row["ci_low"] < 0 else "–"
     return f"{value} (95 % CI {row['ci_low']:.{digits}f}{to}{row['ci_high']:.{digits}f}{unit})"
+
+
+def ends_of(low: float, high: float) -> str:
+    """`+0.10 to +0.62`, or that there is no interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"{low:+.2f} to {high:+.2f}"
 
 
 def listed(parts: list[str], most: int = 8) -> str:

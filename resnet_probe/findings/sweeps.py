@@ -12,6 +12,7 @@ from resnet_probe.findings.depth import depth_by_function
 from resnet_probe.findings.sentence import (
     Finding,
     Sentence,
+    ends_of,
     interval,
     of_its_inputs,
     unit_of_points,
@@ -267,7 +268,7 @@ def _lines(result: Result, rows: pd.DataFrame, head: str) -> list[str]:
     for (_, row), word in zip(rows.iterrows(), words, strict=True):
         text = str(row["edit"])
         text = text if len(text) <= 32 else text[:31] + "…"
-        ends = f"{row[f'{kind}_low_pct']:+.2f} to {row[f'{kind}_high_pct']:+.2f}"
+        ends = ends_of(row[f"{kind}_low_pct"], row[f"{kind}_high_pct"])
         lines.append(
             f"  {text:<32} {row['error_pct']:6.2f} %  {row['delta_pct']:+7.2f}  ({ends})  {word}"
         )

@@ -34,6 +34,17 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+def numbers(value: Any) -> Any:
+    """A fact as it was before `plain`: None among numbers, or alone in a list, is NaN again."""
+    if isinstance(value, Mapping):
+        return {key: numbers(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if all(item is None or isinstance(item, int | float) for item in value):
+        return [np.nan if item is None else item for item in value]
+    return [numbers(item) for item in value]
+
+
 def write(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as JSON that a person can read."""
     text = json.dumps(plain(record), indent=2, ensure_ascii=False)

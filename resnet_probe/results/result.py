@@ -188,7 +188,9 @@ class Result:
         except Exception as error:  # whatever pandas and NumPy raise for other kinds of files
             said = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ProbeError(f"{path.parent} is no run that can be read ({said})") from error
-        return cls(str(study), table, record, kept)
+        identity = "identity"  # there None is that nothing was asked for
+        facts = {k: v if k == identity else provenance.numbers(v) for k, v in record.items()}
+        return cls(str(study), table, facts, kept)
 
     def _write(self, folder: Path, figures: Mapping[str, Drawn], formats: Sequence[str]) -> None:
         csv.write(folder / TABLE, self.table)

@@ -87,12 +87,13 @@ def jackknife(
     """``(low, high)`` around a statistic, from its values with each of G groups left out.
 
     ``left_out`` is [G, …], ``value`` […]. Student's t with G − 1 degrees of freedom; NaN where a
-    value is, or for fewer than two groups. Tukey 1958, "Bias and confidence in not-quite large
-    samples", for groups of equal size.
+    value is not finite, or for fewer than two groups. Tukey 1958, "Bias and confidence in
+    not-quite large samples", for groups of equal size.
     """
     without = np.asarray(left_out, dtype=np.float64)
     groups = len(without)
-    spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0)
     return t_interval(value, np.sqrt(spread * (groups - 1) / groups), groups, confidence)
 
 

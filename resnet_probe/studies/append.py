@@ -115,9 +115,11 @@ def _whole(chain: ResidualChain, states: AnyState, labels: Tensor) -> Arrays:
     import torch
 
     from resnet_probe.engine.task import losses
+    from resnet_probe.studies.checks import check_finite
 
     with torch.no_grad():
         logits = chain.head(states)
+    check_finite(logits, chain, 0)
     loss = float(losses(logits, labels).mean())
     return {LOSS: np.array([loss]), ERROR: np.array([_error_pct(logits, labels)])}
 

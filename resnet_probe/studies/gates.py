@@ -232,10 +232,10 @@ def _means(values: Floats) -> Floats:
 
 
 def _log_left(changes: Floats, foretold: Floats) -> Floats:
-    """log(1 − R²) at each gate, of `[…, blocks, gates]`."""
+    """log(1 − R²) at each gate, of `[…, blocks, gates]`; NaN where nothing changes."""
     rest, whole = (np.square(part).sum(-2) for part in (changes - foretold, changes))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(rest / whole))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(rest / np.where(whole > 0, whole, np.nan)))
 
 
 def _rank(changes: Floats, foretold: Floats) -> Floats:

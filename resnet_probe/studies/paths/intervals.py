@@ -131,6 +131,6 @@ def ratio_of_sums(above: Floats, below: Floats) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         value = above.sum(0) / np.where(below.sum(0) > 0, below.sum(0), np.nan)
         without = (above.sum(0) - above) / (below.sum(0) - below)
-    apart = ((without - without.mean(0)) ** 2).sum(0) if groups else np.nan
+        apart = ((without - without.mean(0)) ** 2).sum(0) if groups else np.nan
     error = np.sqrt((groups - 1) / max(groups, 1) * apart)
     return spread(value, error, groups, positive=True)
