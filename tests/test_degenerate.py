@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import resnet_probe as rp
-from resnet_probe import ProbeError
+from resnet_probe import ProbeError, figures
+from resnet_probe.cli import main
 from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import row
 
@@ -119,9 +122,9 @@ def test_it_is_a_table_words_and_a_figure_or_refused(study, case, tmp_path) -> N
         return
     said = row(name).summarize(result)
     assert not re.search(r"\b(nan|inf)\b", said, re.IGNORECASE), said
-    figure = rp.draw(result)
-    figure.canvas.draw()
-    plt.close(figure)
+    for figure in figures.draw_all(result).values():
+        figure.canvas.draw()
+        plt.close(figure)
     result.save(tmp_path / "run")
     again = Result.load(tmp_path / "run")
     assert row(name).summarize(again) == said
@@ -139,3 +142,20 @@ def test_what_is_undefined_is_said_in_words() -> None:
     assert "95 % CI" not in single  # of one draw
     with pytest.raises(ProbeError, match="are not finite"):
         rp.append(ready("weights that overflow"), steps=2, draws=1)
+
+
+def test_a_report_is_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, images, labels = CASES["weights of nothing"]()
+    pixels = (images.sigmoid() * 255).byte().permute(0, 2, 3, 1).numpy()
+    np.savez("d.npz", images=pixels, labels=labels.numpy())
+    torch.save(model.state_dict(), "w.pt")
+    Path("nets.py").write_text("from test_degenerate import net\n")
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    line = ["report", "--model", "nets.py:net", "--input", "3x8x8", "--weights", "w.pt", "--data",
+            "npz:d.npz", "--normalize", "none", "--out", "page"]  # fmt: skip
+    assert main(line) == 0
+    said = capsys.readouterr().out
+    assert "No image has a gradient there, and no path carries any" in said
+    assert "Nothing passes the shortcuts for a residual to be small beside" in said
+    assert Path("page/report.html").is_file()

@@ -136,8 +136,8 @@ def _draw_costs(ax: Axes, rows: pd.DataFrame, quantity: str, look: marks.Look, a
 def _tick_costs(ax: Axes) -> None:
     """1, 2, 5, … where an axis spans few powers of ten, else these."""
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        few = high < 100 * max(low, 1e-2)
-        found = marks.steps(max(low, 1e-9), high, every=(1, 2, 5) if few else (1,))
+        few, most = high < 100 * max(low, 1e-2), max(high, -low)
+        found = marks.steps(max(low, 1e-9), most, every=(1, 2, 5) if few else (1,))
         both = [0.0, *found, *(-tick for tick in found)] if low < 0 else found
         marks.plain_ticks(axis, [tick for tick in both if low <= tick <= high])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_probe.findings.sentence import Finding, Sentence, inside, interval, of_its_inputs
-from resnet_probe.findings.verdict import at_least, at_most, one_of
+from resnet_probe.findings.verdict import UNDECIDED, at_least, at_most, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, path_lengths
 
@@ -169,6 +169,8 @@ def short_paths(result: Result) -> Finding:
     rows, kind = _single(result.table)
     share = share_below(rows, blocks)
     carried = path_lengths.carried(rows["relative"], blocks)
+    if not carried.sum() > 0:
+        return _none_carried(share)
     window = path_lengths.window(carried, WINDOW)
     fall = path_lengths.decay(rows["relative"])
     verdict = at_least(share, MOST)
@@ -197,6 +199,14 @@ def short_paths(result: Result) -> Finding:
         verdict=verdict,
         estimate=share,
     )
+
+
+def _none_carried(share: Estimate) -> Finding:
+    said = Sentence("No image has a gradient there, and no path carries any.")
+    return Finding(
+        said, said, "short paths carry the gradient",
+        Sentence("Where there is no gradient, nothing carries it."), UNDECIDED, share,
+    )  # fmt: skip
 
 
 def share_below(rows: pd.DataFrame, blocks: int) -> Estimate:

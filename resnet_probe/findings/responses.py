@@ -162,7 +162,7 @@ def _undefined(rows: pd.DataFrame, name: str) -> list[str]:
     if rows["value"].notna().all():
         return []
     if rows[rows["quantity"] == "ratio"]["value"].isna().all():
-        return [f"{name}no block has two terms to compare: a network without shortcuts"]
+        return [f"{name}no block has two terms to compare: no shortcuts, or nothing passes them"]
     lost = rows[rows["value"].isna() & rows["quantity"].isin(("ratio", "variance_ratio"))]
     found = [f"{row['quantity']} of block {block_of(row)}" for _, row in lost.iterrows()]
     return [f"{name}not defined on these images (nothing varies): {listed(found)}"] if found else []
@@ -256,6 +256,8 @@ def _against(table: pd.DataFrame) -> Sentence:
 
 def _layers_only(result: Result) -> Finding:
     """A network without shortcuts: there is nothing that a response could be small beside."""
+    if result.provenance.get("residual", False):
+        return Finding(Sentence("Nothing passes the shortcuts for a residual to be small beside."))
     row = result.table[result.table["place"] == "network"].iloc[0]
     values = {"std": row["value"], "std_low": row["ci_low"], "std_high": row["ci_high"]}
     return Finding(
