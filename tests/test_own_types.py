@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
@@ -353,3 +353,20 @@ def test_images_that_are_left_where_they_are_are_not_read_for_an_identity() -> N
     result = rp.responses(ready)
     assert "data_sha256" not in result.identity and result.identity["weights_sha256"]
     assert ready.identity["data_sha256"] and read
+
+
+class Scans(TensorDataset):
+    """A data set whose class says what it is."""
+
+
+def test_a_figure_is_titled_with_what_is_known() -> None:
+    titles = [
+        rp.draw(rp.lens(ready)).get_suptitle()
+        for ready in (
+            prepared(seeded(TinyResNet)),
+            rp.prepare(seeded(TinyResNet), data=Scans(X, Y)),
+            rp.prepare("resnet20", limit=30),
+        )
+    ]
+    assert titles == ["TinyResNet, 6 images", "TinyResNet on Scans, 6 images",
+                      "resnet20 on digits, 30 images"]  # fmt: skip

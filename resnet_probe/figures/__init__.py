@@ -57,6 +57,10 @@ __all__ = [
 ]
 
 MIDDLES = ("skip", "reverse", "shuffle", "repeat", "parallel", "looped", "middles")
+GIVEN = "as given"
+"""The note of images that were given in Python."""
+NAMELESS = ("TensorDataset", "DataLoader", "Subset", "ConcatDataset", "list", "tuple", "dict")
+"""Classes of data sets that do not say which images they are."""
 A = TypeVar("A", bound=Axes | Sequence[Axes])
 Draws = Callable[..., Figure]
 
@@ -186,6 +190,8 @@ def _title(result: Result) -> str:
     data, note = str(identity.get("data", "")), identity.get("data_note")
     if ":" in data:
         data = _file_name(Path(data.partition(":")[2]))
+    if note == GIVEN:  # in Python: its class says something where it is the user's own
+        data, note = "" if data in NAMELESS else data, ""
     named = [part for part in (str(identity.get("arch", "")), data) if part]
     images = result.table["images"].iloc[0] if "images" in result.table else None
     if result.study == "lesion-classes":  # a row has those of its class
