@@ -11,12 +11,16 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from itertools import islice
 from types import UnionType
-from typing import Any, NamedTuple, Self, get_args, get_type_hints
+from typing import Any, NamedTuple, Self, get_args, get_origin, get_type_hints
 
-from resnet_probe.errors import ProbeError, did_you_mean
+from resnet_probe.errors import ProbeError, did_you_mean, on_one_line
 
 DEFAULT_MEMORY = 2 * 2**30
+WORDS = {int: "a whole number", float: "a number", str: "a name", bool: "True or False"}
+LONGEST = 100_000
+"""Values of an option that takes several."""
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 MOST = 2**53
 """No number of images, draws or bytes goes beyond what a float holds exactly."""
@@ -81,7 +85,7 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _short(value: float) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"
 
@@ -96,8 +100,11 @@ class Settings:
     """The base of all options: `of` reads keyword arguments, `words` writes a command's."""
 
     def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))
         for each in self.options():
-            each.check(getattr(self, each.name))
+            value = settled(each, getattr(self, each.name), kinds[each.name])
+            object.__setattr__(self, each.name, value)
+            each.check(value)
 
     @classmethod
     def options(cls) -> Iterator[Option]:
@@ -135,6 +142,50 @@ class Settings:
     def values(self) -> dict[str, Any]:
         """By name, in order."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def settled(one: Option, value: Any, hint: Any) -> Any:
+    """What was given for an option, as its type has it: arrays as numbers, lists as tuples.
+
+    One value stands for a tuple of it, and text for what it says on a command line.  Raises
+    `ProbeError` for what cannot be meant.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if hasattr(value, "tolist"):  # of NumPy and torch
+        value = value.tolist()
+    several = next((kind for kind in kinds if get_origin(kind) is tuple), None)
+    kind = kinds[0] if several is None else get_args(several)[0]
+    if several is not None and kind in WORDS:
+        return _tuple_of(one, value, kind)
+    if callable(value) and len(kinds) > 1:
+        return value  # a metric of the user's own
+    if kind is int and isinstance(value, str) and one.read is not None:
+        return one.read(value)
+    if kind in (str, bool) and not isinstance(value, kind):
+        raise _refused(one, value, WORDS[kind])
+    return value
+
+
+def _tuple_of(one: Option, value: Any, kind: type) -> tuple[Any, ...]:
+    wanted = f"{WORDS[kind]}, or several"
+    if isinstance(value, str) and one.read is not None:
+        return tuple(one.read(value))
+    alone = isinstance(value, int | float | str) or not isinstance(value, Iterable)
+    found = (value,) if alone else tuple(islice(value, LONGEST + 1))
+    number = int | float if kind is float else kind
+    for each in found:
+        if isinstance(each, bool) or not isinstance(each, number):
+            raise _refused(one, value, wanted)
+    if len(found) > LONGEST:
+        raise _refused(one, value, f"at most {LONGEST:,} values")
+    return found
+
+
+def _refused(one: Option, value: Any, wanted: str) -> ProbeError:
+    there = f" ({', '.join(one.choices)})" if one.choices else ""
+    return ProbeError(f"{one.name}={on_one_line(_short(value))}: give {wanted}{there}")
 
 
 def signature(*classes: type[Settings], first: Iterable[str] = ()) -> inspect.Signature:

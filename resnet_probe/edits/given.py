@@ -14,6 +14,8 @@ def given(values: Any) -> tuple[Edit, ...]:
     """Edits from what a caller writes: edits, their texts, or one of them alone."""
     if isinstance(values, str | Edit):
         values = (values,)
+    if hasattr(values, "tolist"):  # an array of texts
+        values = values.tolist()
     if not isinstance(values, Iterable):
         raise ProbeError(f"edits={values!r} are no edits: give a list of edits or of their texts")
     found: list[Edit] = []

@@ -31,6 +31,8 @@ def as_images(chain: ResidualChain, images: Any) -> Any:
     if isinstance(images, tuple) and len(images) == 1:
         images = images[0]
     given = _tensor(images, "tokens" if chain.of_tokens else "images")
+    if given.dim() == 0:
+        raise ProbeError(f"one number ({given.item():g}) is no images [n, …]")
     if chain.of_tokens:
         if given.is_floating_point():
             raise ProbeError(f"{chain.name} takes tokens, whole numbers, and got fractions")
@@ -123,11 +125,7 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
         raise ProbeError(
             f"{len(images)} images and {len(labels)} labels: as many of each, and some"
         )
-    if not chain.free and tuple(images.shape[1:]) != chain.input_shape:
-        raise ProbeError(
-            f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
-            f"images of shape {chain.input_shape}"
-        )
+    check_shape(chain, images)
     kind = kind_of(labels)
     if kind == "numbers":
         return
@@ -146,6 +144,15 @@ def check_data(chain: ResidualChain, images: Images, labels: Tensor) -> None:
     if not bool(counted.all()):
         empty = int(torch.nonzero(~counted)[0])
         raise ProbeError(f"all labels of image {empty} are {IGNORED}: none of it counts")
+
+
+def check_shape(chain: ResidualChain, images: Images) -> None:
+    """Raises `ProbeError` for images of another shape than the chain was cut for."""
+    if not chain.free and tuple(images.shape[1:]) != chain.input_shape:
+        raise ProbeError(
+            f"images of shape {tuple(images.shape[1:])} do not fit: {chain.name} was cut for "
+            f"images of shape {chain.input_shape}"
+        )
 
 
 def check_weights(chain: ResidualChain) -> None:

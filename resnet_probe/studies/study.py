@@ -328,9 +328,15 @@ class Study:
             others = given.pop("others", ()) if self.several == "together" else ()
             with usual_torch():
                 subject = subject_of(chain, images, labels, *training)
+                if not isinstance(others, list | tuple):
+                    raise ProbeError("others= is a list of networks, as prepare gives them")
                 if others:
                     subject = Together.of(subject, (_beside(subject, each) for each in others))
             journal, progress = given.pop("journal", None), given.pop("progress", None)
+            if progress is not None and not callable(progress):
+                raise ProbeError("progress= is a function of (how many are done, of how many)")
+            if journal is not None and not (hasattr(journal, "get") and hasattr(journal, "put")):
+                raise ProbeError("journal= is a Journal of a folder, which keeps what is finished")
             named = [each.name for each in Resources.options()]
             among = [*named, "recalibrate", "calibrate", "progress"]
             settings = self.settings.of(given, among=among)
@@ -365,7 +371,7 @@ def subject_of(
     labels.  Raises `ProbeError` for what is no chain, and for images without labels.
     """
     from resnet_probe.chain import ResidualChain
-    from resnet_probe.studies.checks import as_images, as_labels, fitted
+    from resnet_probe.studies.checks import as_images, as_labels, check_shape, fitted
 
     if images is None and labels is None and hasattr(chain, "chain"):
         chain, images, labels = chain.chain, chain.images, chain.labels
@@ -382,8 +388,13 @@ def subject_of(
     values = None
     if calibrate is not None:
         pair = calibrate if isinstance(calibrate, tuple) else (calibrate, None)
+        if len(pair) != 2:
+            raise ProbeError(f"calibrate= is images, or (images, labels), not {len(pair)} things")
         known = None if pair[1] is None else as_labels(pair[1])
         values = Calibration(as_images(chain, pair[0]), known)
+    for more in (others, values and values.images):
+        if more is not None:
+            check_shape(chain, more)
     return Subject(*fitted(chain, images, labels), others, values)
 
 
