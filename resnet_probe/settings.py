@@ -163,6 +163,8 @@ def settled(one: Option, value: Any, hint: Any) -> Any:
         return value  # a metric of the user's own
     if kind is int and isinstance(value, str) and one.read is not None:
         return one.read(value)
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # the number of a block, where others have names
     if kind in (str, bool) and not isinstance(value, kind):
         raise _refused(one, value, WORDS[kind])
     return value

@@ -114,3 +114,12 @@ def test_spearman_is_scipy_s() -> None:
 def test_joint_confidence_is_bonferroni_s() -> None:
     assert intervals.joint(0.95, 10) == pytest.approx(0.995)
     assert intervals.joint(0.95, 0) == intervals.joint(0.95, 1) == 0.95
+
+
+@pytest.mark.parametrize("at_once", [50, 2**23])
+def test_medians_are_drawn_as_often_as_asked(at_once, monkeypatch) -> None:
+    monkeypatch.setattr(intervals, "AT_ONCE", at_once)
+    given = differences([0.1] * 5, [0.02] * 5, 60)
+    drawn = intervals.medians_of_edits(given, times=37)
+    assert len(drawn) == 37 and np.isfinite(drawn).all()
+    assert drawn.mean() == pytest.approx(np.median(given.mean(1)), abs=0.05)

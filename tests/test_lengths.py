@@ -102,3 +102,8 @@ def test_rows_of_one_quantity_stand_by_length_where_the_gradients_were_asked():
     assert found[["length", "value"]].to_numpy().tolist() == [[1, 11], [2, 12]]
     assert found["length"].dtype.kind == "i" and list(found.index) == [0, 1]
     assert path_lengths.by_length(table, "exact", "none").empty
+
+
+def test_two_lengths_are_a_line() -> None:
+    found = path_lengths.decay([0.0, 8.0, 0.0, 2.0])  # at 1 and 3 blocks
+    assert (found.factor, found.r2) == pytest.approx((0.5, 1.0))

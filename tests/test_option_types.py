@@ -36,6 +36,7 @@ def settings_of(study: str, **given: Any) -> Any:
         ("interactions", "blocks", np.arange(1, 3), (1, 2)),
         ("control", "controls", "noise", ("noise",)),
         ("control", "controls", ["noise", "sign"], ("noise", "sign")),
+        ("paths", "at", 3, "3"),
         ("attribute", "methods", "ablation,shapley", ("ablation", "shapley")),
     ],
 )
@@ -65,7 +66,7 @@ def test_a_size_may_be_text() -> None:
         ("interactions", {"blocks": range(10**9)}, "at most 100,000 values"),
         ("control", {"controls": [1]}, r"controls=\[1\]: give a name, or several"),
         ("control", {"controls": "a\nb"}, r"."),
-        ("paths", {"at": 3}, "at=3: give a name"),
+        ("paths", {"at": 3.5}, "at=3.5: give a name"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(study, given, said) -> None:

@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 
 from resnet_probe import stats
 from resnet_probe.errors import ProbeError
+from resnet_probe.stats.paired import adjusted
 
 
 def test_mcnemar_by_summing_the_binomial() -> None:
@@ -100,3 +101,14 @@ def test_a_harmful_edit_is_seldom_called_equivalent(gained, most) -> None:
 def test_counts_and_margins_that_cannot_be_are_refused(call, message) -> None:
     with pytest.raises(ProbeError, match=message):
         call()
+
+
+@pytest.mark.parametrize("z", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (7, 2)])
+def test_what_is_added_to_each_cell_keeps_pace_with_the_level(z, lost, gained) -> None:
+    """1 as Bonett & Price have it up to z = 2, and z²/4 beyond, written out."""
+    added, images = {1.0: 1, 2.0: 1, 4.0: 4}[z], 50
+    size = images + 2 * added
+    p, q = (lost + added) / size, (gained + added) / size
+    expected = (p - q, ((p + q - (p - q) ** 2) / size) ** 0.5)
+    assert np.ravel(adjusted(lost, gained, images, z)) == pytest.approx(expected, rel=1e-12)

@@ -160,3 +160,36 @@ def test_options_out_of_range_are_refused() -> None:
             flips.inside(margin)
     with pytest.raises(ProbeError, match="between 0 and 1, not at 95"):
         flips.interval(95)
+
+
+def test_equivalence_reaches_as_far_as_the_farther_of_both_sides() -> None:
+    """Each side has a quantile of its own, and the wider one is taken: edit by edit, by loops."""
+
+    def naive(flips: SignFlips, margin: float) -> list[bool]:
+        signed = np.array(flips._deviations())
+        shown = [False] * len(flips.total)
+        while not all(shown):
+            left = [edit for edit, done in enumerate(shown) if not done]
+            one = sorted(max(row[edit] for edit in left) for row in signed)
+            way = [-1 if total < 0 else 1 for total in flips.total]
+            two = sorted(max(row[edit] * way[edit] for edit in left) for row in signed)
+            place = int(np.ceil(0.95 * (len(one) - 1)))
+            middle, half = flips._laid_out(max(one[place], two[place]))
+            more = [
+                e for e in left if -margin < middle[e] - half[e] and middle[e] + half[e] < margin
+            ]
+            if not more:
+                break
+            for edit in more:
+                shown[edit] = True
+        return shown
+
+    seen = set()
+    for seed in range(6):
+        lost = np.random.default_rng(seed).uniform(0, 0.03, 5)
+        flips = SignFlips.of(differences(lost, 0.03 - lost, 400, seed=seed), flips=200, seed=seed)
+        for margin in np.linspace(0.005, 0.06, 60):
+            expected = naive(flips, margin)
+            assert flips.inside(margin).tolist() == expected
+            seen.add(tuple(expected))
+    assert len(seen) > 10

@@ -33,7 +33,7 @@ SUBJECTS = {
     "engine/sweep.py": "sweep lesion edits",
     "engine/fold.py": "sweep discover_programs",
     "engine/path_sums.py": "spectrum paths",
-    "engine/pullback": "pullback spectrum paths",
+    "engine/pullback": "pullback spectrum paths discover_nested",
     "stats/bootstrap.py": "claims_intervals",
     "stats/intervals.py": "stats claims_intervals",
     "stats/moments.py": "moments stats",
