@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, figures
-from resnet_probe.cli import main
+from resnet_probe.findings import foretold, short_paths, small_residuals
+from resnet_probe.findings.verdict import UNDECIDED
 from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import row
 
@@ -110,7 +109,7 @@ def ready(case: str) -> rp.Prepared:
     return rp.prepare(model, data=(images, labels))
 
 
-@pytest.mark.many(6)
+@pytest.mark.many(12)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_it_is_a_table_words_and_a_figure_or_refused(study, case, tmp_path) -> None:
@@ -144,18 +143,10 @@ def test_what_is_undefined_is_said_in_words() -> None:
         rp.append(ready("weights that overflow"), steps=2, draws=1)
 
 
-def test_a_report_is_written(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    model, images, labels = CASES["weights of nothing"]()
-    pixels = (images.sigmoid() * 255).byte().permute(0, 2, 3, 1).numpy()
-    np.savez("d.npz", images=pixels, labels=labels.numpy())
-    torch.save(model.state_dict(), "w.pt")
-    Path("nets.py").write_text("from test_degenerate import net\n")
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    line = ["report", "--model", "nets.py:net", "--input", "3x8x8", "--weights", "w.pt", "--data",
-            "npz:d.npz", "--normalize", "none", "--out", "page"]  # fmt: skip
-    assert main(line) == 0
-    said = capsys.readouterr().out
-    assert "No image has a gradient there, and no path carries any" in said
-    assert "Nothing passes the shortcuts for a residual to be small beside" in said
-    assert Path("page/report.html").is_file()
+def test_a_report_states_what_is_undefined() -> None:
+    nothing = ready("weights of nothing")
+    paths = short_paths(rp.paths(nothing, samples=5, signs=2))
+    assert "no path carries any" in str(paths.answer) and paths.verdict == UNDECIDED
+    assert "Nothing passes the shortcuts" in str(small_residuals(rp.responses(nothing)).sentence)
+    foretells = foretold(rp.gates(nothing))
+    assert "R² over the 3 blocks is undefined at a gate of 0" in str(foretells.sentence)

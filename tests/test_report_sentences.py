@@ -205,9 +205,11 @@ def test_the_table_decides_whether_residuals_are_small(size, verdict):
 def test_without_shortcuts_there_is_nothing_to_be_small_beside():
     table = responses()
     table.loc[table["quantity"] == "ratio", "value"] = np.nan
-    finding = small_residuals(result("responses", table))
+    finding = small_residuals(result("responses", table, residual=False))
     assert finding.verdict == "" and finding.answer is None
     same(said(finding), {"std": 0.7, "std_low": 0.6, "std_high": 0.8})
+    nothing = str(small_residuals(result("responses", table)).sentence)
+    assert nothing == "Nothing passes the shortcuts for a residual to be small beside."
 
 
 def test_the_depth_of_the_answer():

@@ -119,7 +119,7 @@ def test_shares_sums_and_interactions():
         "block at most 0.25)" in text  # fmt: skip
     assert "deleted alone, points of accuracy, largest: 9 (layer) 8.00, 8 (layer) 7.00" in text
     assert "8 pairs above it and 7 below, of 36 (by chance about 2)" in text
-    assert "completeness gap loss 0.50 % (64 steps)" in text
+    assert "completeness gap loss 0.50 %, margin undefined (64 steps)" in text
 
 
 def test_votes_in_words():

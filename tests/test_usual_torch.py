@@ -24,7 +24,7 @@ STUDIES = {
     "recalibrated": lambda ready: rp.lesion(ready, recalibrate=X[:6] + 0.1),
     "control": rp.control,
     "paths": lambda ready: rp.paths(ready, samples=4, signs=2),
-    "attribute": rp.attribute,
+    "gates": rp.gates,
     "append": lambda ready: rp.append(ready, steps=2, draws=1),
 }
 
@@ -83,8 +83,9 @@ def tables() -> dict[str, pd.DataFrame]:
     return {name: study(rp.prepare(MODEL, data=(X, Y))).table for name, study in STUDIES.items()}
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.many(2)
 @pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("study", STUDIES)
 def test_a_study_gives_the_same_numbers(switch, study, tables) -> None:
     outside = rp.prepare(MODEL, data=(X, Y))
     with SWITCHES[switch]():

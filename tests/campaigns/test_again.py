@@ -24,8 +24,8 @@ from resnet_probe.cli import main
 from resnet_probe.runs.catalogue import ROWS
 
 pytestmark = pytest.mark.campaign
-SOME = 4
-"""Changes a run of the test suite."""
+FEW = (7, 9)
+"""Of a run of the test suite: a line of code, and how many images statistics are fitted on."""
 CODE = """
 import torch
 from torch import nn
@@ -96,7 +96,8 @@ OPTIONS = {
 
 
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("seed", seeds(metafunc.config, SOME))
+    size = metafunc.config.getoption("--campaign-size")
+    metafunc.parametrize("seed", seeds(metafunc.config, size) if size else FEW)
 
 
 def drawn(seed):
