@@ -53,6 +53,7 @@ RUNS = [
 
 
 @pytest.mark.rendered
+@pytest.mark.many(2)
 @pytest.mark.parametrize(("arguments", "name", "figures", "words"), RUNS)
 def test_a_run_folder_a_summary_and_where(tmp_path, capsys, arguments, name, figures, words):
     assert main(arguments) == 0

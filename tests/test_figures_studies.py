@@ -118,8 +118,9 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.many(2)
 @pytest.mark.parametrize("study", TABLES)
+@pytest.mark.parametrize("columns", [1, 2])
 def test_every_study_draws_and_saves_its_figures(study, columns, tmp_path):
     identity = {"identity": {"arch": "resnet20", "data": "digits"}}
     before = dict(mpl.rcParams)

@@ -69,6 +69,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize(("name", "title"), [("page", "resnet20 on digits"), ("atlas", "An atlas")])

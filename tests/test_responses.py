@@ -172,6 +172,7 @@ def test_a_chain_with_a_known_answer():
     assert "layer" not in set(table["place"]) and "network" not in set(table["place"])
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize(("name", "width"), [("resnet18", 64), ("resnet50", 16)])
 def test_in_place_operations_corrupt_nothing(name, width):
     """torchvision adds and rectifies in place: a kept reference would become the block's output."""

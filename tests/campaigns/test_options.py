@@ -23,7 +23,7 @@ from resnet_probe.runs.catalogue import ROWS
 from resnet_probe.studies.study import Resources
 
 pytestmark = pytest.mark.campaign
-SOME = 80
+SOME = 40
 """Calls a run of the test suite."""
 BESIDE = ("recalibrate", "calibrate", "progress", "journal", "others")
 SMALL = {
