@@ -33,6 +33,7 @@ def with_zeroed(model: nn.Module, last: str, x: torch.Tensor) -> torch.Tensor:
         handle.remove()
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", RESNETS)
 def test_torchvision_networks_are_cut_and_every_deletion_is_a_zeroed_branch(name):
     model = torchvision_model(name)

@@ -23,6 +23,7 @@ def zeroed(model, path, x):
         hook.remove()
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", beside.NETWORKS)
 def test_innermost_blocks_are_cut_and_a_deletion_is_a_zeroed_branch(name):
     model, x = beside.build(name)
@@ -55,6 +56,7 @@ def test_many_edits_share_their_beginnings_with_all_that_is_carried(name):
                 assert (piece.logits - expected).abs().max() <= near * expected.abs().max()
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", ["UNet", "SuperResolution", "Waves", "TwoStreams"])
 def test_gradients_by_length_travel_along_what_is_carried(name):
     """Where a branch's gradient counts w times, paths through k branches count w to the k."""

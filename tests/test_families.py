@@ -23,7 +23,7 @@ def cut(request):
     return model, chain, x, labels(4)
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(3)
 def test_it_has_the_blocks_of_its_architecture(cut):
     model, chain, x, _ = cut
     assert len(chain) == FAMILIES[chain.name][1]
@@ -43,7 +43,7 @@ def test_lesion_counts_what_the_plain_loop_counts(cut):
         assert abs(row.correct - right) <= row.near_ties
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(3)
 def test_responses_are_finite_and_of_every_block(cut):
     _, chain, x, y = cut
     table = responses(chain, x, y).table

@@ -161,7 +161,7 @@ def test_notebook_uses_public_names_only(name):
     assert not re.search(r"(\.|import )_(?!_)\w", source)
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs_and_its_claims_hold(name, tmp_path, kernel):
     committed = said(read(name))

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
-from resnet_probe import ProbeError, data
+from resnet_probe import ProbeError, data, figures
 from resnet_probe.cli import main
 from resnet_probe.loading import hash_of
 from resnet_probe.results import Result, provenance
@@ -361,7 +361,7 @@ class Scans(TensorDataset):
 
 def test_a_figure_is_titled_with_what_is_known() -> None:
     titles = [
-        rp.draw(rp.lens(ready)).get_suptitle()
+        figures._title(rp.lens(ready))
         for ready in (
             prepared(seeded(TinyResNet)),
             rp.prepare(seeded(TinyResNet), data=Scans(X, Y)),

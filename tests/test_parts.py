@@ -75,6 +75,7 @@ def in_parts(job: Job, of: int, name: str = "run") -> list[Path]:
     ]  # fmt: skip
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("name", IN_PARTS)
 def test_parts_together_are_the_run_of_all_images(name, ready):
     job = job_of(name, ready)

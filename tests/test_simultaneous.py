@@ -103,6 +103,7 @@ def test_of_losses_too() -> None:
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("shared", [0.0, 0.6])
 def test_how_often_anything_passes_that_should_not(shared) -> None:
     """No edit differs, or all lie on the margin: one study in twenty may say otherwise."""

@@ -108,7 +108,7 @@ def true(rows, size) -> torch.Tensor:
     return rows.values * scale.view(*scale.shape, *[1] * (rows.values.dim() - 2))
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(3)
 @pytest.mark.parametrize("spec", SPECS)
 def test_all_three_are_what_all_paths_say(spec):
     chain, x, y = network(spec)

@@ -336,6 +336,7 @@ def test_what_is_no_size(text):
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="the system does not tell a process's peak memory")
+@pytest.mark.many(2)
 @pytest.mark.parametrize("spec", ["resnet20", "preresnet20", "vgg16_bn:width=32"])
 def test_the_peak_stays_inside_the_budget(spec, monkeypatch):
     monkeypatch.setattr(

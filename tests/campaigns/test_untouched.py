@@ -141,7 +141,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("size", [size])
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(3)
 def test_a_model_that_fails_is_left_as_it_was(name, size):
     calls = calls_of(name)
     every = range(1, calls + 2)
