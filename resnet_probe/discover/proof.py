@@ -306,13 +306,7 @@ def _prove_other(chain: ResidualChain, model: nn.Module, graph: Trace, images: A
 
 def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: Any) -> None:
     """Refuse a network whose logits of an image change with the other images of its batch."""
-    if isinstance(example, Tensor):
-        first = example[:1]
-        batches: list[Any] = [torch.cat([first, o]) for o in (first, first.flip(-1).neg())]
-    else:
-        first, last = example[:1].values, example[-1:].values
-        others = {key: _otherwise(value) for key, value in last.items()}
-        batches = [_rows(first, first), _rows(first, others), _rows(*[others] * 4, first)]
+    batches = beside_others(example)
     logits: list[Tensor] = []
     with suppress(Exception):  # a network for one batch size only
         for images in batches:
@@ -324,6 +318,16 @@ def _prove_apart(chain: ResidualChain, model: nn.Module, graph: Trace, example: 
                 f"the logits of an image of {chain.name} depend on the other images of its batch, "
                 "so that no image has a result of its own"
             )
+
+
+def beside_others(example: Any) -> list[Any]:
+    """The first image beside itself, beside another one, and, of inputs, as the last of five."""
+    if isinstance(example, Tensor):
+        first = example[:1]
+        return [torch.cat([first, other]) for other in (first, first.flip(-1).neg())]
+    first, last = example[:1].values, example[-1:].values
+    others = {key: _otherwise(value) for key, value in last.items()}
+    return [_rows(first, first), _rows(first, others), _rows(*[others] * 4, first)]
 
 
 def _rows(*given: Mapping[str, Tensor]) -> Inputs:

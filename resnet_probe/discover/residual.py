@@ -19,6 +19,7 @@ from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
 from resnet_probe.discover.proof import prove, tolerance
 from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
+from resnet_probe.discover.rows import images_first
 from resnet_probe.discover.segments import (
     Cut,
     Segment,
@@ -129,7 +130,8 @@ def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     residue = prove(chain, model, graph, parts, example)
-    return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
+    chain = replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
+    return images_first(chain, example)
 
 
 def _cut(graph: Trace, input_shape: tuple[int, ...], level: str) -> tuple[Parts, ResidualChain]:
