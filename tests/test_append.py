@@ -130,3 +130,11 @@ def test_a_table_of_something_else_is_refused(found):
     other = Result("append", found.table.assign(quantity="x"), {})
     with pytest.raises(ProbeError, match="is it the table of append"):
         figures.draw(other)
+
+
+def test_more_images_than_the_memory_holds_are_refused(net):
+    _, chain, x, y = net
+    with pytest.raises(
+        ProbeError, match=r"^append trains on all images at once, and 8 of .* take "
+    ):
+        append(chain, x, y, memory=100_000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from campaigns.programs import network
+from campaigns.test_programs import check_outputs, check_path_gradients, drawn_images
 from toy_chains import images, labels, randomized
 
 from resnet_probe import chain_of, lesion, models
@@ -61,13 +63,35 @@ def test_every_study_gives_the_table_of_the_cpu(name, precise):
         np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=5e-2, err_msg=column)
 
 
-def test_the_memory_stays_inside_the_budget(precise):
+@pytest.mark.parametrize("name", [row.name for row in ROWS])
+def test_every_study_gives_the_same_bytes_each_time(name):
+    model = randomized(models.architecture("preresnet20").build(seed=0)).cuda()
+    x, y = images(32, side=16), labels(32, classes=10)
+    chain, study = chain_of(model, x[:1].cuda()), row(name).study.function("")
+    one, other = (study(chain, x, y, **OPTIONS.get(name, {})).table for _ in range(2))
+    assert one.to_csv() == other.to_csv()
+
+
+@pytest.mark.parametrize("mib", [64, 512])
+@pytest.mark.parametrize("name", [row.name for row in ROWS])
+def test_the_memory_stays_inside_the_budget(name, mib):
     model = randomized(models.architecture("resnet20").build(seed=0)).cuda()
-    x, y = images(4096, side=32).cuda(), labels(4096, classes=10)
-    chain = chain_of(model, x[:1])
-    for budget in (64 * 2**20, 512 * 2**20):
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        lesion(chain, x, y, memory=budget)
-        assert torch.cuda.max_memory_allocated() - before <= budget
+    count = mib if name == "append" else 1024  # it is trained on all at once
+    x, y = images(count, side=32).cuda(), labels(count, classes=10)
+    chain, study = chain_of(model, x[:1]), row(name).study.function("")
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    study(chain, x, y, memory=mib * 2**20, **OPTIONS.get(name, {}))
+    assert torch.cuda.max_memory_allocated() - before <= mib * 2**20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_number_of_a_random_network(seed, precise):
+    x, y = drawn_images(seed)
+    net = network(seed).to(x.dtype).cuda()
+    x, y = x.cuda(), y.cuda()
+    chain = chain_of(net, x)
+    check_outputs(net, chain, x, 2e-5 if x.dtype == torch.float32 else 1e-12)
+    check_path_gradients(net, chain, x, y)

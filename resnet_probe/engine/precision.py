@@ -1,4 +1,4 @@
-"""Full single precision where a device would round products to fewer bits by itself."""
+"""Full single precision, and the same bits each time, where a device would give neither itself."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """Convolutions and matrix products in IEEE float32; as before afterwards.
 
     CUDA would take TF32 for convolutions, and either kind of device fewer bits where
-    `torch.set_float32_matmul_precision` allows it.
+    `torch.set_float32_matmul_precision` allows it.  Of cuDNN's ways back through a convolution
+    some add in another order each time: they are left out, so that a run that is resumed goes on
+    to the same bytes.
     """
-    if device.type == "cuda":
-        settings = (_backends.cudnn.conv, _backends.cuda.matmul)
-    else:
-        settings = (_backends.mkldnn.conv, _backends.mkldnn.matmul)
-    before = [setting.fp32_precision for setting in settings]
+    cuda = device.type == "cuda"
+    wanted: list[tuple[Any, str, Any]] = [
+        (_backends.cudnn.conv if cuda else _backends.mkldnn.conv, "fp32_precision", "ieee"),
+        (_backends.cuda.matmul if cuda else _backends.mkldnn.matmul, "fp32_precision", "ieee"),
+    ]
+    if cuda:
+        wanted += [(_backends.cudnn, "deterministic", True), (_backends.cudnn, "benchmark", False)]
+    before = [getattr(part, name) for part, name, _ in wanted]
     try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
+        for part, name, value in wanted:
+            setattr(part, name, value)
         yield
     finally:
-        for setting, value in zip(settings, before, strict=True):
-            setting.fp32_precision = value
+        for (part, name, _), value in zip(wanted, before, strict=True):
+            setattr(part, name, value)

@@ -87,6 +87,7 @@ def measure(subject: Subject, settings: AppendSettings, run: Run) -> Measured:
     found: dict[tuple[str, int], Arrays] = {}
     labels = labels.to(chain.device)
     with full_precision(chain.device):
+        _refuse_too_many(chain, images, labels, settings, run.memory)
         states = _states(chain, images)
         whole = run.kept(WHOLE, partial(_whole, chain, states, labels))
         for place, (kind, draw) in enumerate(jobs, start=1):
@@ -108,6 +109,33 @@ def _states(chain: ResidualChain, images: Images) -> AnyState:
         for block in chain:
             h = block.run(h)
     return detached(h)
+
+
+def _refuse_too_many(
+    chain: ResidualChain, images: Images, labels: Tensor, settings: AppendSettings, memory: int
+) -> None:
+    """All images are trained on at once: raises `ProbeError` where they do not fit."""
+    from resnet_probe.engine.memory import footprint, format_bytes, held_for_gradients, scratch
+    from resnet_probe.engine.task import losses
+    from resnet_probe.state import residual, with_residual
+
+    two, few = images[:2], labels[:2]
+    states = _states(chain, two)
+    h = residual(states)
+    more = layers(settings, 1, KINDS[0], h)
+
+    def step() -> Tensor:
+        return losses(chain.head(with_residual(states, run_layers(h, more, KINDS[0]))), few)
+
+    held = held_for_gradients(chain, step) // len(two)
+    needs = footprint(chain, images[:1].to(chain.device))
+    one = int(scratch(chain.device) * max(2 * needs.state + needs.work, 2 * held))
+    if needs.weights + one * len(images) > memory:
+        raise ProbeError(
+            f"append trains on all images at once, and {len(images):,} of {chain.name} take "
+            f"{format_bytes(needs.weights + one * len(images))}, more than "
+            f"memory={format_bytes(memory)}: give fewer images (limit=) or more memory"
+        )
 
 
 def _whole(chain: ResidualChain, states: AnyState, labels: Tensor) -> Arrays:

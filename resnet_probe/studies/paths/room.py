@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, most_images
+from resnet_probe.engine.memory import CACHE, SCRATCH, footprint, most_images, scratch
 from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain
 from resnet_probe.studies.paths.request import Request
 
@@ -76,10 +76,11 @@ def _needs(linearizer: ChainLinearizer, image: Any, request: Request) -> Needs:
     # Where a shortcut changes the shape, the gradients before and behind it are both there.
     pairs = [a + b * (a != b) for a, b in pairwise(states)]
     slots = request.most + 2  # all lengths, and the whole gradient
+    more = scratch(image.device) / SCRATCH  # the workspaces of a device's libraries
     return Needs(
         weights=linearizer.held_bytes,
         state=max(states),
-        branch=footprint(linearizer.chain, image).work + 2 * max(states),
+        branch=int(more * (footprint(linearizer.chain, image).work + 2 * max(states))),
         kept=frozen.held_bytes,
         stack=slots * max(pairs, default=max(states)),
     )
