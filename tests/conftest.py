@@ -80,6 +80,12 @@ def pytest_xdist_make_scheduler(config, log):
     return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+def pytest_configure(config):
+    """What tests say of numbers is of the CPU, but for those of `pytest -m cuda`."""
+    if config.option.markexpr != "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_addoption(parser):
     parser.addoption("--campaign-size", type=int, help="how many seeds a campaign goes through")
     parser.addoption("--campaign-seed", type=int, default=0, help="the first of them (0)")

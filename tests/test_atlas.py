@@ -101,7 +101,7 @@ def test_its_numbers_are_those_of_the_single_studies(place):
 
 
 def test_what_has_no_meaning_is_blank_with_its_reason(place):
-    table = Result.load(place / "whole").table.set_index(["network", "quantity"])
+    table = Result.load(place / "whole").table.set_index(["network", "quantity"]).sort_index()
     blank, why = table[table["value"].isna()], table["why"]
     assert (blank["why"] != "").all() and (table.loc[table["value"].notna(), "why"] == "").all()
     assert why["control", "error"] == findings.UNTRAINED

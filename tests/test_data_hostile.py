@@ -274,6 +274,9 @@ def test_metadata_that_name_no_classes(tmp_path: Path, metadata: str) -> None:
         ("{}", "names no classes"),
         ("[[]]", "names no classes"),
         ("[1.5]", "cannot be read as a class map"),
+        ('[["a", ["b"]]]', "a name of class 0 is ['b'], and no text"),
+        ('{"7": {"name": "tench"}}', "a name of class 7 is {'name': 'tench'}, and no text"),
+        ('{"7": null}', "a name of class 7 is None, and no text"),
     ],
 )
 def test_class_maps_of_other_types(tmp_path: Path, text: str, said: str) -> None:

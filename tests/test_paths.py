@@ -84,7 +84,7 @@ def test_norms_of_sums_are_those_of_the_gradients(every, deep):
     shares = (found * found.sum(0)).flatten(2).sum(2).numpy() / whole**2
     np.testing.assert_allclose(values(every, "exact", "share"), shares.mean(1), atol=1e-12)
     assert values(every, "exact", "share").sum() == pytest.approx(1, abs=1e-12)
-    table = every.table.set_index(["quantity", "block"])
+    table = every.table.set_index(["quantity", "block"]).sort_index()
     assert table.loc[("gradient_norm", 0), "value"].item() == pytest.approx(whole.mean())
     bound = (norms(found).sum(0) / whole[0]).mean()
     assert table.loc[("cancellation", 0), "value"].item() == pytest.approx(bound)
@@ -100,7 +100,7 @@ def test_the_interval_is_students_on_the_log_scale(every, deep):
 
 
 def test_every_block_has_its_lengths_and_its_two_terms(every, deep):
-    table = every.table.set_index(["quantity", "block"])
+    table = every.table.set_index(["quantity", "block"]).sort_index()
     for number in (1, 5, 9):
         found = gradients(deep, 8, at=number)
         seen = table.loc[("norm_of_sum", number)].sort_values("length")["value"]
@@ -120,7 +120,7 @@ def test_how_near_the_identity_term_is_to_being_cancelled():
     """Branches −0.9, and 0.5: at block 1 the rest is −0.85 of the identity term, at block 2 0.5."""
     x = torch.tensor([[0.3, -0.2], [0.1, 0.4]], dtype=torch.float64)
     result = paths(scalar_chain([-0.9, 0.5]), x, torch.tensor([0, 1]), **EXACT)
-    table = result.table.set_index(["quantity", "block"])["value"]
+    table = result.table.set_index(["quantity", "block"]).sort_index()["value"]
     for block, along, near in ((2, 0.5, 0), (1, -0.9 + 0.5 - 0.45, 1), (0, -0.85, 1)):
         assert table["rest_along_identity", block].item() == pytest.approx(along)
         assert table["near_cancellation", block].item() == near

@@ -13,7 +13,9 @@ from resnet_probe import data, models, training
 
 pytestmark = [
     pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no CUDA device is here, or -m cuda was not asked for"
+    ),
     # PyTorch's compiler uses what PyTorch calls deprecated, and begins with a graph of nothing.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
     pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),

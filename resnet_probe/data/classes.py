@@ -181,9 +181,15 @@ def _from_json(found: Any) -> list[tuple[str, int]]:
         if isinstance(value, int):
             pairs.append((str(key), value))
         else:
-            called = [value] if isinstance(value, str) else list(value)
-            pairs += [(str(name), int(key)) for name in called]
+            called = value if isinstance(value, list) else [value]
+            pairs += [(_name_of(name, key), int(key)) for name in called]
     return pairs
+
+
+def _name_of(name: Any, key: Any) -> str:
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise ValueError(f"a name of class {str(key)[:40]} is {str(name)[:40]}, and no text")
+    return str(name)
 
 
 def _from_lines(text: str) -> list[tuple[str, int]]:

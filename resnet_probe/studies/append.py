@@ -33,6 +33,9 @@ CLOSE = 1e-3
 """Of the variance of the state: an identity that is fitted."""
 RATES = {IDENTITY: 0.01, LOSS: 0.001}
 """Learning rates of Adam."""
+ADAM = 6
+"""Numbers for each that is trained: itself, its gradient, Adam's two averages, what a step makes of
+them and of a kernel."""
 
 
 class Quantity(NamedTuple):
@@ -119,22 +122,24 @@ def _refuse_too_many(
     from resnet_probe.engine.task import losses
     from resnet_probe.state import residual, with_residual
 
-    two, few = images[:2], labels[:2]
-    states = _states(chain, two)
+    states = _states(chain, images[:2])
     h = residual(states)
     more = layers(settings, 1, KINDS[0], h)
 
     def step() -> Tensor:
-        return losses(chain.head(with_residual(states, run_layers(h, more, KINDS[0]))), few)
+        logits = chain.head(with_residual(states, run_layers(h, more, KINDS[0])))
+        return losses(logits, labels[:2])
 
-    held = held_for_gradients(chain, step) // len(two)
+    trained = sum(part.nbytes for part in more)
+    held = max(0, held_for_gradients(chain, step) - trained) // len(h)
     needs = footprint(chain, images[:1].to(chain.device))
+    fixed = needs.weights + ADAM * (trained + sum(p.nbytes for p in chain.head.parameters()))
     one = int(scratch(chain.device) * max(2 * needs.state + needs.work, 2 * held))
-    if needs.weights + one * len(images) > memory:
+    if fixed + one * len(images) > memory:
         raise ProbeError(
             f"append trains on all images at once, and {len(images):,} of {chain.name} take "
-            f"{format_bytes(needs.weights + one * len(images))}, more than "
-            f"memory={format_bytes(memory)}: give fewer images (limit=) or more memory"
+            f"{format_bytes(fixed + one * len(images))}, more than memory={format_bytes(memory)}: "
+            "give fewer images (limit=) or more memory"
         )
 
 
@@ -169,10 +174,7 @@ def _one(
     from resnet_probe.state import residual, with_residual
 
     h = residual(states)
-    steps, scale = settings.steps, h.var()
-    first = layers(settings, draw, kind, h)
-    to_identity = partial(_distance, h, first, kind, scale)
-    identity = [loss for loss, _ in _trained(to_identity, first, steps, RATES[IDENTITY], CLOSE)]
+    identity = _fitted(h, settings, draw, kind)
     head = copy.deepcopy(chain.head).requires_grad_(True)
     anew = layers(settings, draw, kind, h)
 
@@ -187,13 +189,20 @@ def _one(
         return losses(logits, labels).mean(), logits
 
     parts = [*anew, *head.parameters()]
-    history = list(_trained(of_images, parts, steps, RATES[LOSS], -1.0))
+    history = list(_trained(of_images, parts, settings.steps, RATES[LOSS], -1.0))
     return {
         IDENTITY: np.array(identity),
         LOSS: np.array([loss for loss, _ in history]),
         ERROR: np.array([_error_pct(out, labels) for _, out in history]),
         CHANGE: np.array([change]),
     }
+
+
+def _fitted(h: Tensor, settings: AppendSettings, draw: int, kind: str) -> list[float]:
+    """How far layers that are trained to be the identity are from it, step by step."""
+    parts = layers(settings, draw, kind, h)
+    distance = partial(_distance, h, parts, kind, h.var())
+    return [loss for loss, _ in _trained(distance, parts, settings.steps, RATES[IDENTITY], CLOSE)]
 
 
 def layers(settings: AppendSettings, draw: int, kind: str, like: Tensor) -> list[Tensor]:
