@@ -11,8 +11,7 @@ Here     handwritten digits, 898 test images, one seed each, one block or layer 
          So the claim holds with batch norm, and in a plain network of the residual one's own
          layers
          photographs, CIFAR-10's 10,000 test images stored as JPEG (one seed each; three of
-         resnet56, resnet20 and plain20 in three_trainings.py): preresnet110
-         11.91 % error, median 12.44 % (12.30–12.66 %; +0.53, +0.35 to +0.73) and resnet56 11.93 %,
+         all but plain56 and VGG in three_trainings.py): preresnet110 11.91 % error, median 12.44 % (12.30–12.66 %; +0.53, +0.35 to +0.73) and resnet56 11.93 %,
          13.50 % (12.84–15.01 %; +1.57, +1.22 to +1.91), resnet20 14.10 %, 36.71 % (24.35–50.14 %;
          +22.61, +21.61 to +23.58), none of their 90 deletions at chance; plain56 26.78 %, 88.28 %
          (86.86–89.46 %; +61.49, +60.54 to +62.48), at or below chance after 20 of 54 deletions;
