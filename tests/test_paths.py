@@ -141,6 +141,16 @@ def paths_of_zero():
     return PathSums(values, torch.tensor([2.0, 1.0], dtype=torch.float64))
 
 
+def test_what_is_too_small_to_square_has_its_norm_all_the_same():
+    from resnet_probe.engine.path_sums import GrowingSums
+
+    first = 1e-30 * torch.from_numpy(np.random.default_rng(0).normal(size=(3, 4)))
+    sums = GrowingSums(first.float(), slots=1, chunk=1)
+    norms = sums.rescale()[0]
+    np.testing.assert_allclose(norms, torch.linalg.vector_norm(first, dim=1), rtol=1e-6)
+    np.testing.assert_allclose(next(sums.seen.precise()), first, rtol=1e-6)
+
+
 def test_all_is_the_enumeration_where_there_are_as_many_draws_as_sign_vectors(chain):
     x, y = images(4).double(), labels(4)
     double = chain_of(seeded(TinyResNet).double(), x)
