@@ -65,18 +65,18 @@ SUBJECTS = {
     "findings/responses.py studies/responses":
         "responses costs_of_blocks summaries report_sentences",
     "findings/sentence.py findings/verdict.py":
-        "summaries depth report_sentences degenerate stopping one_answer",
+        "verdict summaries depth report_sentences degenerate stopping one_answer",
     "findings/sweeps.py studies/sweeps.py": "summaries edit_lists",
-    "results": "results journal runs",
+    "results": "results journal classes runs",
     "stats/bootstrap.py": "claims_intervals",
     "stats/intervals.py": "stats claims_intervals",
     "stats/moments.py": "moments stats",
     "stats/paired.py": "paired",
     "stats/path_lengths.py": "lengths",
-    "stats/sequential.py studies/stopping.py": "sequential stopping",
+    "stats/sequential.py studies/stopping.py": "sequential stopping degenerate",
     "stats/simultaneous.py": "simultaneous",
     "studies/checks.py studies/parts.py studies/study.py":
-        "parts tasks option_numbers option_types runs",
+        "parts discover_sizes lesion tasks option_numbers option_types runs",
     "studies/units.py": "units",
 }  # fmt: skip
 """What is broken, files and folders, and the tests that have to see it, the quickest first."""
