@@ -53,6 +53,13 @@ def counts(*medians: float, study: str = "lesion-counts"):
     return draws(study, "edits", dict(zip(levels, medians, strict=True)), spread=0.5)
 
 
+def tied(pairs: int) -> tuple[float, float, float]:
+    """As many draws above as below, in one of so many pairs; the upper ends hold together."""
+    same = np.linspace(-0.5, 0.5, 40)
+    alone, joint = (lesions.order(same, same, level) for level in (0.95, 1 - 0.05 / pairs))
+    return 0.5, alone.low, joint.high
+
+
 def carried(factor: float) -> stats.rv_discrete:
     """The lengths of 54 blocks' paths by count × norm, where each block multiplies by `factor`."""
     return stats.binom(54, factor / (1 + factor))
@@ -131,13 +138,13 @@ NUMBERS = {
     "veit2016/plain-worse/re-estimated": (
         [re_estimated(FALLS[0]), renewed(*[80] * 9, **OTHERS)], 80 - 38,
     ),
-    "veit2016/delete-k": ([counts(7, 9, 9, 30, 40)], 0.5),
+    "veit2016/delete-k": ([counts(7, 9, 9, 30, 40)], *tied(4)),
     "veit2016/delete-10": ([draws("lesion-counts", "edits", {10: 25}, data="cifar10")], 25),
     "veit2016/permute": (
-        [draws("lesion-permute-tau", "tau", {0.99: 7, 0.95: 9, 0.91: 9, 0.87: 30})], 0.5,
+        [draws("lesion-permute-tau", "tau", {0.99: 7, 0.95: 9, 0.91: 9, 0.87: 30})], *tied(3),
     ),
     "veit2016/duplicate": (
-        [counts(7, 10, 25, 30, 40), counts(10, 9, study="lesion-duplicate")], 0.5,
+        [counts(7, 10, 25, 30, 40), counts(10, 9, study="lesion-duplicate")], *tied(2),
     ),
     "veit2016/gradient/decays": (
         [sampled(0.2)], 0.2, *(0.2 * np.exp(stats.norm.ppf([0.025, 0.975]) * SLOPE)),

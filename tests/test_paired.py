@@ -74,7 +74,8 @@ def test_equivalence_is_two_one_sided_tests() -> None:
     both = stats.equivalent([2, 30], [2, 28], 1000, 0.01)
     assert both.tolist() == [True, False]
     assert both.tolist() == ((low > -0.01) & (high < 0.01)).tolist()
-    assert not stats.equivalent(2, 2, 1000, float(high[0]))  # less than the margin, not that much
+    _, end = stats.paired_difference(3, 2, 1000, 2 * 0.95 - 1)
+    assert not stats.equivalent(3, 2, 1000, float(end))  # less than the margin, not that much
     assert not stats.equivalent(0, 0, 50, 0.01) and stats.equivalent(0, 0, 5000, 0.01)
 
 
