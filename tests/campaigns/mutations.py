@@ -76,7 +76,7 @@ SUBJECTS = {
     "stats/sequential.py studies/stopping.py": "sequential stopping degenerate",
     "stats/simultaneous.py": "simultaneous",
     "studies/checks.py studies/parts.py studies/study.py":
-        "parts discover_sizes lesion tasks option_numbers option_types runs",
+        "discover_export lesion parts tasks option_numbers option_types runs",
     "studies/units.py": "units",
 }  # fmt: skip
 """What is broken, files and folders, and the tests that have to see it, the quickest first."""
