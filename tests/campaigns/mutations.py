@@ -37,7 +37,7 @@ SUBJECTS = {
     "edits": "edits edit_lists classes control edited",
     "engine/disturb.py engine/observe.py": "control lens influence responses edit_lists",
     "engine/edited.py": "edited",
-    "engine/fold.py": "sweep discover_programs",
+    "engine/fold.py engine/precision.py": "sweep discover_programs",
     "engine/images.py engine/memory.py": "data_given data_stream sweep paths parts",
     "engine/path_sums.py engine/spectrum.py": "spectrum paths",
     "engine/pullback": "pullback spectrum paths discover_nested language",
@@ -266,8 +266,10 @@ def main() -> int:
     parser.add_argument("--of", nargs="+", default=[], metavar="FILE", help="files and folders")
     options = parser.parse_args()
     for name in options.of:
-        if not (PACKAGE / name).exists():
-            parser.error(f"--of {name}: {PACKAGE.name} has no such file or folder")
+        if not any(
+            PACKAGE / name in (file, *file.parents) for each in SUBJECTS for file in _files(each)
+        ):
+            parser.error(f"--of {name}: no file or folder of {PACKAGE.name} with tests named here")
     breaks, unseen = drawn(options.count, options.seed, options.of), 0
     for number, each in enumerate(breaks, start=1):
         with tempfile.TemporaryDirectory() as place:
