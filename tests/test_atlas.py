@@ -26,7 +26,7 @@ from resnet_probe.results import Result
 from resnet_probe.runs import atlas as runs
 from resnet_probe.runs.atlas import Atlas
 from resnet_probe.runs.job import Job
-from resnet_probe.stats import Estimate, rank_correlation
+from resnet_probe.stats import Estimate, rank_correlation, wilson
 
 LIST = """\
 name,family,arch,weights,twin,data,limit,normalize,studies
@@ -98,6 +98,9 @@ def test_its_numbers_are_those_of_the_single_studies(place):
     drawn = Result.load(place / "runs" / "interactions-resnet-depth-8-width-4-digits")
     same(value(table, "control", "additive"), additive(drawn).estimate)
     assert value(table, "first", "blocks").value == 6 and value(table, "first", "width").value == 8
+    whole = ~table["quantity"].isin(["block_change", "block_ratio"])
+    assert (table.loc[whole, ["block", "stage"]] == 0).all(axis=None)
+    same(by_block[["block", "stage"]], edited[["blocks", "stage"]])
 
 
 def test_what_has_no_meaning_is_blank_with_its_reason(place):
@@ -270,6 +273,7 @@ def test_the_stage_of_the_worst_block_is_counted():
     shown = found.sentence.numbers
     assert (shown["first"], shown["between"], shown["last"]) == (10, 1, 1)
     assert shown["share"] == pytest.approx(1000 / 12) and shown["sure"] == 12
+    same([shown["share_low"], shown["share_high"]], 100 * np.array(wilson(10, 12)))
     assert shown["expected"] == pytest.approx(100 / 3)
     assert "cannot be said" in str(findings.stage_of_worst(table.iloc[:0]).sentence)
 

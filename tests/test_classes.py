@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from toy_chains import TinyResNet, images, labels, seeded
@@ -97,6 +98,32 @@ def test_what_is_said_and_drawn_is_in_the_table(net):
     assert len(dots) == (sure | (result.table["joint_high_pct"] < 0)).sum()
     with pytest.raises(ProbeError, match="not by class"):
         draw(Result("lesion-classes", result.table.drop(columns="class"), {}))
+
+
+def test_the_edits_that_serve_some_classes_most_are_named_first():
+    """By how far the class that loses most lies above the median one."""
+    changes = {"1": (9, 9, 9), "2": (-5, 0, 4), "3": (1, 2, 9), "4": (-9, 1, 2)}
+    rows = [
+        {"place": place, "kind": "delete" if place else "baseline", "blocks": block, "class": c,
+         "images": 20, "correct": 18 + c % 2, "error_pct": 10 - 5 * (c % 2), "delta_pct": change,
+         "joint_low_pct": change - 3, "joint_high_pct": change + 3}
+        for place, (block, given) in enumerate({"": (0, 0, 0), **changes}.items())
+        for c, change in enumerate(given)
+    ]  # fmt: skip
+    lines = summarize_lesion(Result("lesion-classes", pd.DataFrame(rows), {})).splitlines()
+    assert lines[0] == "baseline: 8.33 % error (55 of 60 correct), by class 5.00 to 10.00 %"
+    assert "Of 12 pairs of an edit and a class 5 are harmed" in lines[1]
+    assert "1 of the 4 edits harm every one of the 3 classes, 2 some" in lines[1]
+    assert lines[2:] == [
+        "  delete 3: class 2 +9.0 points (all together +6.0 to +12.0), the median class +2.0; "
+        "harmed: 2",
+        "  delete 2: class 2 +4.0 points (all together +1.0 to +7.0), the median class +0.0; "
+        "harmed: 2",
+        "  delete 4: class 2 +2.0 points (all together -1.0 to +5.0), the median class +1.0; "
+        "harmed: none",
+        "  delete 1: class 0 +9.0 points (all together +6.0 to +12.0), the median class +9.0; "
+        "harmed: 0, 1, 2",
+    ]
 
 
 @pytest.mark.parametrize(

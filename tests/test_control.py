@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from toy_chains import TinyPlain, images, labels, randomized, seeded
 
-from resnet_probe import ProbeError, chain_of, control, layers_of, lesion, models
+from resnet_probe import ProbeError, Result, chain_of, control, layers_of, lesion, models
 from resnet_probe.edits import generator_for
 from resnet_probe.engine.disturb import GROUP, Disturbed
-from resnet_probe.findings import summarize_control
-from resnet_probe.stats import t_interval
+from resnet_probe.findings import same_size, summarize_control
+from resnet_probe.stats import paired_difference, t_interval
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,9 @@ def test_what_a_deletion_costs_more_is_paired_over_images(net):
             right = (chain.run(x, gates).argmax(1) == y).double()
         turned = (by_hand(model, x, "sign", number).argmax(1) == y).double()
         per_image += 100 * (turned - right) / 9
+        counts = int((right > turned).sum()), int((right < turned).sum())
+        ends = own.loc[str(number), ["beside_deletion_low_pct", "beside_deletion_high_pct"]]
+        assert [*ends] == pytest.approx(100 * np.array(paired_difference(*counts, len(x))))
     low, high = t_interval(per_image.mean(), per_image.std() / len(x) ** 0.5, len(x))
     found = result.provenance["against"]["sign"]
     assert found == pytest.approx([float(per_image.mean()), float(low), float(high)], abs=1e-6)
@@ -118,6 +122,29 @@ def test_what_cannot_be_disturbed_is_said(net):
     plain = layers_of(seeded(TinyPlain), images(2))
     with pytest.raises(ProbeError, match="plain network"):
         control(plain, images(6), labels(6))
+
+
+@pytest.mark.parametrize(
+    ("image", "noise", "verdict"),
+    [
+        ((0.1, -0.1, 0.3), (-0.2, -0.4, 0.0), "holds"),
+        ((0.1, -0.1, 0.3), (3.0, 1.0, 5.0), "fails"),
+        ((0.1, -0.1, 0.3), (-0.5, -0.9, -0.1), "undecided"),
+    ],
+)
+def test_size_alone_explains_it_where_each_move_of_that_size_costs_as_much(image, noise, verdict):
+    """Of the moves of the same size: the reversed branch, twice as long, is told beside them."""
+    against = {"other image": [*image], "noise": [*noise], "sign": [2.0, 1.5, 2.5]}
+    table = pd.DataFrame({"images": [400]})
+    found = same_size(Result("control", table, {"against": against}))
+    assert (found.verdict, tuple(found.estimate)) == (verdict, noise)
+    wanted = {"apart_a": image, "apart_b": noise, "sign": (-2.0, -2.5, -1.5)}
+    ends = ("", "_low", "_high")
+    expected = {f"{name}{end}": value for name, three in wanted.items()
+                for end, value in zip(ends, three, strict=True)}  # fmt: skip
+    assert found.sentence.numbers == {**expected, "images": 400}
+    with pytest.raises(ProbeError, match="needs a move of the same size"):
+        same_size(Result("control", table, {"against": {"sign": [2.0, 1.5, 2.5]}}))
 
 
 @pytest.mark.parametrize(

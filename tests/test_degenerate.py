@@ -103,6 +103,10 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+CASES["weights that are no numbers"] = lambda: (net(last=float("nan")), X, Y)
+NOT_ALIKE = [study for study, (name, _) in STUDIES.items() if name != "lesion"]
+
+
 @cache
 def ready(case: str) -> rp.Prepared:
     model, images, labels = CASES[case]()
@@ -127,6 +131,19 @@ def test_it_is_a_table_words_and_a_figure_or_refused(study, case, tmp_path) -> N
     result.save(tmp_path / "run")
     again = Result.load(tmp_path / "run")
     assert row(name).summarize(again) == said
+
+
+@pytest.mark.parametrize("study", ["deletions", "as precise as asked", *NOT_ALIKE])
+def test_what_is_not_finite_is_refused(study) -> None:
+    """By the name of the weight, where the study looks at them before it begins."""
+    name, options = STUDIES[study]
+    looks = "" if name in ("lesion", "paths") else "1.last.weight of Sequential holds 144 NaN"
+    for case, said in (
+        ("weights that are no numbers", looks or "not finite"),
+        ("weights that overflow", "not finite"),
+    ):
+        with pytest.raises(ProbeError, match=said):
+            getattr(rp, name)(ready(case), **options)
 
 
 def test_what_is_undefined_is_said_in_words() -> None:

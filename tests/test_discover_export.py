@@ -15,6 +15,7 @@ from torch import nn
 from resnet_probe import ProbeError, Sweep, chain_of
 from resnet_probe.edits import Edit
 from resnet_probe.state import Inputs, State, residual
+from resnet_probe.studies.checks import fitted
 
 transformers = pytest.importorskip("transformers")
 
@@ -300,6 +301,10 @@ def test_a_model_that_writes_into_itself_stays_as_it_was():
     assert chain.free == ("x[0]", "x[1]", "scale[0]")
     with torch.no_grad():
         assert torch.equal(chain(given), model(**given, twice=True)["out"])
+    more = {"x": torch.randn(3, 7, 4, generator=generator), "scale": torch.ones(3, 1, 1)}
+    ready, taken, _ = fitted(chain, more, [0, 1, 2])
+    assert ready.input_shape == tuple(taken.shape[1:]) and ready.output_shape == (3,)
+    assert tuple(taken.shape[1:]) == (7, 4)
     other = chain_of(model, tuple(given.values()), along="0", output="state")
     with torch.no_grad():
         assert torch.equal(other(tuple(given.values())), model(**given)["state"])

@@ -53,8 +53,15 @@ def test_a_given_list_has_what_every_lesion_has(chain, some):
                              strict=True):  # fmt: skip
             wrong = chain.run(some[0], edit).argmax(1) != some[1]
             assert row.error_pct == pytest.approx(100 * float(wrong.double().mean()))
-    early = lesion(chain, *some, edits=edits, precision=20.0).table
-    assert list(early["edit"]) == list(table["edit"])
+    early = lesion(chain, *some, edits=edits, precision=20.0)
+    assert list(early.table["edit"]) == list(table["edit"])
+    for found, how, ends in (
+        (result, "all of them together", "joint"),
+        (early, "each by itself", "delta"),
+    ):
+        row, text = found.table.iloc[2], summarize_lesion(found)
+        assert f"change (its interval, {how})" in text
+        assert f"({row[f'{ends}_low_pct']:+.2f} to {row[f'{ends}_high_pct']:+.2f})" in text
     assert "delete 1 3" in summarize_lesion(result) and draw(result)
 
 

@@ -107,6 +107,18 @@ def test_programs_by_hand():
     assert (Edit.delete(1) >> Edit.cut(2)).kind == "mixed" and Edit().kind == "baseline"
 
 
+def test_edits_are_counted_and_called_by_the_blocks_that_they_change():
+    expected = {
+        Edit(): (0, ""), Edit.cut(2, 3): (2, "2 3"), Edit.swap(1, 3): (1, "1-3"),
+        Edit.order([3, 5, 4]): (2, "3 5 4"), Edit.reverse(2, 5): (4, "2 3 4 5"),
+        Edit.repeat(2): (1, "2"), Edit.repeat(2, 4, times=3): (3, "2 3 4"),
+        Edit.run([1, 1, 4]): (1, "1 1 4"), Edit.scale({1: 0.5, 2: 0, 3: 1}): (2, "1 2"),
+        Edit.replace((2, 1)): (2, "1 2"), Edit.parallel(2, 4): (3, "2 3 4"),
+        Edit.delete(1) >> Edit.cut(2): (2, "1 2"),
+    }  # fmt: skip
+    assert {edit: (edit.edits, edit.blocks) for edit in expected} == expected
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(EDITS, min_size=1, max_size=4))
 def test_a_text_is_read_as_the_edit_that_wrote_it(some):
@@ -352,6 +364,14 @@ def test_edits_cost_no_torch():
 def test_tau_is_scipys(order):
     expected = scipy_stats.kendalltau(range(1, 9), order).statistic
     assert edits.kendall_tau(order) == pytest.approx(expected, abs=1e-12)
+
+
+def test_none_and_all_can_be_drawn_and_no_more():
+    draw = [edits.draw_numbers([2, 5, 7], count, generator(0)) for count in (0, 3)]
+    assert draw == [[], [2, 5, 7]]
+    for count in (-1, 4):
+        with pytest.raises(ProbeError, match=f"{count} blocks cannot be drawn: there are 3"):
+            edits.draw_numbers([2, 5, 7], count, generator(0))
 
 
 def test_draws_are_uniform():

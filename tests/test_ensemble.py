@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from toy_chains import TinyPlain, TinyResNet, images, labels, seeded
@@ -13,6 +14,7 @@ from resnet_probe import ProbeError, agreement, chain_of, layers_of
 from resnet_probe.cli import main
 from resnet_probe.figures import draw_all
 from resnet_probe.findings import summarize_agreement, true_ensemble
+from resnet_probe.findings.agreement import nearest
 from resnet_probe.results import Result
 from resnet_probe.studies.agreement import QUANTITIES, AgreementSettings, edits_of
 from resnet_probe.studies.votes import Spread, _share, by_group, spread_of
@@ -117,6 +119,18 @@ def test_what_is_said_is_in_the_table(result):
     ) and "trained apart" in summarize_agreement(result)
     panels = draw_all(result)["ensemble"].axes
     assert [ax.get_ylabel() for ax in panels][1] == "ambiguity (% of squared error)"
+
+
+def test_sub_networks_are_those_of_the_nearest_mean_error():
+    names = ["kind", "edits", "quantity", "value"]
+    rows = [("ensemble", 0, "error_pct", 10), ("ensemble", 0, "ambiguity_pct", 3)]
+    for edits, error in ((1, 30), (2, 11), (3, 2)):
+        rows += [("subnetworks", edits, "error_pct", error), ("lesioned", edits, "error_pct", 10),
+                 ("subnetworks", edits, "ambiguity_pct", edits)]  # fmt: skip
+    found = nearest(pd.DataFrame(rows, columns=names))
+    assert found[names].to_numpy().tolist() == [
+        ["subnetworks", 2, "error_pct", 11], ["subnetworks", 2, "ambiguity_pct", 2]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.0, "fails"), (50.0, "undecided")])

@@ -31,7 +31,14 @@ def test_stem_and_branches_add_up_to_the_last_state(spec):
     assert len(share) == 11 and share.sum() == pytest.approx(1)
     assert abs(share[-1]) < 1e-5
     assert values(result.table, "logit_share").sum() == pytest.approx(1)
-    assert "constants" in summarize_flow(result)
+    percent = 100 * share
+    largest = np.argsort(-abs(percent[1:-1]), kind="stable")[:3]
+    names = result.table["name"][result.table["quantity"] == "state_share"].to_numpy()
+    most = ", ".join(f"{n + 1} ({names[n + 1]}) {percent[n + 1]:.1f} %" for n in largest)
+    assert (
+        f"the last state is the sum of what went in: stem {percent[0]:.1f} %, blocks "
+        f"{percent[1:-1].sum():.1f} %, constants {percent[-1]:.1f} %; most from blocks {most}"
+    ) in summarize_flow(result)
 
 
 def test_a_branch_that_ends_in_relu_can_only_add():

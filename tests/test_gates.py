@@ -119,6 +119,11 @@ def test_findings_and_figure(net):
     said = str(best_gates(result).sentence)
     assert "Of the 3 blocks 1 are shown" in said and "block 2 at 0.75" in said
     assert "0.2000 nats" in said and "joint 95 % CI 0.1000 to 0.3000" in said
+    result.table.loc[1, ["delta_loss", "joint_loss_low", "joint_loss_high"]] = [-0.4, -0.5, -0.3]
+    assert best_gates(result).sentence.numbers == {
+        "blocks": 3, "better": 2, "gate": 0, "block": 1, "gain": 0.4, "gain_low": 0.3,
+        "gain_high": 0.5, "loss": result.table["loss"][0],
+    }  # fmt: skip
 
 
 def test_gates_are_written_as_numbers_or_from_to_step():

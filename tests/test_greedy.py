@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,13 @@ def test_it_has_a_figure_and_sentences():
         finding.sentence
     )
     assert "10 edits tried on 4 others" in summarize_greedy(result) and draw(result)
+    table = result.table.assign(error_pct=result.table.index * 1.25)
+    text = summarize_greedy(replace(result, table=table)).splitlines()
+    for count, some in table.iloc[1:].groupby("edits"):
+        errors = some.set_index("kind")["error_pct"]
+        (line,) = [each for each in text if each.startswith(f"{count:4d}    ")]
+        shown = [float(part) for part in re.findall(r"(\d+\.\d+) %", line)]
+        assert shown == pytest.approx([*errors[["greedy", SINGLE, "block influence"]]], abs=0.006)
     found = {SINGLE: [3.0, 1.0, 5.0], "block influence": [-1.0, -3.0, 1.0]}
     for sign, verdict in ((1, "holds"), (-1, "fails")):
         turned = {way: [sign * x for x in ends] for way, ends in found.items()}

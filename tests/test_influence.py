@@ -114,6 +114,11 @@ def test_what_is_said_and_drawn_is_in_the_table():
     depth = result.table[(result.table["quantity"] == "depth") & (result.table["threshold"] == 0.5)]
     assert found.numbers["depth"] == depth["value"].iloc[0] and found.numbers["blocks"] == 3
     assert "0.5:" in summarize_influence(result)
+    means = np.nan_to_num(matrix_of(result.table)).sum(1)[:2] / [2, 1]
+    names = [f"{place + 1} (blocks.{place}) {means[place]:.2f}" for place in np.argsort(-means)]
+    assert f"most on average over all later blocks: {', '.join(names)}\n" in summarize_influence(
+        result
+    )
     image = draw(result).axes[0].images[0].get_array()
     assert image[2, 0] == pytest.approx(matrix_of(result.table)[0, 2])
     with pytest.raises(ProbeError, match="no influences"):

@@ -121,6 +121,10 @@ def test_what_is_said_and_drawn_follows_the_table(value, verdict):
     chain, x, y = chain_of(seeded(TinyResNet), images(2)), images(8), labels(8)
     result = interactions(chain, x, y)
     assert "order 1" in summarize_interactions(result)
+    assert "higher" not in summarize_interactions(result)
+    more = result.table.iloc[[0] * 7].assign(order=range(1, 8), value=[40, 30, 9, 8, 7, 4, 2])
+    more = Result("interactions", more.reset_index(drop=True), result.provenance)
+    assert "  higher orders    13.0 %" in summarize_interactions(more).splitlines()
     assert len(draw(result).axes[0].containers) == 4  # bars and their intervals, twice
     table = result.table.copy()
     table.loc[table["order"] == 1, ["value", "ci_low", "ci_high"]] = [value, value - 1, value + 1]

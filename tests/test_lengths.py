@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import linregress
 
 from resnet_probe import ProbeError, published
 from resnet_probe.stats import path_lengths
@@ -107,3 +108,10 @@ def test_rows_of_one_quantity_stand_by_length_where_the_gradients_were_asked():
 def test_two_lengths_are_a_line() -> None:
     found = path_lengths.decay([0.0, 8.0, 0.0, 2.0])  # at 1 and 3 blocks
     assert (found.factor, found.r2) == pytest.approx((0.5, 1.0))
+
+
+def test_how_well_a_line_fits_is_scipys() -> None:
+    norms = np.exp([3.0, 2.5, 0.2, 0.4, -1.0])
+    expected = linregress(range(5), np.log(norms))
+    found = path_lengths.decay(norms)
+    assert found == pytest.approx((np.exp(expected.slope), expected.rvalue**2))

@@ -42,7 +42,7 @@ def counts(lost: int, gained: int, images: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("confidence", [0.68, 0.9, 0.95])
-@pytest.mark.parametrize("case", [(0, 0, 846), (3, 0, 100), (30, 12, 898), (900, 3, 1000)])
+@pytest.mark.parametrize("case", [(0, 0, 846), (0, 5, 5), (30, 12, 898), (900, 3, 1000)])
 def test_the_interval_of_a_difference_is_other_people_s(case, confidence) -> None:
     theirs = pytest.importorskip("evalstats.core.resampling").bonett_price_paired_ci
     expected = theirs(*counts(*case), alpha=1 - confidence)
@@ -74,6 +74,8 @@ def test_equivalence_is_two_one_sided_tests() -> None:
     both = stats.equivalent([2, 30], [2, 28], 1000, 0.01)
     assert both.tolist() == [True, False]
     assert both.tolist() == ((low > -0.01) & (high < 0.01)).tolist()
+    _, end = stats.paired_difference(3, 2, 1000, 2 * 0.95 - 1)
+    assert not stats.equivalent(3, 2, 1000, float(end))  # less than the margin, not that much
     assert not stats.equivalent(0, 0, 50, 0.01) and stats.equivalent(0, 0, 5000, 0.01)
 
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from resnet_probe.findings.paths import summarize_paths
 from resnet_probe.stats.path_lengths import by_length as spectrum
 from resnet_probe.studies.paths import path_gradients, paths
 from resnet_probe.studies.paths.exact import two_terms
+from resnet_probe.studies.paths.request import request
+from resnet_probe.studies.paths.room import _needs
 from resnet_probe.studies.paths.table import COLUMNS
 
 EXACT = {"method": "exact", "precision": "float64"}
@@ -139,6 +142,16 @@ def paths_of_zero():
     values = torch.zeros(2, 2, 3, dtype=torch.float64)
     values[0], values[1, 0] = 1.0, 0.5
     return PathSums(values, torch.tensor([2.0, 1.0], dtype=torch.float64))
+
+
+def test_what_is_too_small_to_square_has_its_norm_all_the_same():
+    from resnet_probe.engine.path_sums import GrowingSums
+
+    first = 1e-30 * torch.from_numpy(np.random.default_rng(0).normal(size=(3, 4)))
+    sums = GrowingSums(first.float(), slots=1, chunk=1)
+    norms = sums.rescale()[0]
+    np.testing.assert_allclose(norms, torch.linalg.vector_norm(first, dim=1), rtol=1e-6)
+    np.testing.assert_allclose(next(sums.seen.precise()), first, rtol=1e-6)
 
 
 def test_all_is_the_enumeration_where_there_are_as_many_draws_as_sign_vectors(chain):
@@ -408,6 +421,25 @@ def test_a_budget_too_small_says_what_is_needed(chain):
         paths(chain, images(), labels(), memory=20_000)
     needed = str(refusal.value).split("it takes ")[1].split(",")[0]
     paths(chain, images(), labels(), memory=int(1.05 * parse_bytes(needed)), samples=2, signs=2)
+
+
+def test_gradients_before_and_behind_a_shortcut_that_changes_the_shape_are_both_there(chain):
+    x, sizes = images(1), [images(1).nbytes]
+    with torch.no_grad():
+        h = chain.stem(x)
+        for block in [*chain, None]:
+            sizes.append(h.nbytes)
+            h = h if block is None else block.run(h)
+    stacks = [one if one == other else one + other for one, other in pairwise(sizes)]
+    asked = request(chain, method="exact")
+    found = _needs(ChainLinearizer(chain), x, asked)
+    assert found.stack == (len(chain) + 2) * max(stacks) and found.state == max(sizes)
+
+
+def test_the_path_past_all_branches_may_be_asked_for_alone(chain):
+    both = [path_gradients(chain, images(), labels(), max_length=most) for most in (0, None)]
+    assert len(both[0]) == 1
+    assert torch.allclose(both[0][0], both[1][0], rtol=1e-6)
 
 
 def test_data_that_does_not_fit_is_refused(chain):

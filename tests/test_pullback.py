@@ -279,6 +279,31 @@ def test_the_loss_gradient_of_a_sure_network_is_exact():
     torch.testing.assert_close(size, expected, rtol=1e-9, atol=0)
 
 
+class Named(nn.Module):
+    """Divides by a root mean square, which it takes in a precision that it names."""
+
+    def __init__(self, cast) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 6), nn.Linear(6, 4)
+        self.layers, self.cast = nn.ModuleList(nn.Linear(6, 6) for _ in range(2)), cast
+
+    def forward(self, x):
+        x = self.stem(x)
+        for layer in self.layers:
+            wide = self.cast(x)
+            x = x + layer((wide * torch.rsqrt(wide.square().mean(-1, keepdim=True))).type_as(x))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("cast", [lambda x: x.float(), lambda x: x.to(torch.float32)])
+def test_a_precision_that_a_model_names_is_the_one_that_is_asked(cast):
+    model = seeded(lambda: Named(cast))
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    found = in_precision(chain_of(model, x), torch.float64)(x.double())
+    model.cast = nn.Identity()
+    torch.testing.assert_close(found, model.double()(x.double()), rtol=1e-14, atol=1e-14)
+
+
 def test_freezing_changes_nothing_of_the_model():
     model = seeded(TinyResNet)
     model.stem.weight.requires_grad_(False)

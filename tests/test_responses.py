@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from toy_chains import TinyPlain, TinyResNet, images, labels, randomized, scalar_chain, seeded
 
 from resnet_probe import ProbeError, chain_of, data, layers_of, models, responses
+from resnet_probe.engine.observe import without_gradients
 from resnet_probe.studies.responses import COLUMNS, QUANTITIES, together
 from resnet_probe.studies.responses.collect import Collector
 from resnet_probe.studies.responses.passes import Passes
@@ -54,6 +55,14 @@ def norm_names(model: nn.Module) -> list[str]:
     """Batch norms behind the convolutions of stem and branches, in order."""
     found = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
     return [name for name in found if "shortcut" not in name and "downsample" not in name]
+
+
+def test_a_copy_without_gradients_shares_every_tensor_and_leaves_the_model_as_it_is():
+    model = network("resnet20:width=4")
+    found = dict(without_gradients(model).state_dict(keep_vars=True))
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        assert found[name].data_ptr() == tensor.data_ptr() and not found[name].requires_grad
+        assert tensor.requires_grad == isinstance(tensor, nn.Parameter)
 
 
 def test_stds_of_layers_are_those_of_all_activations():

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from resnet_probe.errors import ProbeError
-from resnet_probe.stats.sequential import ConfidenceSequence, log_e_value
+from resnet_probe.stats.sequential import LOOK, ConfidenceSequence, log_e_value
 
 MARGIN = 0.005
 
@@ -130,6 +130,17 @@ def test_the_batches_and_the_company_change_nothing() -> None:
     alone = ConfidenceSequence(1, 1000)
     alone.update(sets[3:4, :500])
     assert (np.ravel(alone.interval) == ends[0][:, 3]).all()
+
+
+def test_it_is_known_better_after_every_so_many_images_only() -> None:
+    """And tells it from the images so far, however many of them came since."""
+    sets = studies(3, 100, [0.9, 0.3, 0.05], 0.0)
+    sequence, ends = ConfidenceSequence(3, None), []
+    for image in sets.T:
+        sequence.update(image[:, None])
+        ends.append(sequence.interval[0][0])
+    looks = 1 + np.flatnonzero(np.diff([-1.0, *ends]))
+    assert looks.tolist() == [LOOK, 2 * LOOK, 3 * LOOK]
 
 
 def test_edits_that_are_decided_stay_as_they_are() -> None:

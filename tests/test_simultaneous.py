@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from resnet_probe.errors import ProbeError
 from resnet_probe.stats import mcnemar, paired_difference
-from resnet_probe.stats.simultaneous import SignFlips
+from resnet_probe.stats.simultaneous import FLIPS, SignFlips
 
 
 def differences(lost, gained, images: int, *, shared: float = 0.5, seed: int = 0) -> np.ndarray:
@@ -135,6 +135,7 @@ def test_the_same_seed_gives_the_same_numbers_in_any_pieces(monkeypatch) -> None
         np.array_equal(first.sums, again.sums) and first.interval()[0][0] == again.interval()[0][0]
     )
     assert not np.array_equal(first.sums, other.sums)
+    assert first.sums.shape == first.normal.shape == (FLIPS, 2)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from resnet_probe.findings import (
     summarize_lesion,
     summarize_responses,
 )
+from resnet_probe.findings.lesion import re_estimated
 from resnet_probe.findings.sentence import unit_of_points
 from resnet_probe.findings.sweeps import ranges
 from resnet_probe.results import Result
@@ -142,7 +143,15 @@ def test_stale_statistics_in_words():
     assert "on 500 training images: baseline 3.00 % instead of 6.00 %" in text
     assert "missing paths cost +0.20 points (95 % CI over images +0.10 to +0.30)" in text
     assert "paths and stale statistics together +0.40" in text
-    assert "most restored: 1 (88.00 to 44.00 %)" in text
+    assert "most restored: 1 (88.00 to 44.00 %)" in text and "runs of branches" not in text
+    record |= {"recalibration_branch_runs": [1200, 3500], "seconds": 4.2}
+    again = Result("lesion", table, record)
+    took = "re-estimating took 1,200 runs of branches instead of 3,500; 4.2 s for the whole study"
+    assert took in summarize_lesion(again)
+    assert re_estimated(again).numbers == {
+        "own": 0.2, "own_low": 0.1, "own_high": 0.3, "training": 500, "shared": 1200,
+        "alone": 3500, "seconds": 4.2,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "word"), [(1.0, "point"), (0.5, "points"), (2, "points")])

@@ -13,7 +13,14 @@ from toy_chains import NegativeStates, TinyResNet, images, randomized, scalar_ch
 from resnet_probe import Edit, ProbeError, chain_of, layers_of, lesion, models
 from resnet_probe.benchmarks.clock import STATUS, peak_memory
 from resnet_probe.engine.fold import FoldedBlock, fold, folded
-from resnet_probe.engine.memory import footprint, format_bytes, parse_bytes
+from resnet_probe.engine.memory import (
+    CACHE,
+    Footprint,
+    batch_size,
+    footprint,
+    format_bytes,
+    parse_bytes,
+)
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 
 
@@ -236,6 +243,7 @@ def test_the_images_are_not_changed():
 def test_single_deletions_cost_half_of_the_plain_loop(n):
     tree = PrefixTree.of(every_deletion(n), scalar_chain([1.0] * n))
     assert tree.branch_runs == n + n * (n - 1) // 2
+    assert tree.programs == n + 1
     assert tree.states <= 2
 
 
@@ -293,6 +301,13 @@ def test_the_budget_sets_the_batch_and_too_small_a_budget_says_what_is_needed():
     assert Sweep(chain, memory=200_000, batch=fits).batch_for(tree, images(500)) == fits
     with pytest.raises(ProbeError, match=f"a batch of {fits + 1} images"):
         Sweep(chain, memory=200_000, batch=fits + 1).batch_for(tree, images(500))
+
+
+@pytest.mark.parametrize(("state", "batch"), [(CACHE // 6, 6), (CACHE, 4), (CACHE // 200, 100)])
+def test_a_batch_fits_the_cache_unless_that_is_too_few(state, batch):
+    needs = Footprint("", weights=0, state=state, work=0)
+    options = {"states": 1, "memory": 2**40, "images": 100, "asked": None}
+    assert batch_size(needs, **options, device=torch.device("cpu")) == batch
 
 
 class Full(nn.Module):

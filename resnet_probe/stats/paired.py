@@ -42,7 +42,7 @@ def paired_difference(
     """
     z = normal_quantile(confidence)
     middle, error = adjusted(lost, gained, images, z)
-    return np.clip(middle - z * error, -1, 1), np.clip(middle + z * error, -1, 1)
+    return np.maximum(middle - z * error, -1), np.minimum(middle + z * error, 1)
 
 
 def equivalent(

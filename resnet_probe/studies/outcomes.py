@@ -133,7 +133,7 @@ def _measured(
     for batch in batches(sweep, edits, images, run, each if apart else None):
         found = batch.logits if apart else each(batch.logits, batch.start, batch.stop)
         waiting.append({name: value.cpu().numpy() for name, value in found.items()})
-        _refuse_infinite(batch.finite.cpu().numpy(), edits, batch, first)
+        refuse_infinite(batch, edits, f"images {first + batch.start}–{first + batch.stop - 1}")
         if batch.stop == len(images) or sum(map(_images, waiting)) >= KEEP_EVERY:
             step = joined(waiting)
             waiting = []
@@ -198,12 +198,13 @@ def _images(part: Arrays) -> int:
     return next(value.shape[-1] for name, value in part.items() if not name.startswith(SUM))
 
 
-def _refuse_infinite(finite: np.ndarray, edits: Sequence[Edit], batch: Batch, first: int) -> None:
+def refuse_infinite(batch: Batch, edits: Sequence[Edit], which: str) -> None:
+    """Raises `ProbeError` for logits of these images that are not finite, naming the edit."""
+    finite = batch.finite.cpu().numpy()
     if finite.all():
         return
     edit = edits[int(np.flatnonzero(~finite)[0])]
-    start, stop = first + batch.start, first + batch.stop - 1
     raise ProbeError(
-        f"the logits of images {start}–{stop} are not finite ({edit.kind} {edit.blocks}".rstrip()
+        f"the logits of {which} are not finite ({edit.kind} {edit.blocks}".rstrip()
         + "): the network or its input holds NaN or Inf"
     )

@@ -19,7 +19,7 @@ from resnet_probe.edits import Edit, generator_for
 from resnet_probe.engine.images import Images, picked
 from resnet_probe.engine.sweep import PrefixTree, Sweep
 from resnet_probe.stats.sequential import ConfidenceSequence
-from resnet_probe.studies.outcomes import answers, batches, joined
+from resnet_probe.studies.outcomes import answers, batches, joined, refuse_infinite
 from resnet_probe.studies.study import Arrays, Run
 
 STEP = 64
@@ -132,9 +132,9 @@ def _step(
     """The answers of these edits on these images."""
     here = sweep.chain.device
     given = picked(images, rows.tolist())
-    parts = [
-        {k: v.cpu().numpy() for k, v in answers(b.logits, truth.to(here)).items()}
-        for b in batches(sweep, edits, given, Run(run.resources))
-        for truth in [labels.cpu()[rows][b.start : b.stop]]
-    ]
+    parts = []
+    for batch in batches(sweep, edits, given, Run(run.resources)):
+        refuse_infinite(batch, edits, f"{batch.stop - batch.start} images in random order")
+        truth = labels.cpu()[rows][batch.start : batch.stop].to(here)
+        parts.append({k: v.cpu().numpy() for k, v in answers(batch.logits, truth).items()})
     return joined(parts)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location, spec_from_loader
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,19 +31,55 @@ from campaigns.children import called  # noqa: E402
 
 SUBJECTS = {
     "chain.py": "chain sweep edits chain_graph discover",
+    "claims": "claims_numbers claims claims_matrix published untrained claims_cli",
+    "data": "data data_classes data_preprocess data_given data_layouts data_shards data_hostile "
+            "data_stream own_types",
+    "edits": "edits edit_lists classes control edited",
+    "engine/disturb.py engine/observe.py": "control lens influence responses edit_lists",
+    "engine/edited.py": "edited",
+    "engine/fold.py engine/precision.py": "sweep discover_programs",
+    "engine/images.py engine/memory.py": "data_given data_stream sweep paths parts",
+    "engine/path_sums.py engine/spectrum.py": "spectrum paths",
+    "engine/pullback": "pullback spectrum paths discover_nested language",
+    "engine/recalibrate.py studies/recalibration.py": "recalibrate lesion",
     "engine/sweep.py": "sweep lesion edits",
-    "engine/fold.py": "sweep discover_programs",
-    "engine/path_sums.py": "spectrum paths",
-    "engine/pullback": "pullback spectrum paths discover_nested",
+    "engine/task.py studies/outcomes.py studies/scores.py": "tasks lesion language",
+    "engine/values.py studies/calibration.py": "edit_lists",
+    "findings/agreement.py studies/agreement.py studies/ensemble.py studies/votes.py":
+        "agreement ensemble summaries",
+    "findings/append.py studies/append.py": "append",
+    "findings/atlas.py": "atlas",
+    "findings/attribution.py studies/attribution":
+        "attribution summaries report_sentences cli_studies",
+    "findings/classes.py studies/classes.py": "classes",
+    "findings/control.py studies/control.py": "control",
+    "findings/depth.py findings/influence.py studies/influence.py": "depth influence edit_lists",
+    "findings/flow.py studies/flow.py": "flow",
+    "findings/gates.py studies/gates.py": "gates",
+    "findings/greedy.py studies/greedy.py": "greedy",
+    "findings/interactions.py studies/interactions.py": "interactions atlas",
+    "findings/lens.py studies/lens.py": "lens summaries report_sentences",
+    "findings/lesion.py studies/lesion.py studies/plan.py":
+        "lesion report_sentences summaries one_answer edit_lists stopping units",
+    "findings/paths.py studies/paths": "paths coherence report_sentences cli_paths coverage",
+    "findings/responses.py studies/responses":
+        "responses costs_of_blocks summaries report_sentences",
+    "findings/sentence.py findings/verdict.py":
+        "verdict summaries depth report_sentences degenerate stopping one_answer",
+    "findings/sweeps.py studies/sweeps.py": "summaries edit_lists",
+    "results": "results journal classes runs",
     "stats/bootstrap.py": "claims_intervals",
     "stats/intervals.py": "stats claims_intervals",
     "stats/moments.py": "moments stats",
     "stats/paired.py": "paired",
     "stats/path_lengths.py": "lengths",
-    "stats/sequential.py": "sequential stopping",
+    "stats/sequential.py studies/stopping.py": "sequential stopping degenerate",
     "stats/simultaneous.py": "simultaneous",
-}
-"""What is broken, and the tests that have to see it, the quickest first."""
+    "studies/checks.py studies/parts.py studies/study.py":
+        "discover_export lesion parts tasks option_numbers option_types runs",
+    "studies/units.py": "units",
+}  # fmt: skip
+"""What is broken, files and folders, and the tests that have to see it, the quickest first."""
 FLIPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -73,31 +110,27 @@ class Break:
 # ---- breaks of a file
 
 
-def breaks_of(file: Path) -> Iterator[Break]:
-    """Every break of a file that is known here."""
-    count = sum(1 for _ in _places(ast.parse(file.read_text())))
-    for number in range(count):
-        tree = ast.parse(file.read_text())
-        statement, change = next(each for n, each in enumerate(_places(tree)) if n == number)
-        before = ast.unparse(statement).splitlines()[0]
-        change()
-        after = ast.unparse(statement).splitlines()[0]
-        if before != after:
-            yield Break(file, statement.lineno, before, after, ast.unparse(tree))
+def broken(file: Path, place: int) -> Break:
+    """The break of a file at a place, the `place`-th of those that are known here."""
+    tree = ast.parse(file.read_text())
+    statement, change = next(islice(_places(tree), place, None))
+    before = ast.unparse(statement).splitlines()[0]
+    change()
+    after = ast.unparse(statement).splitlines()[0]
+    return Break(file, statement.lineno, before, after, ast.unparse(tree))
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[ast.stmt, Callable[[], None]]]:
     """(statement, what breaks it) for each place; what is only said or typed is left out."""
     for body in _bodies(tree):
-        for place, statement in enumerate(body):
+        for statement in body:
             if isinstance(statement, ast.Raise | ast.Import | ast.ImportFrom | ast.Assert):
                 continue
             if isinstance(statement, ast.Expr):
-                if isinstance(statement.value, ast.Call):
-                    yield statement, lambda b=body, n=place: b.__setitem__(n, ast.Pass())
-                else:
+                if not isinstance(statement.value, ast.Call):
                     continue  # a docstring, a yield
-            if isinstance(statement, ast.AugAssign):
+                yield statement, lambda s=statement: setattr(s, "value", ast.Constant(...))
+            if isinstance(statement, ast.AugAssign) and type(statement.op) in FLIPS:
                 yield statement, lambda s=statement: _flip(s, "op")
             for node in _own(statement):
                 yield from ((statement, change) for change in _changes(node))
@@ -147,27 +180,28 @@ def _changes(node: ast.AST) -> Iterator[Callable[[], None]]:
 
 
 def _flip(node: ast.AST, field: str) -> None:
-    old = type(getattr(node, field))
-    setattr(node, field, FLIPS.get(old, old)())
+    setattr(node, field, FLIPS[type(getattr(node, field))]())
 
 
 def drawn(count: int, seed: int, only: list[str]) -> list[Break]:
     """Breaks of so many lines, as many of each subject, one a line."""
     pick, found = random.Random(seed), []
-    subjects = {name: list(_files(name)) for name in only or SUBJECTS}
-    for number, (_name, files) in enumerate(subjects.items()):
-        by_line: dict[tuple[Path, int], list[Break]] = {}
-        for each in (each for file in files for each in breaks_of(file)):
-            by_line.setdefault((each.file, each.line), []).append(each)
+    subjects = [list(_files(name)) for name in only or SUBJECTS]
+    for number, files in enumerate(subjects):
+        by_line: dict[tuple[Path, int], list[int]] = {}
+        for file in files:
+            for place, (statement, _) in enumerate(_places(ast.parse(file.read_text()))):
+                by_line.setdefault((file, statement.lineno), []).append(place)
         share = count * (number + 1) // len(subjects) - count * number // len(subjects)
         lines = pick.sample(sorted(by_line), min(share, len(by_line)))
-        found += [pick.choice(by_line[line]) for line in lines]
+        found += [broken(line[0], pick.choice(by_line[line])) for line in lines]
     return found
 
 
 def _files(subject: str) -> list[Path]:
-    place = PACKAGE / subject
-    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    places = [PACKAGE / name for name in subject.split()]
+    return [file for place in places
+            for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]  # fmt: skip
 
 
 # ---- the tests
@@ -208,15 +242,15 @@ def tested(given: Break, tests: str) -> int:
         del sys.modules[name]
     sys.meta_path.insert(0, Broken(given))
     files = [str(ROOT / "tests" / f"test_{name}.py") for name in tests.split()]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "--durations=0", "-W", "default"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "--durations=0"]
+    options += ["-W", "default", "-W", "error::RuntimeWarning"]  # of dividing by nothing
     return int(pytest.main([*options, *files]))
 
 
 def seen_by(given: Break, folder: Path) -> str:
     """The test that sees a break, or how else it ended; empty where none does."""
-    subject = next(name for name in SUBJECTS
-                   if PACKAGE / name in (given.file, *given.file.parents))  # fmt: skip
-    ended = called(tested, given, SUBJECTS[subject], folder=folder)
+    tests = next(SUBJECTS[subject] for subject in SUBJECTS if given.file in _files(subject))
+    ended = called(tested, given, tests, folder=folder)
     if ended.status == 0:
         return ""
     failed = [line for line in ended.out.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -232,8 +266,10 @@ def main() -> int:
     parser.add_argument("--of", nargs="+", default=[], metavar="FILE", help="files and folders")
     options = parser.parse_args()
     for name in options.of:
-        if not (PACKAGE / name).exists():
-            parser.error(f"--of {name}: {PACKAGE.name} has no such file or folder")
+        if not any(
+            PACKAGE / name in (file, *file.parents) for each in SUBJECTS for file in _files(each)
+        ):
+            parser.error(f"--of {name}: no file or folder of {PACKAGE.name} with tests named here")
     breaks, unseen = drawn(options.count, options.seed, options.of), 0
     for number, each in enumerate(breaks, start=1):
         with tempfile.TemporaryDirectory() as place:

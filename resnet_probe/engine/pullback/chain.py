@@ -18,6 +18,9 @@ from resnet_probe.engine.task import loss_gradient
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import AnyState, Inputs, State, residual, with_residual
 
+FLOATING = ("half", "bfloat16", "float", "double")
+"""Methods of a tensor that make one of a floating type of it."""
+
 
 @dataclass(frozen=True)
 class BlockPullback:
@@ -177,6 +180,8 @@ def _compute_in(module: fx.GraphModule, dtype: torch.dtype) -> None:
         return dtype if isinstance(value, torch.dtype) and value.is_floating_point else value
 
     for node in module.graph.nodes:
+        if node.op == "call_method" and node.target in FLOATING:
+            node.target, node.args = "to", (*node.args, dtype)
         node.args = fx.node.map_aggregate(node.args, instead)
         node.kwargs = fx.node.map_aggregate(node.kwargs, instead)
         if node.op == "get_attr":
