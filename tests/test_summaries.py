@@ -118,7 +118,14 @@ def test_shares_sums_and_interactions():
     assert "Shapley values add up to 36.00 of 36.00 points (20 random orders, standard error of a "\
         "block at most 0.25)" in text  # fmt: skip
     assert "deleted alone, points of accuracy, largest: 9 (layer) 8.00, 8 (layer) 7.00" in text
-    assert "8 pairs above it and 7 below, of 36 (by chance about 2)" in text
+    assert "8 of 36 pairs cost more and 7 less (by chance about 2)" in text
+    rows = table[(table["metric"] == "loss") & table["class"].isna()].set_index("method")
+    beyond, each = rows["value"]["interactions"], rows["value"]["ablation"].mean()
+    lines = [line for line in text.splitlines() if "nats of loss" in line]
+    assert f"cost {-beyond.mean():+.3f} nats of loss on average" in lines[0]  # the loss rises
+    assert f"({-each:+.3f} each)" in lines[0]
+    more = (rows.loc["interactions", "ci_high"] < 0).sum()
+    assert f"{more} of 36 pairs cost more" in lines[0]
     assert "completeness gap loss 0.50 %, margin undefined (64 steps)" in text
 
 

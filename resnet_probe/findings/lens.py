@@ -86,6 +86,7 @@ def _from(table: pd.DataFrame, name: str, level: float) -> Sentence:
     row = first_to_stay(table, level)
     if row is None:
         return Sentence(f"{{{name}:g}} % of the images never have the final answer", {name: level})
+    where = f"block {{{name}_block}}" if row["block"] else "the stem"
     values = {
         name: level, f"{name}_block": int(row["block"]), f"{name}_share": row["agreement_pct"],
         f"{name}_share_low": row["agreement_low_pct"],
@@ -93,7 +94,7 @@ def _from(table: pd.DataFrame, name: str, level: float) -> Sentence:
     }  # fmt: skip
     shown = inside(f"{name}_share", values, ".1f")
     return Sentence(
-        f"{{{name}:g}} % of the images have their final answer from block {{{name}_block}} on "
+        f"{{{name}:g}} % of the images have their final answer from {where} on "
         f"({{{name}_share:.1f}} %, {shown})",
         values,
     )

@@ -217,13 +217,20 @@ def several_deletions(result: Result) -> Finding:
         "many_low": last["low"], "many_high": last["high"], "draws": first["draws"],
         "baseline": base["error_pct"], "half": HALF,
     }  # fmt: skip
+    opening = (
+        "The error grows with the number of blocks that are gone: "
+        if last["median"] > first["median"]
+        else "The error does not grow with the number of blocks that are gone: "
+    )
     start = Sentence(
-        "The error grows with the number of blocks that are gone: the median of {draws:.0f} random "
+        f"{opening}the median of {{draws:.0f}} random "
         f"draws goes from {{few_error:.2f}} %{interval('few', values)} with {{few}} deleted to "
         f"{{many_error:.2f}} %{interval('many', values)} with {{many}}, from {{baseline:.2f}} % "
         "with none",
         values,
     )
+    if base["error_pct"] >= HALF:
+        return Finding(start + Sentence("."))
     if broken.empty:
         return Finding(start + Sentence("; it stays below {half:g} %.", values))
     crossed = {**values, "crossed": broken.index[0]}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings.sentence import counted
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
@@ -352,7 +353,7 @@ def announcement(prepared: Prepared) -> str:
     blocks = f"{len(chain)} {chain.unit}{'s' if len(chain) > 1 else ''}"
     lines = [
         f"{network.arch.spec}: {blocks}, weights: {network.source}{error}",
-        f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
+        counted(f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}") + note,
         *prepared.remarks,
     ]
     return "\n".join(lines)
