@@ -263,7 +263,7 @@ def _half(table: pd.DataFrame) -> Sentence:
 
 def _in_full(values: dict[str, Any]) -> Sentence:
     return Sentence(
-        "The gradient of a single path ({kind}) falls by a factor of {factor:.3g} with every block "
+        "The gradient of a single path ({kind}) is multiplied by {factor:.3g} with every block "
         "that it goes through (log-linear, R² {r_squared:.3f}), so that number × norm peaks at "
         "{peak} of {blocks} blocks and {window:g} % of it lies at {first} to {last} blocks, "
         "lengths that {paths:.2g} % of all paths have; the published network of "
