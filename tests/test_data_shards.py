@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, data
+from resnet_probe.runs.job import announcement
 
 
 def tar(path: Path, members: dict[str, Any]) -> Path:
@@ -292,3 +294,13 @@ def test_numbers_as_folders_say_that_they_are_in_alphabetical_order(tmp_path: Pa
         picture(tmp_path / name / "a.png", 0)
     images = data.load(f"imagefolder:{tmp_path}")
     assert data.in_order_of(images, classes=4).note.endswith("of the folders (0, 1, 10, 2, …)")
+
+
+def test_classes_that_have_no_image_are_said_before_a_study(tmp_path: Path) -> None:
+    """As where a limit takes the first rows of a set in the order of its classes."""
+    pixels = np.stack([noise(seed).transpose(2, 0, 1) for seed in range(7)])
+    np.savez(tmp_path / "x.npz", images=pixels, labels=[0, 0, 1, 1, 2, 3, 4])
+    said = [announcement(prepared(f"npz:{tmp_path / 'x.npz'}", limit=n)) for n in (7, 6, 5, 4)]
+    assert [re.findall(r"x.npz(.*)", text)[0] for text in said] == [
+        "", ", of 4 of 5 classes", ", of 3 of 5 classes", ""
+    ]  # fmt: skip
