@@ -66,13 +66,18 @@ def test_what_does_not_hold_is_said_too():
     assert "resnet20 > resnet56: does not hold here (0.300, 0.400)" in text
     assert "resnet20 < plain20: does not hold here" in text
     close = said(network("resnet20", 0.401, 19), network("resnet56", 0.4, 55))
-    assert "holds, not beyond the intervals here" in close
+    assert "resnet20 > resnet56: is not decided here (0.401, 0.400)" in close
+    near = said(network("resnet20", 0.395, 19), network("plain20", 0.4, 19, plain=True))
+    assert "resnet20 < plain20: is not decided here (0.395 against 0.400)" in near
 
 
 def test_layers_taken_elsewhere_are_not_compared():
     other = network("preresnet20", 5.0, 19).replace({"taken": {"norm": "convolution"}})
     text = said(network("resnet20", 0.7, 19), other)
     assert "deeper is smaller" not in text and "of the convolutions themselves" in text
+    mixed = network("own", 5.0, 3)
+    mixed.loc[1, "taken"] = "convolution"
+    assert "3 layers, behind batch norm where a layer has it" in said(mixed)
 
 
 def test_undefined_ratios_are_named():
