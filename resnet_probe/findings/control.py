@@ -111,5 +111,5 @@ def _beside(kind: str, value: float, low: float, high: float) -> str:
         return (
             f"a deletion costs {-value:.2f} points less than {move}, {over} {-high:.2f}–{-low:.2f})"
         )
-    ends = f"{over} {low:+.2f} to {high:+.2f})" if isfinite(low) else f"{mean} (no interval)"
-    return f"whether a deletion costs more than {move} is not decided: {value:+.2f} points {ends}"
+    ends = f"{over} {low:+z.2f} to {high:+z.2f})" if isfinite(low) else f"{mean} (no interval)"
+    return f"whether a deletion costs more than {move} is not decided: {value:+z.2f} points {ends}"

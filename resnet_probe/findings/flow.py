@@ -43,7 +43,7 @@ def _gradient(rows: pd.DataFrame, unit: str) -> str:
     return (
         f"gradient at the input of {unit} 1, log10 beside that of the last {unit}: "
         f"{estimate(first)}, a factor of {10 ** first['value']:.3g}; farthest from 0 at {unit} "
-        f"{block_of(widest)}: {widest['value']:+.2f}"
+        f"{block_of(widest)}: {widest['value']:+z.2f}"
     )
 
 

@@ -213,7 +213,7 @@ def ends_of(low: float, high: float) -> str:
     """`+0.10 to +0.62`, or that there is no interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
-    return f"{low:+.2f} to {high:+.2f}"
+    return f"{low:+z.2f} to {high:+z.2f}"
 
 
 def listed(parts: list[str], most: int = 8) -> str:

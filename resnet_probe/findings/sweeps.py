@@ -273,6 +273,6 @@ def _lines(result: Result, rows: pd.DataFrame, head: str) -> list[str]:
         text = text if len(text) <= 32 else text[:31] + "…"
         ends = ends_of(row[f"{kind}_low_pct"], row[f"{kind}_high_pct"])
         lines.append(
-            f"  {text:<32} {row['error_pct']:6.2f} %  {row['delta_pct']:+7.2f}  ({ends})  {word}"
+            f"  {text:<32} {row['error_pct']:6.2f} %  {row['delta_pct']:+z7.2f}  ({ends})  {word}"
         )
     return lines
