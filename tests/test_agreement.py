@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 from toy_chains import TinyResNet, images, labels, seeded
 
 from resnet_probe import ProbeError, agreement, chain_of, lesion
+from resnet_probe.findings import summarize_agreement
 from resnet_probe.studies.agreement import COLUMNS, QUANTITIES, AgreementSettings, edits_of
-from resnet_probe.studies.votes import Truth, Votes
+from resnet_probe.studies.votes import Truth, Votes, of_pairs, over_networks
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,8 @@ def rows_of(table, kind, edits):
 
 def test_quantities_by_number_of_deleted_blocks(chain, some):
     x, y = some
-    table = agreement(chain, x, y, counts=[1, 2], draws=3, seed=1).table
-    edits = edits_of(chain, AgreementSettings(counts=(1, 2), draws=3, seed=1))
+    table = agreement(chain, x, y, counts=[1, 2], draws=20, seed=1).table
+    edits = edits_of(chain, AgreementSettings(counts=(1, 2), draws=20, seed=1))
     chance = outputs(chain, x, edits)
     wrong = (chance.argmax(2) != y).numpy()
     whole = table.iloc[0]
@@ -114,7 +115,7 @@ def test_the_table_does_not_depend_on_the_batch_and_is_documented(chain, some):
     counted = first["quantity"].str.contains("error_|disagreement")
     assert first[counted].equals(second[counted])
     assert tuple(first.columns) == COLUMNS and set(first["quantity"]) == set(QUANTITIES)
-    assert sorted(set(first["edits"])) == [0, 1, 2, 3]
+    assert sorted(set(first["edits"])) == [0, 1, 2]
 
 
 def test_what_cannot_vote_is_refused(chain, some):
@@ -125,3 +126,30 @@ def test_what_cannot_vote_is_refused(chain, some):
         agreement(chain, x, y, draws=1)
     with pytest.raises(ProbeError, match=r"delete 4 is out of range: .* has 3 blocks"):
         agreement(chain, x, y, counts=[4])
+
+
+def test_a_network_that_is_drawn_again_counts_once(chain, some):
+    """Of three blocks there are three pairs to delete, and one way to delete all."""
+    x, y = some
+    edits = edits_of(chain, AgreementSettings(counts=(1, 2, 3), draws=9))
+    assert [edit.edits for edit in edits] == [0, 1, 1, 1, 2, 2, 2, 3]
+    assert len({edit.blocks for edit in edits}) == 8
+    assert max(edit.edits for edit in edits_of(chain, AgreementSettings(draws=2))) == 2
+    result = agreement(chain, x, y, counts=[3], draws=9)
+    rows = rows_of(result.table, "lesioned", 3)
+    assert (rows["networks"] == 1).all() and np.isnan(rows["value"]["error_correlation"])
+    assert "nan" not in summarize_agreement(result)
+    assert "networks without 2 blocks: φ" in summarize_agreement(
+        agreement(chain, x, y, counts=[2], draws=9)
+    )
+
+
+def test_intervals_end_where_their_quantities_do():
+    """Networks that err together but once: φ near 1, and nothing above it."""
+    answers = np.zeros((2, 60), np.int64)
+    answers[0, :4], answers[1, :3] = 1, 1
+    votes = Votes.of(answers, Truth.of(np.zeros(60, np.int64)))
+    for name, least, most in (("error_correlation", -1, 1), ("disagreement_pct", 0, 100)):
+        value, low, high = of_pairs(votes, name)
+        assert least <= low[0, 1] < value[0, 1] < high[0, 1] <= most
+        assert over_networks(votes, name)[1:] == pytest.approx((low[0, 1], high[0, 1]))

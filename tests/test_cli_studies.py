@@ -43,7 +43,8 @@ RUNS = [
     ),
     (
         ["attribute", *SMALL, "--methods", "ablation,interactions"],
-        "attribute-resnet20-digits", {"figure", "classes", "interactions"}, "two blocks, accuracy",
+        "attribute-resnet20-digits", {"figure", "classes", "interactions"},
+        "two blocks deleted together",
     ),
     (
         ["lesion", *SMALL, "--recalibrate", "32"],

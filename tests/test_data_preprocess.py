@@ -156,6 +156,16 @@ def test_a_palette_with_transparent_entries_is_read_without_a_warning(tmp_path: 
     assert np.array_equal(found, np.asarray(image.convert("RGB")))
 
 
+def test_fractions_are_refused_and_not_taken_for_black(tmp_path: Path) -> None:
+    for most in (1, 255):
+        values = np.linspace(0, most, 35, dtype=np.float32).reshape(5, 7)
+        Image.fromarray(values).save(tmp_path / "x.tif")
+        with pytest.raises(
+            ProbeError, match=r"x.tif cannot be decoded as an image .it holds fractions"
+        ):
+            picture(tmp_path / "x.tif", where="x.tif")
+
+
 def test_sixteen_bits_of_gray_are_scaled_not_clipped(tmp_path: Path) -> None:
     values = np.linspace(0, 65535, 35).astype(np.uint16).reshape(5, 7)
     found = saved(Image.fromarray(values), tmp_path / "deep.png")

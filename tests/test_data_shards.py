@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_data_layouts import encoded, noise, shown
+from test_data_layouts import encoded, noise, picture, shown, table
 from toy_chains import TinyResNet, seeded
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, data
+from resnet_probe.runs.job import announcement
 
 
 def tar(path: Path, members: dict[str, Any]) -> Path:
@@ -195,8 +197,110 @@ def test_a_study_on_both(tmp_path: Path) -> None:
     }
     spec = f"webdataset:{tar(tmp_path / 'x.tar', members)}"
     model, how = seeded(TinyResNet), {"normalize": "none", "preprocess": "none"}
+    (tmp_path / "map.csv").write_text("cat,0\ndog,1\n")
     one = rp.lesion(rp.prepare(model, data=spec, stream=True, workers=0, **how)).table
     two = rp.lesion(
-        rp.prepare(model, data=f"hf:{saved(tmp_path / 'd', [0, 1, 2, 3])}", **how)
-    ).table
+        rp.prepare(
+            model, data=f"hf:{saved(tmp_path / 'd', [0, 1, 2, 3])}",
+            class_map=tmp_path / "map.csv", **how,
+        )
+    ).table  # fmt: skip
     assert one.equals(two)
+
+
+# ---- which class a number is, whatever the first images are of
+
+
+def stream(folder: Path, labels: Any, **info: Any) -> str:
+    """As the `datasets` library saves a set, in batches of two rows."""
+    folder.mkdir()
+    made = pa.table({"image": [encoded(seed) for seed in range(len(labels))], "label": labels})
+    with (
+        pa.OSFile(str(folder / "data.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, made.schema) as writer,
+    ):
+        writer.write_table(made, max_chunksize=2)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return f"hf:{folder}"
+
+
+@pytest.mark.parametrize("form", ["parquet", "hf", "webdataset", "csv"])
+def test_a_limit_does_not_number_the_classes_anew(tmp_path: Path, form: str) -> None:
+    labels = ["dog", "dog", "cat", "ant", "bee"]
+    if form == "parquet":
+        spec = table(tmp_path / "x.parquet", img=[encoded(seed) for seed in range(5)], label=labels)
+    elif form == "hf":
+        spec = stream(tmp_path / "x", labels)
+    elif form == "webdataset":
+        members = {f"{seed}.png": seed for seed in range(5)}
+        members |= {f"{seed}.cls": label for seed, label in enumerate(labels)}
+        spec = f"webdataset:{tar(tmp_path / 'x.tar', dict(sorted(members.items())))}"
+    else:
+        for seed in range(5):
+            picture(tmp_path / f"{seed}.png", seed)
+        rows = "".join(f"{seed}.png,{label}\n" for seed, label in enumerate(labels))
+        (tmp_path / "x.csv").write_text(rows)
+        spec = f"csv:{tmp_path / 'x.csv'}"
+    for limit, known in ((None, [3, 3, 2, 0, 1]), (1, [3]), (3, [3, 3, 2])):
+        found = data.load(spec, limit=limit)
+        assert found.class_names == ("ant", "bee", "cat", "dog") and found.named
+        assert found.labels.tolist() == known and len(found) == len(known)
+
+
+def test_numbers_written_as_texts_are_numbers(tmp_path: Path) -> None:
+    images = [encoded(seed) for seed in range(3)]
+    found = data.load(table(tmp_path / "x.parquet", img=images, label=["10", "9", "2"]))
+    assert found.labels.tolist() == [10, 9, 2] and not found.named
+
+
+def prepared(spec: str, **options: Any) -> rp.Prepared:
+    ready = {"normalize": "none", "input_shape": (3, 6, 6), **options}
+    return rp.prepare(seeded(TinyResNet), data=spec, **ready)
+
+
+def test_labels_that_count_from_one_are_refused_with_a_limit_too(tmp_path: Path) -> None:
+    pixels = np.stack([noise(seed).transpose(2, 0, 1) for seed in range(3)])
+    np.savez(tmp_path / "x.npz", images=pixels, labels=[1, 2, 5])
+    with pytest.raises(ProbeError, match=r"label 5 of image 2 is outside the head's classes"):
+        rp.lesion(prepared(f"npz:{tmp_path / 'x.npz'}"))
+    with pytest.raises(ProbeError, match=r"labels up to 5, if not .* has 5 classes \(0–4\)"):
+        prepared(f"npz:{tmp_path / 'x.npz'}", limit=2)
+
+
+@pytest.mark.parametrize("form", ["texts", "numbers"])
+def test_names_of_fewer_classes_say_nothing_of_which_they_are(tmp_path: Path, form: str) -> None:
+    """As of ten classes of ImageNet beside a network of all."""
+    if form == "texts":
+        spec = table(tmp_path / "x.parquet", img=[encoded(0), encoded(1)], label=["cat", "dog"])
+    else:
+        features = {"label": {"names": ["dog", "cat"], "_type": "ClassLabel"}}
+        spec = stream(tmp_path / "x", [0, 1], features=features)
+    with pytest.raises(ProbeError, match=r"has 2 classes and .* 5, and nothing says which"):
+        prepared(spec)
+    (tmp_path / "map.csv").write_text("dog,4\ncat,1\n")
+    known = [1, 4] if form == "texts" else [4, 1]
+    assert prepared(spec, class_map=tmp_path / "map.csv").labels.tolist() == known
+
+
+def test_as_many_names_as_classes_are_numbered_as_the_set_says(tmp_path: Path) -> None:
+    features = {"label": {"names": ["e", "d", "c", "b", "a"], "_type": "ClassLabel"}}
+    ready = prepared(stream(tmp_path / "x", [0, 3], features=features))
+    assert ready.labels.tolist() == [0, 3] and ready.image_set.class_names[3] == "b"
+
+
+def test_numbers_as_folders_say_that_they_are_in_alphabetical_order(tmp_path: Path) -> None:
+    for name in ("0", "1", "2", "10"):
+        picture(tmp_path / name / "a.png", 0)
+    images = data.load(f"imagefolder:{tmp_path}")
+    assert data.in_order_of(images, classes=4).note.endswith("of the folders (0, 1, 10, 2, …)")
+
+
+def test_classes_that_have_no_image_are_said_before_a_study(tmp_path: Path) -> None:
+    """As where a limit takes the first rows of a set in the order of its classes."""
+    pixels = np.stack([noise(seed).transpose(2, 0, 1) for seed in range(7)])
+    np.savez(tmp_path / "x.npz", images=pixels, labels=[0, 0, 1, 1, 2, 3, 4])
+    said = [announcement(prepared(f"npz:{tmp_path / 'x.npz'}", limit=n)) for n in (7, 6, 5, 4)]
+    assert [re.findall(r"x.npz(.*)", text)[0] for text in said] == [
+        "", ", of 4 of 5 classes", ", of 3 of 5 classes", ""
+    ]  # fmt: skip

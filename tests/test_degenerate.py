@@ -18,7 +18,15 @@ from torch import Tensor, nn
 
 import resnet_probe as rp
 from resnet_probe import ProbeError, figures
-from resnet_probe.findings import foretold, short_paths, small_residuals
+from resnet_probe.findings import (
+    cuts,
+    foretold,
+    path_coherence,
+    same_size,
+    short_paths,
+    small_residuals,
+)
+from resnet_probe.findings.sentence import NOUNS
 from resnet_probe.findings.verdict import UNDECIDED
 from resnet_probe.results import Result
 from resnet_probe.runs.catalogue import row
@@ -125,6 +133,7 @@ def test_it_is_a_table_words_and_a_figure_or_refused(study, case, tmp_path) -> N
         return
     said = row(name).summarize(result)
     assert not re.search(r"\b(nan|inf)\b", said, re.IGNORECASE), said
+    assert not re.search(rf"(?<![\w.,^–-])1 (?:{NOUNS})s\b", said), said  # one is no several
     for figure in figures.draw_all(result).values():
         figure.canvas.draw()
         plt.close(figure)
@@ -167,3 +176,23 @@ def test_a_report_states_what_is_undefined() -> None:
     assert "Nothing passes the shortcuts" in str(small_residuals(rp.responses(nothing)).sentence)
     foretells = foretold(rp.gates(nothing))
     assert "R² over the 3 blocks is undefined at a gate of 0" in str(foretells.sentence)
+
+
+def test_that_no_image_changed_decides_nothing() -> None:
+    """Of an answer that is nothing all changes are 0, and none tells how sure that is."""
+    nothing = ready("an answer that is nothing")
+    cut = rp.lesion(nothing, edit="cut")
+    assert (cut.table["delta_pct"] == 0).all()
+    assert cuts(cut).verdict == UNDECIDED and "holds" not in row("lesion").summarize(cut)
+    control = rp.control(nothing)
+    assert same_size(control).verdict == UNDECIDED
+    assert "+0.00 points in the mean over blocks (no interval)" in row("control").summarize(control)
+
+
+def test_a_path_alone_is_no_choir() -> None:
+    """Judged at a length that several paths have; where there is none, or no gradient, not."""
+    for case in ("one block", "weights of nothing"):
+        result = rp.paths(ready(case), samples=5, signs=2)
+        assert path_coherence(result) is None and "voice" not in row("paths").summarize(result)
+    found = path_coherence(rp.paths(ready("all right"), samples=5, signs=2))
+    assert found is not None and found.sentence.values["length"] in (1, 2)

@@ -12,11 +12,12 @@ from toy_chains import TinyPlain, TinyResNet, images, labels, seeded
 
 from resnet_probe import ProbeError, agreement, chain_of, layers_of
 from resnet_probe.cli import main
+from resnet_probe.edits import Edit
 from resnet_probe.figures import draw_all
 from resnet_probe.findings import summarize_agreement, true_ensemble
 from resnet_probe.findings.agreement import nearest
 from resnet_probe.results import Result
-from resnet_probe.studies.agreement import QUANTITIES, AgreementSettings, edits_of
+from resnet_probe.studies.agreement import QUANTITIES, AgreementSettings, _groups, edits_of
 from resnet_probe.studies.votes import Spread, _share, by_group, spread_of
 
 
@@ -34,7 +35,7 @@ def asked():
 @pytest.fixture(scope="module")
 def result(asked):
     _, chains, x, y = asked
-    return agreement(chains[0], x, y, others=chains[1:], counts=[1, 2], draws=6, seed=1)
+    return agreement(chains[0], x, y, others=chains[1:], counts=[1, 2], draws=20, seed=1)
 
 
 def rows_of(table, kind, edits=0):
@@ -63,18 +64,24 @@ def test_the_ensemble_is_that_of_the_models(asked, result):
 
 def test_as_many_sub_networks_at_a_time(asked, result):
     _, chains, x, y = asked
-    edits = edits_of(chains[0], AgreementSettings(counts=(1, 2), draws=6, seed=1))
+    edits = edits_of(chains[0], AgreementSettings(counts=(1, 2), draws=20, seed=1))
     with torch.no_grad():
         chance = torch.stack([chains[0].run(x, e).double().softmax(1) for e in edits])
     places = [i for i, edit in enumerate(edits) if edit.edits == 2]
     rows = rows_of(result.table, "subnetworks", 2)
     assert (rows["networks"] == 3).all()
-    groups = [chance[places[0::2]], chance[places[1::2]]]
+    groups = [chance[places]]  # of three blocks there are three pairs
     errors = [(group.mean(0).argmax(1) != y).double().mean().item() for group in groups]
     assert rows["value"]["averaged_error_pct"] == pytest.approx(100 * np.mean(errors))
     some = [chance[list(three)] for three in combinations(places, 3)]
     ambiguity = np.mean([(c - c.mean(0)).square().sum(2).mean().item() for c in some])
     assert rows["value"]["ambiguity"] == pytest.approx(ambiguity, rel=1e-5)
+
+
+def test_no_network_is_in_two_groups():
+    edits = [Edit(), *(Edit.delete(b, b + 1) for b in range(1, 8)), Edit.delete(1)]
+    assert _groups(edits, 3) == [(2, [1, 3, 5]), (2, [2, 4, 6])]
+    assert _groups(edits, 8) == []
 
 
 def test_independent_networks_without_a_common_error_leave_one_part_in_their_number():

@@ -67,7 +67,8 @@ def test_blocks_that_stand_in_for_each_other_do_not_both_go_first():
         errors = result.table.loc[result.table["kind"] == kind, "error_pct"].to_numpy()
         np.testing.assert_array_equal(errors, [0.0] * wrong + [100.0] * (4 - wrong))
         assert can_go(result, kind) == gone - 1
-    assert result.provenance["against_pct"][SINGLE] == [25.0, 25.0, 25.0]
+    value, low, high = result.provenance["against_pct"][SINGLE]
+    assert value == 25.0 and np.isnan([low, high]).all()  # every image says so: no spread, no end
 
 
 @torch.no_grad()
@@ -134,7 +135,7 @@ def test_the_means_over_all_deletions_are_those_of_the_table(net):
     for fact, column in (("against_pct", "error_pct"), ("against_loss", "loss")):
         for way, (value, low, high) in result.provenance[fact].items():
             wanted = means.loc[way, column] - means.loc["greedy", column]
-            assert value == pytest.approx(wanted, abs=1e-5) and low <= value <= high
+            assert value == pytest.approx(wanted, abs=1e-5) and not low > value and not value > high
 
 
 def test_a_journal_keeps_the_rounds(net):

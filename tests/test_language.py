@@ -290,7 +290,10 @@ def test_sentences_and_figures_speak_of_texts(model, chain):
         figure = figures.draw(results[place])
         shown.append(" ".join(text.get_text() for text in figure.findobj(Text)))
     assert not any("image" in each for each in shown), shown
-    assert "6 texts" in shown[0] and "on 6 texts" in shown[3] and "% of the texts have" in shown[1]
+    assert (
+        "6 texts" in shown[0] and "on 6 texts" in shown[3] and "% of the positions have" in shown[1]
+    )
+    assert any("% of the variance of its loss (" in each for each in shown)
     ready = rp.prepare(model, data=IDS)
     assert "6 texts of 9" in repr(ready) and "6 texts of Tensor" in announcement(ready)
 

@@ -12,6 +12,7 @@ import pytest
 from report_results import Page, all_results, attribution, lesion, responses, result, spelled
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings.verdict import changes
 from resnet_probe.report import Made, block_cards, drawings, sections, write_report
 from resnet_probe.report.drawings import inline
 
@@ -143,6 +144,10 @@ def test_what_hovering_shows_is_in_the_table_too(text, page):
         classes = chosen[chosen["class"].notna()].set_index("class")["value"]
         assert card["worst_class"] == classes.idxmax()
         assert list(card["classes"].values()) == pytest.approx(classes.tolist(), abs=1e-3)
+    words = changes(gone)[1:]  # those that the sentences count
+    assert [cards[block]["change"] for block, _ in rows] == list(words)
+    harmful = int((words == "harmful").sum())
+    assert harmful > 0 and text.count('<tr class="worse">') == harmful
     areas = [int(given["data-block"]) for given in page.all("rect") if "data-block" in given]
     assert sorted(set(areas)) == list(range(1, 10)) and len(areas) % 9 == 0
 

@@ -24,6 +24,8 @@ from resnet_probe.findings import (
     single_deletions,
     small_residuals,
 )
+from resnet_probe.findings.sentence import counted
+from resnet_probe.findings.sweeps import listed
 
 
 def ends_of_median(values: pd.Series) -> tuple[float, float, float]:
@@ -126,6 +128,10 @@ def test_several_deletions_and_orders():
     broken = table.assign(error_pct=table["error_pct"].where(table["edits"] < 5, 70.0))
     found = said(several_deletions(result("lesion-counts", broken)))
     assert found["crossed"] == 5 and found["many_error"] == 70
+    fewer = table.assign(error_pct=90 - table["error_pct"])
+    text = str(several_deletions(result("lesion-counts", fewer)).sentence)
+    assert "The error does not grow with the number" in text
+    assert "stays" not in text and "reaches" not in text  # above a half from the first on
 
     table = reordered()
     far, low, high = ends_of_median(table[table["tau"] == 0.7]["error_pct"])
@@ -222,6 +228,8 @@ def test_the_depth_of_the_answer():
         expected |= {f"{name}_block": block, f"{name}_share": share,
                      f"{name}_share_low": share - 3, f"{name}_share_high": share + 3}  # fmt: skip
     same(found, expected)
+    early = table.assign(agreement_pct=100.0)
+    assert "answer from the stem on (100.0 %" in str(answer_depth(result("lens", early)).sentence)
     never = table.assign(agreement_pct=table["agreement_pct"].clip(upper=80))
     assert "90 % of the images never" in str(answer_depth(result("lens", never)).sentence)
 
@@ -267,6 +275,48 @@ def test_a_sentence_spells_out_no_number_of_its_own():
     assert str(both) == "1 and layer1.0" and both.numbers == {"a": 1.0}
     with pytest.raises(ValueError, match="a is both 1 and 2"):
         Sentence("{a}", {"a": 1}) + Sentence("{a}", {"a": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 blocks", "1 block"), ("of 1 images are", "of 1 image is"),
+        ("1 are harmful", "1 is harmful"),
+        ("at most 1 form a chain", "at most 1 forms a chain"),
+        ("1 random orders", "1 random order"),
+        ("11 blocks", "11 blocks"), ("0.1 blocks", "0.1 blocks"), ("2–1 blocks", "2–1 blocks"),
+        ("−1 blocks", "−1 blocks"), ("layer1 blocks", "layer1 blocks"), ("2^1 paths", "2^1 paths"),
+    ],
+)  # fmt: skip
+def test_one_is_no_several(text, said):
+    """In plain lines, and around the values of a sentence."""
+    assert counted(text) == said
+    if text[0] == "1" and text[1] == " ":
+        assert str(Sentence("{n}" + text[1:], {"n": 1})) == said
+        assert str(Sentence("{n}" + text[1:], {"n": 2})) == "2" + text[1:]
+        assert str(Sentence("{m}–{n}" + text[1:], {"m": 0, "n": 1})) == "0–1" + text[1:]
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [(126, ".2g", "126"), (99.7, ".2g", "100"), (4.25, ".2g", "4.2"), (1e15, ".2g", "1e+15"),
+     (1234, ",.3g", "1234")],
+)  # fmt: skip
+def test_what_can_be_counted_is_written_out(value, form, shown):
+    assert str(Sentence("{n:" + form + "}", {"n": value})) == shown
+
+
+def test_edits_of_every_kind_are_counted():
+    """All words together are all edits."""
+    table = lesion(0)
+    table.loc[1:4, ["joint_low_pct", "joint_high_pct"]] = [
+        [-0.4, -0.1], [0.1, 0.4], [-9.0, -2.0], [2.0, 9.0]]  # fmt: skip
+    table.loc[5:, ["joint_low_pct", "joint_high_pct"]] = -1.0, 1.0
+    table["joint_inside_margin"] = (table.index <= 2).astype(float)
+    text = str(listed(result("lesion-edits", table)).sentence)
+    assert len(table) == 1 + 1 + 2 + 1 + 5
+    assert "1 is harmful, 0 harmless (within ± " in text
+    assert " points), 2 negligible, 1 helpful, 5 undecided" in text
 
 
 FINDERS: list[tuple[Callable[..., Finding], str, pd.DataFrame]] = [

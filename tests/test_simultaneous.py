@@ -195,3 +195,20 @@ def test_equivalence_reaches_as_far_as_the_farther_of_both_sides() -> None:
             assert flips.inside(margin).tolist() == expected
             seen.add(tuple(expected))
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("count", [2, 4, 12])
+def test_few_texts_do_not_make_their_losses_sure(count) -> None:
+    """Of 2 images there are two signs, which cannot tell one in twenty."""
+    random = np.random.default_rng(count)
+    missed = 0
+    for seed in range(150):
+        losses = random.standard_normal((5, count))
+        low, high = SignFlips.of(losses, flips=200, seed=seed).interval()
+        missed += bool(((low > 0) | (high < 0)).any())
+    assert missed <= 15  # 5 % are 7.5
+    own = scipy_stats.t.interval(
+        0.95, count - 1, losses[0].mean(), scipy_stats.sem(losses[0])
+    )  # fmt: skip
+    low, high = SignFlips.of(losses[:1], flips=200).interval()
+    assert low[0] <= own[0] + 1e-9 and high[0] >= own[1] - 1e-9

@@ -6,8 +6,6 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from resnet_probe import stats
@@ -45,24 +43,6 @@ def test_wilson_refuses_counts_that_cannot_be(correct: int, images: int) -> None
 def test_confidence_must_be_a_share() -> None:
     with pytest.raises(ProbeError, match="between 0 and 1, not at 95"):
         stats.wilson(1, 2, 95)
-
-
-def test_holm_example_by_hand() -> None:
-    adjusted = stats.holm([0.01, 0.04, np.nan, 0.03, 0.005])
-    np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06, 0.02])
-    np.testing.assert_array_equal(stats.holm([0.6, 0.7]), [1.0, 1.0])
-    assert stats.holm([]).size == 0
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float], level: float) -> None:
-    rejected = [False] * len(p)
-    ranked = sorted(range(len(p)), key=p.__getitem__)
-    for rank, index in enumerate(ranked):
-        if (len(p) - rank) * p[index] > level:
-            break
-        rejected[index] = True
-    assert (stats.holm(p) <= level).tolist() == rejected
 
 
 def test_mean_interval_is_students() -> None:

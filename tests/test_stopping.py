@@ -8,9 +8,10 @@ import torch
 from journals import Memory
 from toy_chains import images, labels, randomized
 
-from resnet_probe import ProbeError, chain_of, lesion, models
+from resnet_probe import ProbeError, chain_of, figures, lesion, models
 from resnet_probe.findings import summarize_lesion
 from resnet_probe.findings.verdict import changes
+from resnet_probe.results import Result
 from resnet_probe.stats.sequential import ConfidenceSequence
 from resnet_probe.studies.stopping import ALL, DECIDED, PRECISE, UNSEEN, Watched, _placed
 
@@ -153,3 +154,18 @@ def test_a_precision_that_cannot_be_is_refused(chain, asked):
 def test_a_margin_that_cannot_be_is_refused(chain, margin):
     with pytest.raises(ProbeError, match="margin="):
         lesion(chain, images(40, side=8), labels(40, classes=10), margin=margin)
+
+
+def test_what_was_seen_of_each_edit_is_not_told_as_of_all(both):
+    """Edits saw other numbers of images, and each is held against the same ones."""
+    used = both[0].table["images"]
+    assert figures._title(both[0]).endswith(f"{used.min()} to {used.max()} images")
+    assert "points on the baseline of the same images (no interval)" in summarize_lesion(both[0])
+    assert "points on the baseline (95 % CI" in summarize_lesion(both[1])
+
+
+def test_a_change_of_nothing_has_no_sign_of_its_own(both):
+    table = both[1].table.copy()
+    table.loc[1:, ["delta_pct", "joint_low_pct"]] = -0.001
+    text = summarize_lesion(Result("lesion", table, both[1].provenance))
+    assert "-0.00" not in text and "+0.00" in text

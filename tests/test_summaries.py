@@ -67,13 +67,18 @@ def test_what_does_not_hold_is_said_too():
     assert "resnet20 > resnet56: does not hold here (0.300, 0.400)" in text
     assert "resnet20 < plain20: does not hold here" in text
     close = said(network("resnet20", 0.401, 19), network("resnet56", 0.4, 55))
-    assert "holds, not beyond the intervals here" in close
+    assert "resnet20 > resnet56: is not decided here (0.401, 0.400)" in close
+    near = said(network("resnet20", 0.395, 19), network("plain20", 0.4, 19, plain=True))
+    assert "resnet20 < plain20: is not decided here (0.395 against 0.400)" in near
 
 
 def test_layers_taken_elsewhere_are_not_compared():
     other = network("preresnet20", 5.0, 19).replace({"taken": {"norm": "convolution"}})
     text = said(network("resnet20", 0.7, 19), other)
     assert "deeper is smaller" not in text and "of the convolutions themselves" in text
+    mixed = network("own", 5.0, 3)
+    mixed.loc[1, "taken"] = "convolution"
+    assert "3 layers, behind batch norm where a layer has it" in said(mixed)
 
 
 def test_undefined_ratios_are_named():
@@ -119,7 +124,14 @@ def test_shares_sums_and_interactions():
     assert "Shapley values add up to 36.00 of 36.00 points (20 random orders, standard error of a "\
         "block at most 0.25)" in text  # fmt: skip
     assert "deleted alone, points of accuracy, largest: 9 (layer) 8.00, 8 (layer) 7.00" in text
-    assert "8 pairs above it and 7 below, of 36 (by chance about 2)" in text
+    assert "8 of 36 pairs cost more and 7 less (by chance about 2)" in text
+    rows = table[(table["metric"] == "loss") & table["class"].isna()].set_index("method")
+    beyond, each = rows["value"]["interactions"], rows["value"]["ablation"].mean()
+    lines = [line for line in text.splitlines() if "nats of loss" in line]
+    assert f"cost {-beyond.mean():+.3f} nats of loss on average" in lines[0]  # the loss rises
+    assert f"({-each:+.3f} each)" in lines[0]
+    more = (rows.loc["interactions", "ci_high"] < 0).sum()
+    assert f"{more} of 36 pairs cost more" in lines[0]
     assert "completeness gap loss 0.50 %, margin undefined (64 steps)" in text
 
 

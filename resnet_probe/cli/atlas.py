@@ -34,7 +34,7 @@ there is taken, and after an interruption the same command goes on."""
 EXAMPLES = """\
 examples:
   python -m resnet_probe atlas networks.csv --out runs/atlas
-  python -m resnet_probe atlas networks.csv --part 1/2     the 1st, 3rd, 5th … network
+  python -m resnet_probe atlas networks.csv --part 1/2  # the 1st, 3rd, 5th … network
   python -m resnet_probe merge runs/atlas-networks-part-*-of-2"""
 
 

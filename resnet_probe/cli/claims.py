@@ -40,14 +40,14 @@ those it was published for only. The studies are run as far as they do not lie i
 an interruption the same command goes on from there."""
 EXAMPLES = """\
 examples:
-  python -m resnet_probe claims                    all bundled networks, digits
-  python -m resnet_probe claims --data-root DIR    and the photographs in DIR
-  python -m resnet_probe claims --checkpoints DIR  and published weights
-  python -m resnet_probe claims --claim chang2018 here/stale     some claims
-  python -m resnet_probe claims --saved            what lies there, nothing run
-  python -m resnet_probe claims --ledger           each with its number
-  python -m resnet_probe claims --rules            the rules, nothing run
-  python -m resnet_probe claims --only --arch resnet110     of one network
+  python -m resnet_probe claims                  # all bundled networks, digits
+  python -m resnet_probe claims --data-root DIR  # and the photographs in DIR
+  python -m resnet_probe claims --checkpoints DIR  # and published weights
+  python -m resnet_probe claims --claim chang2018 here/stale  # some claims
+  python -m resnet_probe claims --saved          # what lies there, nothing run
+  python -m resnet_probe claims --ledger         # each with its number
+  python -m resnet_probe claims --rules          # the rules, nothing run
+  python -m resnet_probe claims --only --arch resnet110  # of one network
   python -m resnet_probe claims --arch resnet20 resnet56 --weights resnet20.th resnet56.th \\
       --normalize imagenet --data parquet:test.parquet --data-is cifar10"""
 

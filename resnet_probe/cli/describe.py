@@ -24,8 +24,8 @@ examples:
   python -m resnet_probe describe --arch resnet110:order=bn_after
   python -m resnet_probe describe --arch resnet110:shortcut=gated,gate_bias=-6
   python -m resnet_probe describe --arch resnet50:stride=v1 --input 3x224x224
-  python -m resnet_probe describe --list     names; --options: with theirs
-  python -m resnet_probe describe --paper    sizes of He et al. 2015, counted"""
+  python -m resnet_probe describe --list   # names; --options: with theirs
+  python -m resnet_probe describe --paper  # sizes of He et al. 2015, counted"""
 COUNTS = ("parameters", "multiply_adds", "torchvision_parameters", "torchvision_multiply_adds")
 
 

@@ -122,8 +122,8 @@ def _errors(ready: Prepared, edit: Edit) -> str:
     before, after = table.iloc[0], table.iloc[1]
     shown = (f"{row['error_pct']:.2f} %" for row in (before, after))
     change = (
-        f"   {after['delta_pct']:+.2f} points (95 % CI {after['delta_low_pct']:+.2f} to "
-        f"{after['delta_high_pct']:+.2f})"
+        f"   {after['delta_pct']:+z.2f} points (95 % CI {after['delta_low_pct']:+z.2f} to "
+        f"{after['delta_high_pct']:+z.2f})"
     )
     return (
         f"{f'error on {len(ready.images):,} images':<28}"

@@ -19,7 +19,7 @@ from resnet_probe.data.image_set import ImageSet
 from resnet_probe.errors import ProbeError, did_you_mean
 
 IMAGENET = 1000
-ORDER = "classes in the alphabetical order of the folders"
+ORDER = "classes in the alphabetical order of the "
 WORDNET_ID = re.compile(r"n\d{8}")
 Indices = defaultdict[str, set[int]]
 
@@ -47,7 +47,7 @@ def in_order_of(
     known = _map_for(folders, classes, names, class_map)
     if known is None:
         if len(folders) == classes:
-            return replace(images, note=_with(images.note, ORDER))
+            return replace(images, note=_with(images.note, _order(images)))
         raise ProbeError(
             f"{images.name} has {len(folders)} classes and {network} {classes}, and nothing says "
             "which are which: give class_map="
@@ -115,6 +115,16 @@ def _index(known: ClassMap, folder: str, images: str, network: str) -> int:
         f"the folder {folder!r} in {images} is {what} of {network} by {known.source} "
         f"(a WordNet id, a class name, or class_map= says which it is){hint}"
     )
+
+
+def _order(images: ImageSet) -> str:
+    """In which order the classes are, with the first names where these could be numbers, too."""
+    names = images.class_names
+    told = ORDER + ("folders" if images.name.startswith("imagefolder:") else "names")
+    numbers = all(name.isdecimal() for name in names)
+    if numbers and list(names) != sorted(names, key=int):
+        told += f" ({', '.join(names[:4])}, …)"
+    return told
 
 
 def _with(note: str, more: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def load_folder(
     classes = class_folders(folder)
     files = interleaved([list(map(str, images_in(each))) for each in classes])[:limit]
     names = tuple(each.name for each in classes)
-    return from_files(f"imagefolder:{folder}", split, files, names, preprocess, stream, workers)
+    found = from_files(f"imagefolder:{folder}", split, files, names, preprocess, stream, workers)
+    return replace(found, named=True)
 
 
 def load_list(
@@ -72,17 +74,18 @@ def load_list(
     check_limit(limit)
     name = f"csv:{path}"
     rows = list(_rows(path))
-    labels, names = labelled([label for _, label in rows], name)
+    labels, names, named = labelled([label for _, label in rows], name)
     files = [
         (str(path.parent / file), label) for (file, _), label in zip(rows, labels, strict=True)
     ]
-    return from_files(name, split, files[:limit], names, preprocess, stream, workers)
+    found = from_files(name, split, files[:limit], names, preprocess, stream, workers)
+    return replace(found, named=named)
 
 
-def labelled(labels: Sequence[str], name: str) -> tuple[list[int], tuple[str, ...]]:
-    """The number of the class of each image, and the names of the classes.
+def labelled(labels: Sequence[str], name: str) -> tuple[list[int], tuple[str, ...], bool]:
+    """The number of the class of each image, the names of the classes, and whether it has those.
 
-    Texts are numbers, or names, which their alphabetical order numbers.
+    Texts are numbers, or names, which their alphabetical order numbers: give those of all images.
     """
     numbers = [
         int(label) if label.isascii() and label.isdecimal() and len(label) < 10 else None
@@ -90,10 +93,10 @@ def labelled(labels: Sequence[str], name: str) -> tuple[list[int], tuple[str, ..
     ]
     whole = [number for number in numbers if number is not None]
     if len(whole) == len(labels):
-        return whole, numbered(max(whole), name)
+        return whole, numbered(max(whole), name), False
     names = tuple(sorted({*labels}))
     index = {label: number for number, label in enumerate(names)}
-    return [index[label] for label in labels], names
+    return [index[label] for label in labels], names, True
 
 
 def from_files(

@@ -36,6 +36,7 @@ class ImageSet:
     files : the SHA-256 of the file of each image, where they come one from each
     treatment : what is done to those files, as the fingerprint has it
     floats : whether they are floats that the user's own transforms made
+    named : whether classes came as names, which their alphabetical order has numbered
 
     Raises `ProbeError` if the tensors do not have that shape and type.
     """
@@ -49,6 +50,7 @@ class ImageSet:
     files: tuple[bytes, ...] = ()
     treatment: str = ""
     floats: bool = False
+    named: bool = False
 
     def __repr__(self) -> str:
         """`ImageSet(digits, test: 898 images of 3×16×16, 10 classes)`."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from resnet_probe.data.files import regular, said
-from resnet_probe.data.folder import numbered
+from resnet_probe.data.folder import labelled, numbered
 from resnet_probe.data.image_set import ImageSet, check_limit, of_one_size
 from resnet_probe.data.pictures import encodings_note, picture, pixels
 from resnet_probe.data.preprocess import Preprocess
@@ -27,6 +27,8 @@ SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 DEPTH = 3
 """How many folders deep the parts of a set are looked for."""
 BATCH = 64
+MANY = 2**16
+"""Rows that are read at a time where only their labels are."""
 ROOM = 2**27
 """Bytes that the rows of a batch may have: one image can be written once and meant in each row."""
 
@@ -100,7 +102,14 @@ def _decoded(
             break
     if not labels:
         raise ProbeError(f"{name} holds no rows")
-    numbers, classes = _classes(labels, files[0].schema_arrow, columns.label, name)
+    named = any(isinstance(label, str) for label in labels)
+    if named:  # names are numbered by the order of all that there are
+        again = map(opening, places)  # a stream is read once
+        rest = sorted({text for file in again for text in _texts(file, columns.label, name=name)})
+        numbers, classes, named = labelled([*labels, *rest], name)
+        numbers = numbers[: len(labels)]
+    else:
+        numbers, classes = labels, _classes(labels, files[0].schema_arrow, columns.label, name)
     return ImageSet(
         name=name,
         split=split,
@@ -108,6 +117,7 @@ def _decoded(
         labels=torch.tensor(numbers, dtype=torch.int64),
         class_names=classes,
         note=encodings_note(encodings) + (f", {preprocess}" if touched else ""),
+        named=named,
     )
 
 
@@ -219,6 +229,17 @@ def records(file: Any, columns: Columns, size: int, *, name: str) -> Iterator[tu
         raise ProbeError(f"the rows of {name} cannot be read ({said(error)})") from error
 
 
+def _texts(file: Any, column: str, *, name: str) -> Iterator[str]:
+    """The labels of all rows of a file, but for those without one."""
+    import pyarrow
+
+    try:
+        for batch in file.iter_batches(batch_size=MANY, columns=[column]):
+            yield from (text for text in batch.column(0).unique().to_pylist() if text is not None)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        raise ProbeError(f"the rows of {name} cannot be read ({said(error)})") from error
+
+
 def _largest(file: Any, column: str) -> int:
     """No value of a column has more bytes: those of its largest piece, with each value once."""
     groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
@@ -228,20 +249,14 @@ def _largest(file: Any, column: str) -> int:
     return max([1, *sizes])
 
 
-def _classes(
-    labels: list[Any], schema: Any, column: str, name: str
-) -> tuple[list[int], tuple[str, ...]]:
-    """The number of the class of each image, and the names of the classes."""
-    if any(isinstance(label, str) for label in labels):
-        names = tuple(sorted({*labels}))
-        index = {label: number for number, label in enumerate(names)}
-        return [index[label] for label in labels], names
+def _classes(labels: list[int], schema: Any, column: str, name: str) -> tuple[str, ...]:
+    """The names of the classes of these numbers."""
     row = next((row for row, label in enumerate(labels, start=1) if label < 0), None)
     if row is not None:
         raise ProbeError(f"row {row} of {name} has the label {labels[row - 1]}: expected 0 or more")
     names = numbered(max(labels), name)
     written = _written(schema, column)
-    return labels, written if len(written) >= len(names) else names
+    return written if len(written) >= len(names) else names
 
 
 def _written(schema: Any, column: str) -> tuple[str, ...]:

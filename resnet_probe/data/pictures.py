@@ -237,6 +237,8 @@ def encodings_note(encodings: Iterable[str]) -> str:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":  # PIL would take 0–1 for black
+        raise ValueError("it holds fractions, and nothing says which of them is white")
     if image.mode.startswith("I"):  # 16-bit gray, which PIL would clip to white at 255
         image = Image.fromarray((np.asarray(image) // WIDE).clip(0, 255).astype(np.uint8))
     if "transparency" in image.info:  # a palette with transparent entries: PIL asks for this way

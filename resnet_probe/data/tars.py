@@ -10,7 +10,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -67,9 +67,13 @@ def load_tars(
     found = list(islice(every, limit))
     if not found:
         raise ProbeError(f"{name} holds no images")
-    labels, classes = labelled([label for _, label in found], name)
-    files = [(span, label) for (span, _), label in zip(found, labels, strict=True)]
-    return from_files(name, split, files, classes, preprocess, stream, workers)
+    labels, classes, named = labelled([label for _, label in found], name)
+    if named:  # names are numbered by the order of all that there are
+        rest = [label for _, label in every]
+        labels, classes, _ = labelled([*(label for _, label in found), *rest], name)
+    files = [(span, label) for (span, _), label in zip(found, labels, strict=False)]
+    images = from_files(name, split, files, classes, preprocess, stream, workers)
+    return replace(images, named=named)
 
 
 def shards(path: Path, split: str) -> list[Path]:

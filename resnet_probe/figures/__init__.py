@@ -197,6 +197,9 @@ def _title(result: Result) -> str:
     if result.study == "lesion-classes":  # a row has those of its class
         images = identity.get("images", images)
     counted = [] if images is None else [f"{int(images):,} {result.inputs}"]
+    if "stopped" in result.table:  # each edit has seen as many as it took
+        used = result.table["images"]
+        counted = [f"{used.min():,} to {used.max():,} {result.inputs}"]
     return ", ".join([" on ".join(named) + (f" ({note})" if note else ""), *counted]).lstrip(", ")
 
 

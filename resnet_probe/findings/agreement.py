@@ -34,7 +34,7 @@ def summarize_agreement(result: Result) -> str:
             f"{edits:>14}  {rows['networks'].iloc[0]:>8}  {by['value']['error_pct']:8.2f} %   "
             f"{together['value']:8.2f} % (p = {together['p_value']:.2g})".ljust(60)
             + f" {_number(by['value']['error_correlation'])}      "
-            f"{by['value']['disagreement_pct']:6.2f} %"
+            + _number(by["value"]["disagreement_pct"], " %")
         )
     lines += _verdict(lesioned)
     if (table["kind"] == "ensemble").any():
@@ -125,12 +125,15 @@ def _verdict(lesioned: pd.DataFrame) -> list[str]:
     row = first.loc["error_correlation"]
     if pd.isna(row["value"]):
         return []
+    count = int(first["edits"].iloc[0])
     return [
-        f"networks without {first['edits'].iloc[0]} block: φ of their errors {estimate(row)} (0: "
+        f"networks without {count} block{'s' * (count > 1)}: φ of their errors {estimate(row)} (0: "
         "they err independently, 1: on the same images); averaging them takes the error from "
         f"{error:.2f} to {together:.2f} %"
     ]
 
 
-def _number(value: float) -> str:
-    return "   –  " if pd.isna(value) else f"{value:6.3f}"
+def _number(value: float, unit: str = "") -> str:
+    if pd.isna(value):
+        return "   –  "
+    return f"{value:6.2f}{unit}" if unit else f"{value:6.3f}"

@@ -71,11 +71,15 @@ def _interactions(table: pd.DataFrame) -> list[str]:
     for metric, some in rows.groupby("metric", sort=False):
         more, less = (some["ci_low"] > 0).sum(), (some["ci_high"] < 0).sum()
         single = _shares(table, "ablation", str(metric))
-        typical = f", deleting one on average {single['value'].mean():+.3f}" if len(single) else ""
+        sign = 1
+        if metric == "loss":  # what is lost of it is gained
+            sign, more, less = -1, less, more
+        typical = f" ({sign * single['value'].mean():+.3f} each)" if len(single) else ""
         lines.append(
-            f"two blocks, {metric}: on average {some['value'].mean():+.3f} {some['unit'].iloc[0]} "
-            f"beyond the sum of each alone{typical}; beyond their interval {more} pairs above it "
-            f"and {less} below, of {len(some)} (by chance about {CHANCE / 100 * len(some):.0f})"
+            f"two blocks deleted together cost {sign * some['value'].mean():+.3f} "
+            f"{some['unit'].iloc[0]} of {metric} on average beyond the sum of each alone{typical}; "
+            f"beyond their interval {more} of {len(some)} pairs cost more and {less} less (by "
+            f"chance about {CHANCE / 100 * len(some):.0f})"
         )
     return lines
 
@@ -162,9 +166,10 @@ def _largest(rows: pd.DataFrame) -> Sentence:
         "top_block": int(top["block"]), "top_name": str(top["name"]), "total": total,
         "enough": enough, "of": len(rows),
     }  # fmt: skip
+    hold = "holds" if enough == 1 else "hold"
     return Sentence(
         "By Shapley value block {top_block} ({top_name}) carries most, {top:.2f} points of accuracy"
-        f"{interval('top', values, unit='')}, and the {{enough}} largest of {{of}} hold half of "
+        f"{interval('top', values, unit='')}, and the {{enough}} largest of {{of}} {hold} half of "
         "the {total:.2f} points between all branches and none.",
         values,
     )

@@ -28,9 +28,10 @@ def summarize_classes(result: Result) -> str:
         own = harmed.loc[harmed["place"] == place, "class"].astype(str)
         lines.append(
             f"  {worst['kind']} {worst['blocks']}: class {worst['class']} "
-            f"{worst['delta_pct']:+.1f} points (all together {worst['joint_low_pct']:+.1f} to "
-            f"{worst['joint_high_pct']:+.1f}), the median class {rows['delta_pct'].median():+.1f}; "
-            f"harmed: {listed(list(own)) if len(own) else 'none'}"
+            f"{worst['delta_pct']:+z.1f} points (all together {worst['joint_low_pct']:+z.1f} to "
+            f"{worst['joint_high_pct']:+z.1f}), the median class "
+            f"{rows['delta_pct'].median():+z.1f}; harmed: "
+            f"{listed(list(own)) if len(own) else 'none'}"
         )
     return "\n".join(lines)
 

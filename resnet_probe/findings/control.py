@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from resnet_probe.errors import ProbeError
@@ -102,14 +103,13 @@ def summarize_control(result: Result) -> str:
 def _beside(kind: str, value: float, low: float, high: float) -> str:
     """Whether a deletion costs more than a move, in the mean over blocks."""
     move = f"a move {MOVES[kind]}"
-    over = "in the mean over blocks (95 % CI over images"
+    mean = "in the mean over blocks"
+    over = f"{mean} (95 % CI over images"
     if low > 0:
         return f"a deletion costs {value:.2f} points more than {move}, {over} {low:.2f}–{high:.2f})"
     if high < 0:
         return (
             f"a deletion costs {-value:.2f} points less than {move}, {over} {-high:.2f}–{-low:.2f})"
         )
-    return (
-        f"whether a deletion costs more than {move} is not decided: {value:+.2f} points {over} "
-        f"{low:+.2f} to {high:+.2f})"
-    )
+    ends = f"{over} {low:+z.2f} to {high:+z.2f})" if isfinite(low) else f"{mean} (no interval)"
+    return f"whether a deletion costs more than {move} is not decided: {value:+z.2f} points {ends}"

@@ -43,7 +43,7 @@ def _gradient(rows: pd.DataFrame, unit: str) -> str:
     return (
         f"gradient at the input of {unit} 1, log10 beside that of the last {unit}: "
         f"{estimate(first)}, a factor of {10 ** first['value']:.3g}; farthest from 0 at {unit} "
-        f"{block_of(widest)}: {widest['value']:+.2f}"
+        f"{block_of(widest)}: {widest['value']:+z.2f}"
     )
 
 
@@ -55,7 +55,7 @@ def _shares(rows: pd.DataFrame, what: str) -> str:
     worst = blocks.reindex(blocks["value"].abs().sort_values(ascending=False).index)[:MOST]
     shown = [f"{block_of(row)} {100 * row['value']:.1f} %" for _, row in worst.iterrows()]
     return (
-        f"{what} is the sum of what went in: stem {100 * named['stem']:.1f} %, blocks "
-        f"{100 * blocks['value'].sum():.1f} %, constants {100 * named['constants']:.1f} %; most "
+        f"{what} is the sum of what went in: stem {100 * named['stem']:z.1f} %, blocks "
+        f"{100 * blocks['value'].sum():.1f} %, constants {100 * named['constants']:z.1f} %; most "
         f"from blocks {listed(shown)}"
     )

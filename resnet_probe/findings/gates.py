@@ -66,7 +66,8 @@ def best_gates(result: Result) -> Finding:
     """Is any other gate shown to be better than the trained one?  A description."""
     rows = result.table.iloc[1:]
     better = rows[rows["joint_loss_high"] < 0]
-    best = rows.iloc[int(rows["delta_loss"].to_numpy().argmin())]
+    some = better if len(better) else rows
+    best = some.iloc[int(some["delta_loss"].to_numpy().argmin())]
     values: dict[str, Any] = {
         "blocks": rows["block"].nunique(), "better": better["block"].nunique(),
         "gate": best["gate"], "block": int(best["block"]), "gain": -best["delta_loss"],
@@ -78,8 +79,9 @@ def best_gates(result: Result) -> Finding:
         "these images, all blocks and gates together; "
     )
     if best["delta_loss"] < 0:
+        text += "the largest gain shown" if len(better) else "the largest gain"
         text += (
-            "the largest gain is {gain:.4f} nats of {loss:.4f}"
+            " is {gain:.4f} nats of {loss:.4f}"
             + interval("gain", values, ".4f", "", "joint 95 % CI")
             + ", block {block} at {gate:g}."
         )

@@ -17,7 +17,7 @@ from resnet_probe.findings.sentence import (
     of_its_inputs,
     unit_of_points,
 )
-from resnet_probe.findings.verdict import UNDECIDED, at_least, one_of
+from resnet_probe.findings.verdict import at_least, one_of
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate
 
@@ -51,7 +51,7 @@ def what_remeasuring_buys(result: Result) -> Finding:
         name = f"{KEYS[way]}_more"
         values |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
     estimate = Estimate(*result.provenance["against_pct"][SINGLE])
-    verdict = at_least(estimate, 0.0) if estimate.low < estimate.high else UNDECIDED
+    verdict = at_least(estimate, 0.0)
     opening = one_of(
         verdict,
         "Measuring again after each deletion is worth it: ",

@@ -12,6 +12,7 @@ from resnet_probe.stats import Estimate
 ADDITIVE = 90.0
 """Per cent of the variance from which on the blocks are said to add up."""
 SHOWN = 4
+SAYS = "what it says"
 
 
 @of_its_inputs
@@ -55,6 +56,7 @@ def additive(result: Result) -> Finding:
         "share_low": found.low, "share_high": found.high, "least": ADDITIVE,
         "pairs": pair["value"], "images": int(row["images"]),
     }  # fmt: skip
+    of = "its loss" if result.identity.get("what") == "loss" else SAYS
     opening = one_of(
         verdict,
         "Its blocks add up: ",
@@ -63,13 +65,14 @@ def additive(result: Result) -> Finding:
     )
     sentence = Sentence(
         f"{opening}with each of {{gates}} blocks kept with a chance of {{keep:g}} %, single "
-        "blocks explain {share:.1f} % of the variance of what it says "
+        f"blocks explain {{share:.1f}} % of the variance of {of} "
         f"({inside('share', values, '.1f')}), and pairs another {{pairs:.1f}} % ({{images}} "
         "images).",
         values,
     )
     if pd.isna(found.value):
-        sentence = Sentence("Nothing that it says changes with its blocks.")
+        said = "Nothing that it says" if of == SAYS else "Its loss nowhere"
+        sentence = Sentence(f"{said} changes with its blocks.")
     return Finding(
         sentence,
         claim="the blocks add up",

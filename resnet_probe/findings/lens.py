@@ -21,10 +21,11 @@ def summarize_lens(result: Result) -> str:
         f"{last['accuracy_low_pct']:.2f}–{last['accuracy_high_pct']:.2f} %), entropy "
         f"{last['entropy_nats']:.3f} nats, {last['images']:,} images"
     ]
-    lines += [_first(table, level, "") for level in SHARES]
+    of = _of(result)
+    lines += [_first(table, level, "", of) for level in SHARES]
     if table[f"{RENEWED}agreement_pct"].notna().any():
         lines.append("with batch-norm statistics re-estimated at each depth:")
-        lines += ["  " + _first(table, level, RENEWED) for level in SHARES]
+        lines += ["  " + _first(table, level, RENEWED, of) for level in SHARES]
     carried = str(table["carried_by"].iloc[0])
     if "projection" in carried:
         lines.append(f"the states are carried on through shortcuts with weights ({carried})")
@@ -33,18 +34,23 @@ def summarize_lens(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _first(table: pd.DataFrame, level: int, kind: str) -> str:
+def _of(result: Result) -> str:
+    """What has one answer each: an image, or of tokens and pixels a position."""
+    return "positions" if result.provenance.get("labels") == "places" else "images"
+
+
+def _first(table: pd.DataFrame, level: int, kind: str, of: str) -> str:
     """The depth from which on the agreement stays at or above a level."""
     rows = table[table[f"{kind}agreement_pct"].notna()]
     enough = rows[f"{kind}agreement_pct"] >= level
     stays = enough[::-1].cummin()[::-1]
     if not stays.any():
-        return f"{level} % of the images never have the final answer"
+        return f"{level} % of the {of} never have the final answer"
     row = rows[stays].iloc[0]
     low, high = (row[f"{kind}agreement_{end}_pct"] for end in ("low", "high"))
     where = f"block {row['block']} ({row['name']})" if row["block"] else "the stem"
     return (
-        f"{level} % of the images have the final answer from {where} on, of "
+        f"{level} % of the {of} have the final answer from {where} on, of "
         f"{table['block'].max()}: {row[f'{kind}agreement_pct']:.1f} % "
         f"(95 % CI {low:.1f}–{high:.1f} %)"
     )
@@ -65,8 +71,9 @@ def answer_depth(result: Result) -> Finding:
     table = result.table
     last = table.iloc[-1]
     found = Sentence("Read through the last classifier, ")
+    of = _of(result)
     for name, level in LEVELS.items():
-        found += _from(table, name, level) + Sentence(" and " if name == "half" else "")
+        found += _from(table, name, level, of) + Sentence(" and " if name == "half" else "")
     values = {
         "accuracy": last["accuracy_pct"], "accuracy_low": last["accuracy_low_pct"],
         "accuracy_high": last["accuracy_high_pct"], "entropy": last["entropy_nats"],
@@ -82,10 +89,11 @@ def answer_depth(result: Result) -> Finding:
     )
 
 
-def _from(table: pd.DataFrame, name: str, level: float) -> Sentence:
+def _from(table: pd.DataFrame, name: str, level: float, of: str) -> Sentence:
     row = first_to_stay(table, level)
     if row is None:
-        return Sentence(f"{{{name}:g}} % of the images never have the final answer", {name: level})
+        return Sentence(f"{{{name}:g}} % of the {of} never have the final answer", {name: level})
+    where = f"block {{{name}_block}}" if row["block"] else "the stem"
     values = {
         name: level, f"{name}_block": int(row["block"]), f"{name}_share": row["agreement_pct"],
         f"{name}_share_low": row["agreement_low_pct"],
@@ -93,7 +101,7 @@ def _from(table: pd.DataFrame, name: str, level: float) -> Sentence:
     }  # fmt: skip
     shown = inside(f"{name}_share", values, ".1f")
     return Sentence(
-        f"{{{name}:g}} % of the images have their final answer from block {{{name}_block}} on "
+        f"{{{name}:g}} % of the {of} have their final answer from {where} on "
         f"({{{name}_share:.1f}} %, {shown})",
         values,
     )

@@ -217,13 +217,20 @@ def several_deletions(result: Result) -> Finding:
         "many_low": last["low"], "many_high": last["high"], "draws": first["draws"],
         "baseline": base["error_pct"], "half": HALF,
     }  # fmt: skip
+    opening = (
+        "The error grows with the number of blocks that are gone: "
+        if last["median"] > first["median"]
+        else "The error does not grow with the number of blocks that are gone: "
+    )
     start = Sentence(
-        "The error grows with the number of blocks that are gone: the median of {draws:.0f} random "
+        f"{opening}the median of {{draws:.0f}} random "
         f"draws goes from {{few_error:.2f}} %{interval('few', values)} with {{few}} deleted to "
         f"{{many_error:.2f}} %{interval('many', values)} with {{many}}, from {{baseline:.2f}} % "
         "with none",
         values,
     )
+    if base["error_pct"] >= HALF:
+        return Finding(start + Sentence("."))
     if broken.empty:
         return Finding(start + Sentence("; it stays below {half:g} %.", values))
     crossed = {**values, "crossed": broken.index[0]}
@@ -330,12 +337,13 @@ def whole_network(result: Result, base: Any) -> str:
 
 def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     middle, words = median_change(result), changes(edited)
-    over = f"95 % CI over images {middle.low:+.2f} to {middle.high:+.2f}"
+    over = f"95 % CI over images {middle.low:+z.2f} to {middle.high:+z.2f}"
     early = "stopped" in edited
     how, kind = ("each by itself", "delta") if early else ("all of them together", "joint")
     lines = [
-        f"one deleted: median {edited['error_pct'].median():.2f} % error, {middle.value:+.2f} "
-        f"points on the baseline ({over if np.isfinite(middle.low) else 'no interval'})",
+        f"one deleted: median {edited['error_pct'].median():.2f} % error, {middle.value:+z.2f} "
+        f"points on the baseline{' of the same images' * early} ("
+        f"{over if np.isfinite(middle.low) else 'no interval'})",
         *(_stopped(result, edited) if early else []),
         f"of {len(edited)} deletions, {how}, at a margin of {margin_of(result):g} "
         f"{unit_of_points(margin_of(result))}: "
@@ -345,7 +353,7 @@ def _single(result: Result, edited: pd.DataFrame) -> list[str]:
     ]
     worst = edited.assign(word=words).nlargest(WORST, "error_pct")
     lines += [
-        f"  {row.blocks:>4}  {row.names:<14} {row.error_pct:6.2f} %  {row.delta_pct:+7.2f}  "
+        f"  {row.blocks:>4}  {row.names:<14} {row.error_pct:6.2f} %  {row.delta_pct:+z7.2f}  "
         f"({ends_of(getattr(row, f'{kind}_low_pct'), getattr(row, f'{kind}_high_pct'))})  "
         f"{row.word}"
         for row in worst.itertuples()
@@ -392,7 +400,7 @@ def _recalibrated(result: Result) -> list[str]:
     images = result.identity.get("recalibrate", "")
     stale, own = (float(edited[c].median()) for c in ("error_pct", "recalibrated_error_pct"))
     found = result.provenance.get("recalibrated_median_delta_pct")
-    over = f" (95 % CI over images {found[1]:+.2f} to {found[2]:+.2f})" if found else ""
+    over = f" (95 % CI over images {found[1]:+z.2f} to {found[2]:+z.2f})" if found else ""
     left = own - base["recalibrated_error_pct"]
     most = edited.nlargest(3, "restored_pct")
     shown = [
@@ -406,8 +414,8 @@ def _recalibrated(result: Result) -> list[str]:
         f"batch-norm statistics re-estimated on {images} training images: baseline "
         f"{base['recalibrated_error_pct']:.2f} % instead of {base['error_pct']:.2f} %",
         f"median error of an edit {own:.2f} % instead of {stale:.2f} %: missing paths cost "
-        f"{left:+.2f} points{over}, paths and stale statistics together "
-        f"{stale - base['error_pct']:+.2f}",
+        f"{left:+z.2f} points{over}, paths and stale statistics together "
+        f"{stale - base['error_pct']:+z.2f}",
         f"most restored: {listed(shown)}",
         *(runs if shared else []),
     ]

@@ -115,14 +115,14 @@ def _single_lines(title: str, found: pd.DataFrame, blocks: int) -> list[str]:
         return ["", f"{title}: no path carries any gradient"]
     fitted = f"times {fall.factor:.3g} with every block (log-linear, R² {fall.r2:.3f})"
     lines = ["", f"{title}: {'one length carries all' if np.isnan(fall.factor) else fitted}"]
-    paths = path_lengths.share_within(
+    paths = 100 * path_lengths.share_within(
         path_lengths.share_of_paths(blocks), narrow.first, narrow.last
     )
     within = 100 * path_lengths.share_within(carried, first, last)
     return [
         *lines,
         f"  count × norm peaks at {carried.argmax()} blocks; {_windows(carried)}",
-        f"  those 95 % are {100 * paths:.2g} % of all paths"
+        f"  those 95 % are {paths:.{2 if paths < 10 else 3}g} % of all paths"
         + (
             f"; {within:.1f} % lies in the published window of {first}–{last}"
             * (blocks == path_lengths.PUBLISHED_BLOCKS)
@@ -263,7 +263,7 @@ def _half(table: pd.DataFrame) -> Sentence:
 
 def _in_full(values: dict[str, Any]) -> Sentence:
     return Sentence(
-        "The gradient of a single path ({kind}) falls by a factor of {factor:.3g} with every block "
+        "The gradient of a single path ({kind}) is multiplied by {factor:.3g} with every block "
         "that it goes through (log-linear, R² {r_squared:.3f}), so that number × norm peaks at "
         "{peak} of {blocks} blocks and {window:g} % of it lies at {first} to {last} blocks, "
         "lengths that {paths:.2g} % of all paths have; the published network of "
@@ -302,13 +302,17 @@ INDEPENDENT = 2.0
 def path_coherence(result: Result) -> Finding | None:
     """Are the paths of a length an ensemble of independent voices?  None without the quantity.
 
-    Judged at the length that holds most of number × norm of all single paths.
+    Judged at the length that holds most of number × norm of all single paths, of those that several
+    paths have: a path alone agrees with itself.
     """
     rows = path_lengths.by_length(result.table, "all", "coherence")
     if rows.empty:
         return None
     single = path_lengths.by_length(result.table, "all", "rms_norm")
     carried = path_lengths.carried(single["relative"], int(result.provenance["blocks"]))
+    carried = np.where(rows["paths_log10"].to_numpy() > 0, carried, 0.0)
+    if not carried.sum() > 0:
+        return None
     row = rows.iloc[int(carried.argmax())]
     found = Estimate(*row[["value", "ci_low", "ci_high"]].astype(float))
     verdict = at_most(found, INDEPENDENT)

@@ -16,9 +16,18 @@ from resnet_probe.findings.sentence import (
     listed,
     of_its_inputs,
 )
-from resnet_probe.findings.verdict import SMALL, at_least, at_most, one_of
+from resnet_probe.findings.verdict import (
+    FAILS,
+    HOLDS,
+    SMALL,
+    UNDECIDED,
+    at_least,
+    at_most,
+    one_of,
+)
 from resnet_probe.results import Result
 from resnet_probe.stats import Estimate, median_interval
+from resnet_probe.stats.bootstrap import difference
 from resnet_probe.studies.responses.quantities import RANKED
 
 SPIKE = 2.0
@@ -48,6 +57,8 @@ def summarize_responses(result: Result) -> str:
 def _taken(table: pd.DataFrame, arch: str) -> str:
     layers = _layers(table, arch)
     where = "behind batch norm" if _normed(table, arch) else "of the convolutions themselves"
+    if not _normed(table, arch) and (layers["taken"] == "norm").any():
+        where = "behind batch norm where a layer has it"
     return f"{len(layers)} layers, {where}"
 
 
@@ -57,11 +68,20 @@ def _deeper(table: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
     names.sort(key=lambda arch: len(_layers(table, arch)))
     if len(names) < 2:
         return []
-    falls = all(networks["value"][a] > networks["value"][b] for a, b in pairwise(names))
-    apart = all(networks["ci_low"][a] > networks["ci_high"][b] for a, b in pairwise(names))
+    steps = {_below(networks, deep, shallow) for shallow, deep in pairwise(names)}
+    verdict = next(each for each in (FAILS, UNDECIDED, HOLDS) if each in steps)
     numbers = " > ".join(names), ", ".join(f"{networks['value'][name]:.3f}" for name in names)
-    verdict = "holds" if falls and apart else "holds, not beyond the intervals" if falls else None
-    return [f"deeper is smaller, {numbers[0]}: {verdict or 'does not hold'} here ({numbers[1]})"]
+    return [f"deeper is smaller, {numbers[0]}: {one_of(verdict, *HERE)} ({numbers[1]})"]
+
+
+HERE = ("holds here", "does not hold here", "is not decided here")
+
+
+def _below(networks: pd.DataFrame, one: str, other: str) -> str:
+    """The verdict that the one network's mean is below the other's."""
+    ends = (Estimate(*networks.loc[name, ["value", "ci_low", "ci_high"]].astype(float))
+            for name in (one, other))  # fmt: skip
+    return at_most(difference(*ends), 0.0)
 
 
 def _plain(table: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
@@ -74,13 +94,10 @@ def _plain(table: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
             continue
         depth = len(_layers(table, arch))
         other = min(like, key=lambda name: abs(len(_layers(table, name)) - depth))
-        one, two = networks.loc[arch], networks.loc[other]
-        sure = one["ci_high"] < two["ci_low"] or two["ci_high"] < one["ci_low"]
-        word = "holds" if one["value"] < two["value"] else "does not hold"
+        one, two = (networks["value"][name] for name in (arch, other))
+        verdict = one_of(_below(networks, arch, other), *HERE)
         lines.append(
-            f"residual below plain, {arch} < {other}: {word} here "
-            f"({one['value']:.3f} against {two['value']:.3f}"
-            + (")" if sure else "; the intervals overlap)")
+            f"residual below plain, {arch} < {other}: {verdict} ({one:.3f} against {two:.3f})"
         )
     return lines
 

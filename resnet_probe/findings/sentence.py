@@ -7,6 +7,7 @@ stands in a sentence that is not the value of a name.
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -58,14 +59,18 @@ class Sentence:
         return Sentence(self.template + other.template, {**self.values, **other.values})
 
     def pieces(self) -> Iterator[Piece]:
-        """The text in order, each value a piece of its own."""
+        """The text in order, each value a piece of its own; what is one is no `blocks`."""
+        before = ""
         for words, name, form, _ in string.Formatter().parse(self.template):
             if words:
-                yield Piece(words)
+                yield Piece(counted(before + words)[len(before) :])
+            before = ""
             if name is not None:
                 value = self.values[name]
                 number = None if isinstance(value, str) else float(value)
-                yield Piece(_shown(value, form or ""), name, number)
+                piece = Piece(_shown(value, form or ""), name, number)
+                before = "" if words and words[-1] in APART else piece.text
+                yield piece
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -77,6 +82,10 @@ class Sentence:
         }
 
 
+PLAIN = 1e5
+"""Below it a number is written out: 126, and not 1.3e+02."""
+
+
 def _shown(value: Any, form: str) -> str:
     """As `format` does, with a true minus sign, and no sign before a rounded nought.
 
@@ -85,11 +94,33 @@ def _shown(value: Any, form: str) -> str:
     if not isinstance(value, str) and math.isnan(value):
         return "undefined"
     text = format(value, form).replace("inf", "∞")
+    if "e+" in text and abs(value) < PLAIN:
+        text = format(value, ".0f")
     if isinstance(value, str) or text[:1] not in ("-", "+"):
         return text
     if not any(sign in "123456789" for sign in text):
         return text[1:]
     return text.replace("-", "−", 1) if text[0] == "-" else text
+
+
+APART = "^–−/±.,-"
+"""Signs before a 1 that make it a part of another number."""
+NOUNS = "block|layer|image|text|edit|deletion|range|network|path|group|gate|pair|draw|order|other"
+VERBS = {"are": "is", "hold": "holds", "form": "forms"}
+ONE = re.compile(
+    rf"(?<![\w{APART}])1(?: (?P<noun>(?:random )?(?:{NOUNS}))s\b)?"
+    rf"(?: (?P<verb>{'|'.join(VERBS)})\b)?"
+)
+
+
+def counted(text: str) -> str:
+    """`1 block is`, where a text for any number says `1 blocks are`."""
+
+    def one(found: re.Match[str]) -> str:
+        noun, verb = found["noun"], VERBS.get(found["verb"])
+        return " ".join(word for word in ("1", noun, verb) if word)
+
+    return ONE.sub(one, text)
 
 
 def interval(
@@ -158,7 +189,7 @@ def of_its_inputs(say: Callable[..., S]) -> Callable[..., S]:
 
 def _called(said: Any, result: Result) -> Any:
     if isinstance(said, str):
-        return result.in_words(said)
+        return counted(result.in_words(said))
     if isinstance(said, Sentence):
         return replace(said, template=result.in_words(said.template))
     if isinstance(said, Finding):
@@ -182,7 +213,7 @@ def ends_of(low: float, high: float) -> str:
     """`+0.10 to +0.62`, or that there is no interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
-    return f"{low:+.2f} to {high:+.2f}"
+    return f"{low:+z.2f} to {high:+z.2f}"
 
 
 def listed(parts: list[str], most: int = 8) -> str:

@@ -21,6 +21,7 @@ from resnet_probe.findings.verdict import (
     CHANGES,
     HARMFUL,
     HARMLESS,
+    HELPFUL,
     NEGLIGIBLE,
     UNDECIDED,
     at_least,
@@ -214,11 +215,13 @@ def _middle(result: Result) -> Sentence:
         "margin": result.identity.get("margin", np.nan), **counts,
     }  # fmt: skip
     together = "each by itself" if "stopped" in edited else "all of them together"
+    few = [word for word in (NEGLIGIBLE, HELPFUL) if counts[f"{word}_count"]]
+    others = "".join(f"{{{word}_count}} {word}, " for word in few)
     return Sentence(
         "From {baseline:.2f} % error, {edits} edits give {median:.2f} % in the median and "
         f"{{worst:.2f}} % at worst; {together}, {{{HARMFUL}_count}} are harmful, "
         f"{{{HARMLESS}_count}} harmless (within ± {{margin:g}} "
-        f"{unit_of_points(values['margin'])}), {{{UNDECIDED}_count}} "
+        f"{unit_of_points(values['margin'])}), {others}{{{UNDECIDED}_count}} "
         "undecided.",
         values,
     )
@@ -270,6 +273,6 @@ def _lines(result: Result, rows: pd.DataFrame, head: str) -> list[str]:
         text = text if len(text) <= 32 else text[:31] + "…"
         ends = ends_of(row[f"{kind}_low_pct"], row[f"{kind}_high_pct"])
         lines.append(
-            f"  {text:<32} {row['error_pct']:6.2f} %  {row['delta_pct']:+7.2f}  ({ends})  {word}"
+            f"  {text:<32} {row['error_pct']:6.2f} %  {row['delta_pct']:+z7.2f}  ({ends})  {word}"
         )
     return lines

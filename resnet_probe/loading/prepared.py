@@ -260,22 +260,42 @@ def _network(
 def _numbered(
     images: AnySet, chain: ResidualChain, network: Network, class_map: str | Path | None
 ) -> AnySet:
-    """With the network's class numbers as labels; only classes by name need to be told apart."""
-    from resnet_probe.data import in_order_of
+    """With the network's class numbers as labels; numbers without names are these already.
 
-    by_name = images.name.startswith("imagefolder:") or (
-        images.name.startswith(("csv:", "webdataset:"))
-        and not all(map(str.isdecimal, images.class_names))
-    )
-    if not by_name and class_map is None:
+    Those with names, as a data set numbers its own, are where there are as many as the network has,
+    unless its names stand in another order.
+    """
+    from resnet_probe.data import in_order_of
+    from resnet_probe.data.own import NOTE
+
+    classes, called = max(chain.classes, 2), images.class_names  # one logit is of two classes
+    numbers = all(map(str.isdecimal, called))
+    same = len(called) == classes and {*called} != {*network.class_names}
+    own = images.note == NOTE or images.tokens or numbers or same  # given ones are as they are
+    if not images.named and own and class_map is None:
+        _check_numbers(images, chain)
         return images
     return in_order_of(
         images,
-        classes=chain.classes,
+        classes=classes,
         names=network.class_names,
         class_map=Path(class_map) if class_map is not None else None,
         network=network.arch.spec,
     )
+
+
+def _check_numbers(images: AnySet, chain: ResidualChain) -> None:
+    """Raises `ProbeError` for a class beyond the network's, none of which is among the images.
+
+    So labels that count from 1 are refused with a limit as they are without one.
+    """
+    known = images.class_names
+    beyond = 1 < chain.classes < len(known) and all(map(str.isdecimal, known))
+    if beyond and images.labels.dim() == 1 and int(images.labels.max()) < chain.classes:
+        raise ProbeError(
+            f"{images.name} has labels up to {len(known) - 1}, if not among these images: "
+            f"{chain.name} has {chain.classes} classes (0–{chain.classes - 1})"
+        )
 
 
 def remarks(arch: Architecture, chain: ResidualChain) -> tuple[str, ...]:

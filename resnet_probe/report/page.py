@@ -14,14 +14,12 @@ from markupsafe import Markup, escape
 from resnet_probe.findings import Sentence
 from resnet_probe.findings.attribution import shares
 from resnet_probe.findings.responses import ratios
-from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED
+from resnet_probe.findings.verdict import FAILS, HOLDS, NOT_HERE, UNDECIDED, changes
 from resnet_probe.report.drawings import Drawing
 from resnet_probe.report.questions import Section, answers
 from resnet_probe.report.switchboard import Switchboard
 from resnet_probe.results import Result, provenance
-from resnet_probe.stats import holm
 
-LEVEL = 0.05
 SIGNS = {HOLDS: "✓", FAILS: "✗", UNDECIDED: "?", NOT_HERE: "–"}
 
 
@@ -59,7 +57,6 @@ def render(
         board=board,
         measured=Markup(board.data),
         edited=next((one.command for one in found if one.asked.study == "lesion"), ""),
-        level=LEVEL,
         signs=SIGNS,
         facts=facts,
         runs=rows_of(runs),
@@ -130,7 +127,8 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def block_cards(results: Mapping[str, Result]) -> pd.DataFrame:
     """A row a block: `block`, `name`, `stage` and what was measured:
-    `error`, `delta` (points), `p` (Holm-corrected), `ratio`, `shapley` (points of accuracy).
+    `error`, `delta` (points), `change` (its verdict, all blocks together), `ratio`, `shapley`
+    (points of accuracy).
 
     Intervals are `…_low` and `…_high`; `classes` holds the points of accuracy that each class
     loses, by its number.  Empty without a lesion of single blocks.
@@ -157,7 +155,7 @@ def _lesion(table: pd.DataFrame) -> pd.DataFrame:
             "error_low": rows["ci_low_pct"],
             "error_high": rows["ci_high_pct"],
             "delta": rows["delta_pct"],
-            "p": holm(rows["p_value"]),
+            "change": changes(rows),
         }
     ).set_index("block")
 

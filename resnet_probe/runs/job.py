@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_probe.errors import ProbeError
+from resnet_probe.findings.sentence import counted
 from resnet_probe.loading import Prepared
 from resnet_probe.loading.request import Request
 from resnet_probe.loading.training_images import Recalibration, Training, training_images
@@ -352,10 +353,20 @@ def announcement(prepared: Prepared) -> str:
     blocks = f"{len(chain)} {chain.unit}{'s' if len(chain) > 1 else ''}"
     lines = [
         f"{network.arch.spec}: {blocks}, weights: {network.source}{error}",
-        f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}{note}",
+        counted(f"{len(prepared.images):,} {prepared.inputs} of {prepared.image_set.name}")
+        + _few_classes(prepared) + note,
         *prepared.remarks,
-    ]
+    ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _few_classes(prepared: Prepared) -> str:
+    """That some classes have no image, as of the first images of a set in the order of classes."""
+    labels, classes = prepared.labels, prepared.chain.classes
+    if labels.dim() > 1 or labels.is_floating_point() or len(labels) < classes:
+        return ""
+    there = len(labels.unique())
+    return f", of {there} of {classes} classes" if there < classes else ""
 
 
 def machine() -> dict[str, Any]:

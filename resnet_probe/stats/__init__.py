@@ -3,7 +3,6 @@
 from resnet_probe.stats.intervals import (
     Estimate,
     Floats,
-    holm,
     jackknife,
     mean_interval,
     median_interval,
@@ -19,7 +18,6 @@ __all__ = [
     "Floats",
     "SignFlips",
     "equivalent",
-    "holm",
     "jackknife",
     "mcnemar",
     "mean_interval",

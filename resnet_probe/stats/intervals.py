@@ -1,4 +1,4 @@
-"""Intervals of proportions, means and medians, and p-values of many tests, in numpy and scipy."""
+"""Intervals of proportions, means, medians and correlations, in numpy and scipy."""
 
 from __future__ import annotations
 
@@ -40,21 +40,6 @@ def wilson(
     half = np.sqrt(z2 * (k * (n - k) / n + z2 / 4)) / (n + z2)
     # Rounding must not push the end past 1, where it is exact; at 0 the root is exact anyway.
     return middle - half, np.where(k == n, 1.0, middle + half)
-
-
-def holm(p_values: ArrayLike) -> Floats:
-    """P-values adjusted for testing them all, after Holm 1979; NaN stays NaN and counts for none.
-
-    Shape [m] in, shape [m] out. Rejecting where the adjusted value is below α keeps the chance
-    of any false rejection below α, whatever the dependence between the tests.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full_like(p, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    ranked = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(ranked.size, 0, -1)
-    adjusted[ranked] = np.minimum(1.0, np.maximum.accumulate(factors * p[ranked]))
-    return adjusted
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:

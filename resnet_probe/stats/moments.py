@@ -102,6 +102,14 @@ class Moments:
         """`(low, high)` of the mean of independent values: Student's t."""
         return t_interval(self.mean, self.error, self.count, confidence)
 
+    def of_changes(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
+        """As `interval` of changes from one network to another; NaN where all are alike.
+
+        That no image changed is no proof that none would: there is nothing to tell an error from.
+        """
+        alike = self.m2 <= 1e-18 * self.count * np.square(self.mean)
+        return t_interval(self.mean, np.where(alike, np.nan, self.error), self.count, confidence)
+
     def named(self, name: str) -> dict[str, Floats]:
         """As arrays `NAME.count`, `NAME.mean` and `NAME.m2`, which `of_name` reads back."""
         return {f"{name}.{field}": getattr(self, field) for field in FIELDS}

@@ -20,6 +20,8 @@ from resnet_probe.stats.intervals import Floats, checked_confidence
 from resnet_probe.stats.paired import adjusted, checked_margin
 
 FLIPS = 10_000
+FEW = 20
+"""Images below which there are too few signs for how far a sum of numbers may be off."""
 AT_ONCE = 2**23
 """Signs that are held at a time."""
 
@@ -88,11 +90,14 @@ class SignFlips:
 
         As wide as the largest deviation of all is far.  Of lost and gained images they are those
         of `paired_difference` at that z, so that an edit with which no image differs has one,
-        too; of other numbers they are Student's, and NaN for an edit whose differences are all
+        too; of other numbers they are Student's, of fewer than `FEW` images at Bonferroni's level,
+        which asks for no more signs than there are, and NaN for an edit whose differences are all
         alike: there is nothing to tell an error from.
         """
         largest = np.abs(self._deviations()).max(axis=1)
-        middle, half = self._laid_out(_quantile(largest, checked_confidence(confidence)))
+        beyond = 1 - checked_confidence(confidence)
+        z = max(_quantile(largest, confidence), self._at_least(beyond / 2, len(self.total)))
+        middle, half = self._laid_out(z)
         return middle - half, middle + half
 
     def inside(self, margin: float, confidence: float = 0.95) -> NDArray[np.bool_]:
@@ -113,7 +118,8 @@ class SignFlips:
         while not shown.all():
             # One end can err for each edit: that on its own side of 0, or the upper for all.
             rest = (side[:, ~shown].max(axis=1) for side in (signed, turned))
-            middle, half = self._laid_out(max(_quantile(most, confidence) for most in rest))
+            least = self._at_least(1 - confidence, int((~shown).sum()))
+            middle, half = self._laid_out(max(least, *(_quantile(m, confidence) for m in rest)))
             more = (np.abs(middle) + half < margin) & ~shown
             if not more.any():
                 break
@@ -132,6 +138,12 @@ class SignFlips:
         centred = self.sums - self.signs[:, None] * (self.total / self.images)
         scale = np.sqrt(np.where(spread + added > 0, spread + added, np.inf))
         return np.asarray((centred + np.sqrt(added) * self.normal) / scale)
+
+    def _at_least(self, beyond: float, tests: int) -> float:
+        """The z that tests need whatever ties them (Bonferroni), where the signs of few images
+        are no guide; of counts the two added images are."""
+        few = self.counts is None and self.images < FEW
+        return float(stats.norm.isf(beyond / tests)) if few else 0.0
 
     def _laid_out(self, z: float) -> tuple[Floats, Floats]:
         """The middle and half the width of each interval, for `z` standard errors."""

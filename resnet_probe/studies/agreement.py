@@ -80,12 +80,15 @@ class AgreementSettings(Settings):
 
     counts: tuple[int, ...] | None = option(
         None,
-        "blocks deleted in each network (default: 1-10); 1 stands for every block once",
+        "blocks deleted in each network (default: 1-10, fewer than there are); 1 stands for every "
+        "block once",
         read=numbers,
         write=listed,
         metavar="1-10",
     )
-    draws: int = option(20, "random networks for each count (default: 20)", metavar="N")
+    draws: int = option(
+        20, "random networks for each count (default: 20); the same is taken once", metavar="N"
+    )
     seed: int = option(0, "of all random draws (default: 0)", least=0, metavar="N", group="run")
 
 
@@ -172,18 +175,23 @@ def _tabulated(rows: Sequence[Row], images: int) -> Measured:
 
 
 def edits_of(chain: ResidualChain, settings: AgreementSettings) -> list[Edit]:
-    """The baseline, the single deletions, and the drawn ones; raises as `agreement` does."""
+    """The baseline, the single deletions, and the drawn ones; raises as `agreement` does.
+
+    What is drawn again is no other network: it would only agree with itself.
+    """
     from resnet_probe.studies.plan import plan
 
     if settings.draws < 2:
         raise ProbeError(f"{settings.draws} draws have nothing to agree with: give at least 2")
-    known = [k for k in DEFAULT_COUNTS if k <= len(chain)]
+    known = [k for k in DEFAULT_COUNTS if k < len(chain)] or [1]
     counts = known if settings.counts is None else settings.counts
     found = plan(chain)
     several = [count for count in counts if count != 1]
     if several:
         found = found[:1] + (found[1:] if 1 in counts else [])
-        found += plan(chain, counts=several, draws=settings.draws, seed=settings.seed)[1:]
+        drawn = plan(chain, counts=several, draws=settings.draws, seed=settings.seed)[1:]
+        places = [edit.blocks for edit in drawn]
+        found += [edit for n, edit in enumerate(drawn) if edit.blocks not in places[:n]]
     return found
 
 
@@ -360,7 +368,8 @@ agreement = STUDY.function(
     """Errors in common, disagreement and the average of lesioned networks, by `counts`.
 
     For one block all single deletions are the networks; for each larger number in `counts`
-    (default 1–10, as far as there are blocks) `draws` random deletions of as many, as in `lesion`.
+    (default 1–10, while a block is left) `draws` random deletions of as many, as in `lesion`, but
+    for those that are drawn again.
     With `others=`, further networks (as `prepare` gives them, or chains for the same images), they
     and this one are measured as a true ensemble, beside as many sub-networks at a time.
     The table is in long form: `QUANTITIES` is its key, `COLUMNS` its columns.

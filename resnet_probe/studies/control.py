@@ -149,7 +149,7 @@ def _between(first: np.ndarray, second: np.ndarray) -> tuple[Any, Any]:
         more, fewer = (first & ~second).sum(1), (~first & second).sum(1)
         return paired_difference(more, fewer, first.shape[1])
     change = Moments.over(first - second, axis=1)
-    return change.interval()
+    return change.of_changes()
 
 
 def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]:
@@ -165,7 +165,7 @@ def against(kinds: Sequence[str], correct: np.ndarray) -> dict[str, list[float]]
             continue
         apart = change[named == DELETION].mean(0) - change[named == kind].mean(0)
         mean = Moments.over(100 * apart)
-        low, high = mean.interval()
+        low, high = mean.of_changes()
         found[str(kind)] = [float(mean.mean), float(low), float(high)]
     return found
 

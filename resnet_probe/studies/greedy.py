@@ -257,7 +257,7 @@ def against(
         for way, own in zip(orders, each, strict=True):
             if way != NAME:
                 mean = Moments.over(own - each[0])
-                low, high = mean.interval()
+                low, high = mean.of_changes()
                 found[fact][way] = [float(mean.mean), float(low), float(high)]
     return found
 

@@ -109,7 +109,10 @@ def gather(subject: Subject, settings: LensSettings, run: Run) -> Arrays:
 def by_depth(subject: Subject, settings: LensSettings, found: Arrays) -> Measured:
     chain = subject.chain
     rows = [_row(chain, depth, seen) for depth, seen in enumerate(_by_depth(found, len(chain)))]
-    return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), {})
+    from resnet_probe.engine.task import kind_of
+
+    answers = {"labels": kind_of(subject.labels)}
+    return Measured(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), answers)
 
 
 def recalibrated_tails(chain: ResidualChain, images: Images, *, memory: int) -> list[Tail | None]:

@@ -171,8 +171,8 @@ def fit(subject: Subject, settings: LesionSettings) -> LesionSettings:
         return settings
     if not 100 / images <= asked <= 100:
         raise ProbeError(
-            f"precision={asked:g} points cannot be reached with {images:,} images: one of them is "
-            f"{100 / images:.3g} points, and 100 are all"
+            f"precision={asked:g} points cannot be reached with {images:,} images, of which one is "
+            f"{100 / images:.3g} points: give {100 / images:.3g} to 100"
         )
     if subject.training is not None:
         raise ProbeError("precision= and recalibrate= are two studies: give one of them")

@@ -204,9 +204,9 @@ def by_kind(names: Sequence[str], correct: np.ndarray, loss: np.ndarray) -> dict
 
 
 def _interval(values: np.ndarray) -> list[float]:
-    """A mean over images with Student's interval."""
+    """A mean change over images with Student's interval."""
     mean = Moments.over(values)
-    low, high = mean.interval()
+    low, high = mean.of_changes()
     return [float(mean.mean), float(low), float(high)]
 
 

@@ -113,6 +113,8 @@ class Votes:
 
 
 FIELDS = ("images", "wrong", "both_wrong", "same")
+SPANS = {"error_pct": (0, 100), "disagreement_pct": (0, 100), "error_correlation": (-1, 1)}
+"""Between which numbers each lies, and the ends of its intervals."""
 Interval = tuple[Floats, Floats, Floats]
 Ends = tuple[float, float, float]
 
@@ -201,7 +203,7 @@ def _share(part: Floats, whole: Floats) -> Ends:
     value = 100 * part.sum() / whole.sum()
     rest = whole.sum() - whole
     without = 100 * (part.sum() - part) / np.where(rest > 0, rest, np.nan)
-    low, high = jackknife(value, without)
+    low, high = np.minimum(jackknife(value, without), 100)  # no part is more than the whole
     return float(value), float(low), float(high)
 
 
@@ -218,14 +220,14 @@ def over_networks(votes: Votes, quantity: str) -> tuple[float, float, float]:
     if not known.any():
         return np.nan, np.nan, np.nan
     mean = value[known].mean()
-    low, high = jackknife(mean, without[..., known].mean(-1))
+    low, high = np.clip(jackknife(mean, without[..., known].mean(-1)), *SPANS[quantity])
     return float(mean), float(low), float(high)
 
 
 def of_pairs(votes: Votes, quantity: str) -> Interval:
     """The quantity of each two networks, `[M, M]`, and the ends of its jackknife interval."""
     value = getattr(votes.whole, quantity)
-    return value, *jackknife(value, getattr(votes.left_out, quantity))
+    return value, *np.clip(jackknife(value, getattr(votes.left_out, quantity)), *SPANS[quantity])
 
 
 def _count(

@@ -18,9 +18,7 @@
   const say = (block) => {
     const card = cards[block];
     const said = [`error without it ${estimate(card, "error")} %`];
-    let change = `${card.delta > 0 ? "+" : ""}${show(card.delta)} points`;
-    if (card.p !== null) change += `, p ${card.p < 0.001 ? "< 0.001" : "= " + card.p.toFixed(3)}`;
-    said.push(`${change}`);
+    said.push(`${card.delta > 0 ? "+" : ""}${show(card.delta)} points (${card.change})`);
     if ("ratio" in card) said.push(`‖F‖ / ‖shortcut‖ ${estimate(card, "ratio")}`);
     if ("shapley" in card) said.push(`Shapley value ${estimate(card, "shapley")} points`);
     if (card.classes && card.worst_class !== null && card.worst_class in card.classes) {
