@@ -5,8 +5,8 @@ Paper    none that we know of; the deletions are those of Veit, Wilber, Belongie
 Claim    What deleting a block of a shallow residual network costs is mostly stale batch-norm
          statistics; of a plain network it is the missing layer
 Here     median change of a deletion in points (95 % CI over images), as it stands and with the
-         statistics of 500 training images. 898 digits: resnet20 +11.02 (+9.01 to +13.05) and +0.33
-         (+0.05 to +0.53); plain20 +91.43 (+89.74 to +92.20) and +91.04 (+89.40 to +92.14).
+         statistics of 500 training images. 898 digits: resnet20 +11.02 (+9.03 to +12.98) and +0.33
+         (+0.05 to +0.54); plain20 +91.43 (+89.82 to +92.18) and +91.04 (+89.45 to +92.10).
          1,000 photographs (JPEG): resnet20 +23.40 (+20.21 to +26.26) and +5.90 (+3.82 to +7.42);
          preresnet20 +40.80 (+37.18 to +43.51) and +6.20 (+4.37 to +8.61); plain20 +73.40 (+70.57 to
          +75.83) and +69.75 (+66.82 to +71.92); resnet56 +1.20 (+0.56 to +2.34) and +1.10 (+0.27 to

@@ -5,17 +5,18 @@ Claim    Any one layer of VGG deleted leaves it at chance (accuracies of 1.5 to 
          comparison was criticised because that VGG had no batch norm; so both are here.
 Here     handwritten digits, 898 test images, one seed each, one block or layer deleted (95 % CI
          over blocks; change over images): resnet20 0.67 % error, median 11.69 % (0.96–24.89 %;
-         +11.02 points, +9.01 to +13.05), never at chance; plain20 1.00 %, 92.43 % (88.17–96.26 %;
-         +91.43, +89.74 to +92.20), at or below chance after 13 of 18 deletions; quarter-width
-         VGG-16 with batch norm 0.56 %, 90.31 % (85.02–91.17 %; +89.76, +87.57 to +91.33), 9 of 12.
+         +11.02 points, +9.03 to +12.98), never at chance; plain20 1.00 %, 92.43 % (88.17–96.26 %;
+         +91.43, +89.82 to +92.18), at or below chance after 13 of 18 deletions; quarter-width
+         VGG-16 with batch norm 0.56 %, 90.31 % (85.02–91.17 %; +89.76, +87.54 to +91.43), 9 of 12.
          So the claim holds with batch norm, and in a plain network of the residual one's own
          layers
          photographs, CIFAR-10's 10,000 test images stored as JPEG (one seed each; three of
-         all but plain56 and VGG in three_trainings.py): preresnet110 11.91 % error, median 12.44 % (12.30–12.66 %; +0.53, +0.35 to +0.73) and resnet56 11.93 %,
+         all but plain56 and VGG in three_trainings.py): preresnet110 11.91 % error, median
+         12.44 % (12.30–12.66 %; +0.53, +0.35 to +0.73) and resnet56 11.93 %,
          13.50 % (12.84–15.01 %; +1.57, +1.22 to +1.91), resnet20 14.10 %, 36.71 % (24.35–50.14 %;
-         +22.61, +21.61 to +23.58), none of their 90 deletions at chance; plain56 26.78 %, 88.28 %
+         +22.61, +21.61 to +23.57), none of their 90 deletions at chance; plain56 26.78 %, 88.28 %
          (86.86–89.46 %; +61.49, +60.54 to +62.48), at or below chance after 20 of 54 deletions;
-         plain20 16.30 %, 89.61 % (88.01–89.98 %; +73.31, +72.42 to +74.12), 11 of 18;
+         plain20 16.30 %, 89.61 % (88.01–89.98 %; +73.31, +72.45 to +74.10), 11 of 18;
          quarter-width VGG-16 with batch norm 15.66 %, 88.29 % (84.82–90.36 %; +72.63, +71.81 to
          +73.54), 4 of 12; without 14.45 %, 87.83 % (86.02–89.34 %; +73.38, +72.53 to +74.14), 3 of
          12. So batch norm is not the difference: a plain network is lost with it and without
