@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
-from resnet_probe.discover.functional import InOrder, same_bits
+from resnet_probe.discover.functional import InOrder, is_writable, same_bits
 from resnet_probe.discover.parts import Parts
 from resnet_probe.discover.trace import Trace
 from resnet_probe.errors import ProbeError
@@ -159,7 +159,13 @@ def _states(chain: ResidualChain, example: Tensor | Inputs) -> list[AnyState]:
     """The state before each block and behind the last, of the example."""
     found = [chain.stem(example.clone())]
     for block in chain.blocks:
-        found.append(block.run(found[-1]))
+        total = block.sum(found[-1])
+        if total.is_complex():
+            raise ProbeError(
+                f"{block.name} of {chain.name} adds complex numbers, and what a block does is "
+                "measured on real ones: let it add their torch.view_as_real"
+            )
+        found.append(block.close(found[-1], total))
     return found
 
 
@@ -279,7 +285,7 @@ class _Changed(InOrder):
     def _put(self, value: Tensor, other: Tensor) -> Tensor:
         form = (value.data_ptr(), value.shape, value.stride())
         for node, held in self.env.items():
-            if isinstance(held, Tensor) and form == (held.data_ptr(), held.shape, held.stride()):
+            if is_writable(held) and form == (held.data_ptr(), held.shape, held.stride()):
                 self.env[node] = other
         return other
 

@@ -16,6 +16,7 @@ from resnet_probe.discover.functional import Execution, make_functional, skip_id
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
+from resnet_probe.discover.written import write_plainly
 from resnet_probe.errors import ProbeError, first_line
 from resnet_probe.state import InputForm, Inputs
 
@@ -209,7 +210,9 @@ def _finished(
     pick = pick.settled(end.args[0])
     if source is None:
         end.args = (pick(end.args[0]),)
-    original = _original(graph, root, twin(model, pick.name))
+    whole = twin(model, pick.name)
+    write_plainly(graph, root, whole)
+    original = _original(graph, root, whole)
     execution = Execution(root, graph, pick.name)
     _must_run(execution.run, example, pick.name)
     make_functional(root, execution.writes)
