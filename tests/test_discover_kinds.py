@@ -172,8 +172,16 @@ class Named(Net):
         return torch.relu(part['a"b'](part["class"](x)))
 
 
+class Asking(Net):
+    """Asks whether it has a tensor, which torch.fx has not."""
+
+    def branch(self, part, x):
+        return part(x) if isinstance(x, Tensor) else x
+
+
 KINDS: list[type[Net]] = [
     Pruned, Patched, Enclosed, Keywords, ByNumpy, Views, Recurrent, Matrices, Fourier, Mixed, Named,
+    Asking,
 ]  # fmt: skip
 
 
@@ -236,3 +244,58 @@ def test_chance_of_python_and_numpy_is_put_back() -> None:
     with pytest.raises(rp.ProbeError, match="chance"):
         rp.chain_of(drawn(Chance), images(1))
     assert (random.getstate(), repr(np.random.get_state())) == before  # noqa: NPY002
+
+
+class Stopped(Net):
+    def branch(self, part, x):
+        with torch.no_grad():
+            weight = torch.sigmoid(x)
+        return part(x) * weight
+
+
+class Sign(torch.autograd.Function):
+    """With the gradient of the identity (Bengio et al. 2013)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.sign(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class Straight(Net):
+    def branch(self, part, x):
+        return part(Sign.apply(x))
+
+
+class Doubling(Net):
+    """A hook doubles what goes back."""
+
+    def part(self):
+        found = nn.Sequential(conv(), nn.Tanh())
+        found[0].register_full_backward_hook(lambda _, given, made: (2 * given[0],))
+        return found
+
+
+@pytest.mark.parametrize("kind", [Stopped, Straight, Doubling])
+def test_gradients_that_a_graph_does_not_hold_are_refused_and_deletions_are_not(kind) -> None:
+    net, x, labels = drawn(kind), images(1), torch.arange(3)
+    chain, true = rp.chain_of(net, x), drawn(kind).eval()
+    true.gone = (1,)
+    assert close(chain.run(x, rp.Edit.delete(1)), true(x), 1e-5)
+    assert len(rp.lesion(chain, x, labels).table)
+    for study in (rp.paths, rp.path_gradients, rp.flow, rp.responses, rp.gates, rp.attribute):
+        with pytest.raises(rp.ProbeError, match="autograd gives another gradient of"):
+            study(chain, x, labels)
+
+
+class OneAlone(Net):
+    def add(self, x, branch):
+        return x + branch if x.shape[0] != 1 else x - branch
+
+
+def test_another_network_for_a_single_image_is_refused() -> None:
+    with pytest.raises(rp.ProbeError, match="does not reproduce the network"):
+        rp.chain_of(drawn(OneAlone), images(1))

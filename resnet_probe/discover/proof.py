@@ -14,7 +14,7 @@ from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
 from resnet_probe.discover.functional import InOrder, is_writable, same_bits
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.trace import Trace
+from resnet_probe.discover.trace import Trace, Untraceable
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import AnyState, Inputs, State, residual
 
@@ -58,6 +58,18 @@ def prove(
     return max(residues)
 
 
+def check_graph(graph: Trace, model: nn.Module, example: Tensor) -> None:
+    """Raises `Untraceable` for a graph that is not the model: a forward pass that asks whether it
+    has a tensor is told by torch.fx that it has none."""
+    whole = graph.original.module
+    found = InOrder(whole, whole.graph).run(example.clone())
+    expected = graph.pick(graph.call(witness(model, graph.pick.name), example.clone()))
+    try:
+        residue(found, expected, f"{graph.pick.name}: its graph")
+    except ProbeError as error:
+        raise Untraceable(str(error)) from error
+
+
 def tolerance(chain: ResidualChain) -> float:
     """What the proof lets pass as rounding, as a part of a result's largest value."""
     return ROUNDING * torch.finfo(chain.dtype).eps
@@ -75,7 +87,7 @@ def other_inputs(graph: Trace, example: Tensor | Inputs) -> list[Any]:
     """Inputs of other sizes and values, for a graph that computes with sizes."""
     if isinstance(example, Tensor):
         more = torch.cat([example, example[:1].flip(-1)])
-        return [more] if graph.knows_batch else []
+        return [more, example[:1]] if graph.knows_size else []
     forms = {key: shape for key, _, shape in graph.forms}
     generator = torch.Generator().manual_seed(SEED)
     longer, shorter, one = {}, {}, {}
@@ -130,7 +142,7 @@ def residue(found: Tensor, expected: Tensor, what: str) -> float:
         gap = f"a largest difference of {largest:.3g}"
     raise ProbeError(
         f"the proof of discovery failed at {what} does not reproduce the network ({gap}): "
-        "it may depend on chance, on state outside the forward pass, or on a hook"
+        "it may depend on chance, on state outside the forward pass, on autocast, or on a hook"
     )
 
 
@@ -349,7 +361,7 @@ def _gap(found: Tensor, expected: Tensor) -> float:
     """The largest difference; infinite where only one of the two is finite."""
     gap = (found - expected).abs().nan_to_num(torch.inf)
     same = (found == expected) | ((found != found) & (expected != expected))
-    return float(gap.masked_fill(same, 0).max())
+    return float(gap.masked_fill(same, 0).max().detach())
 
 
 def _unit(value: Tensor) -> float:

@@ -13,11 +13,12 @@ from torch import Tensor, fx, nn
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.branches import by_branch
 from resnet_probe.discover.copies import plain, undisturbed, usual_torch
+from resnet_probe.discover.gradients import strays
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.proof import prove, tolerance
+from resnet_probe.discover.proof import check_graph, prove, tolerance
 from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
 from resnet_probe.discover.segments import (
     Cut,
@@ -91,7 +92,9 @@ def _chain(
 ) -> ResidualChain:
     if isinstance(example, Tensor) and along is None and not fixed:
         try:
-            return _proven(model, trace(model, example, name, output), example, level)
+            graph = trace(model, example, name, output)
+            check_graph(graph, model, example)
+            return _proven(model, graph, example, level)
         except Untraceable as error:
             try:
                 chain = _exported(model, example, name, output, None, None, level)
@@ -129,6 +132,7 @@ def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     residue = prove(chain, model, graph, parts, example)
+    chain = replace(chain, strays=strays(chain, model, graph, example))
     return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
 
 

@@ -93,6 +93,11 @@ class Trace:
         """Whether the graph computes with the batch size."""
         return any(node.target is times_batch for node in self.nodes)
 
+    @property
+    def knows_size(self) -> bool:
+        """Whether its forward pass asked for a size of the images."""
+        return any(node.target in (times_batch, only_of_size) for node in self.nodes)
+
     @cached_property
     def data(self) -> set[fx.Node]:
         """The nodes that are computed from the source of the state."""
