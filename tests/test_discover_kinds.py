@@ -299,3 +299,43 @@ class OneAlone(Net):
 def test_another_network_for_a_single_image_is_refused() -> None:
     with pytest.raises(rp.ProbeError, match="does not reproduce the network"):
         rp.chain_of(drawn(OneAlone), images(1))
+
+
+class Squeezing(Net):
+    """Ends in `squeeze()`, which takes the axis of a single image out, too."""
+
+    def forward(self, x):
+        x = self.stem(x)
+        for part in self.parts:
+            x = x + part(x)
+        return self.head(F.adaptive_avg_pool2d(x, 1).squeeze())
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_single_image_keeps_its_axis(rows) -> None:
+    net, x, labels = drawn(Squeezing).eval(), images(1), torch.arange(3)
+    chain = rp.chain_of(net, x[:rows])
+    assert torch.equal(chain(x), net(x))
+    assert torch.equal(chain(x[:1]), net(x[:1])[None])
+    for study in (rp.lesion, rp.responses, rp.paths):
+        assert len(study(chain, x, labels, batch=2).table)
+
+
+class Training(Net):
+    """Never leaves training mode."""
+
+    def train(self, mode=True):
+        return super().train(True)
+
+
+def test_a_network_that_stays_in_training_mode_is_refused_and_its_statistics_stay() -> None:
+    net = drawn(Training)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(rp.ProbeError, match=r"takes its statistics from the batch, parts\.0\.1"):
+        rp.chain_of(net, images(1))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_weights_without_numbers_are_refused() -> None:
+    with pytest.raises(rp.ProbeError, match=r"without numbers \(stem\.weight is on meta\)"):
+        rp.chain_of(Net().to("meta"), images(1).to("meta"))

@@ -17,6 +17,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from resnet_probe.discover.functional import same_bits
 from resnet_probe.errors import ProbeError
 
 LAZY = (nn.UninitializedParameter, nn.UninitializedBuffer)
@@ -44,7 +45,8 @@ def plain(model: nn.Module, name: str) -> nn.Module:
     """The same, of a model that has all its weights.
 
     Raises `ProbeError` for a scripted model, for one whose lazy layers have no weights yet
-    (running it would give them to the user's own model), and for weights without gradients.
+    (running it would give them to the user's own model), for weights on meta, and for weights
+    without gradients.
     """
     model = unwrapped(model, name)
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -53,6 +55,9 @@ def plain(model: nn.Module, name: str) -> nn.Module:
         raise ProbeError(
             f"{name} has lazy layers without weights yet ({lazy[0]}): run it on one batch first"
         )
+    empty = [path for path, tensor in tensors if tensor.is_meta]
+    if empty:
+        raise ProbeError(f"{name} has weights without numbers ({empty[0]} is on meta): load them")
     frozen = [path for path, tensor in tensors if tensor.is_inference()]
     if frozen:
         raise ProbeError(
@@ -123,7 +128,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         np.random.set_state(chance[1])  # noqa: NPY002
         with torch.no_grad():
             for buffer, version, value in buffers:
-                if buffer._version != version:
+                # A batch norm writes into its statistics without a new version.
+                if buffer._version != version or not same_bits(buffer, value):
                     buffer.copy_(value)
 
 

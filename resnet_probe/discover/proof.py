@@ -37,9 +37,8 @@ def prove(
     all that it writes, and not the one that the chain was cut from.
 
     A network that adds in another memory layout is proven to rounding, if the chain cannot have
-    its layout.  One that mixes the images of a batch is refused.
+    its layout.
     """
-    refuse_mixing(graph, chain.name)
     whole = witness(model, chain.name)
     states = _states(chain, example)
     residues = []
@@ -152,15 +151,16 @@ def refuse_mixing(graph: Trace, name: str) -> None:
         if _takes_batch_statistics(graph, node):
             where = node.target if node.op == "call_module" else f"called as {node.name}"
             raise ProbeError(
-                f"{name} has a batch norm without running statistics, {where}: the logits of an "
-                "image depend on the others in its batch, so that no image has a result of its own"
+                f"{name} has a batch norm that takes its statistics from the batch, {where}: the "
+                "logits of an image depend on the others, so that no image has a result of its own"
             )
 
 
 def _takes_batch_statistics(graph: Trace, node: fx.Node) -> bool:
     if node.op == "call_module":
         norm = graph.module.get_submodule(str(node.target))
-        return isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is None
+        is_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        return is_norm and (norm.running_mean is None or norm.training)
     if node.target not in (F.batch_norm, torch.batch_norm):
         return False
     training = node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False)
@@ -319,6 +319,8 @@ def _prove_other(chain: ResidualChain, model: nn.Module, graph: Trace, images: A
             f"the proof of discovery failed: {chain.name} runs on inputs of {sizes}, and its chain "
             "does not"
         ) from error
+    if logits.shape == (1, *expected.shape):  # a network that squeezes its single row away
+        expected = expected[None]
     return residue(logits, expected, f"{chain.name}: the chain from end to end")
 
 

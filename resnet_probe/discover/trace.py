@@ -16,7 +16,7 @@ from resnet_probe.discover.functional import Execution, make_functional, skip_id
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
-from resnet_probe.discover.written import write_plainly
+from resnet_probe.discover.written import keep_rows, write_plainly
 from resnet_probe.errors import ProbeError, first_line
 from resnet_probe.state import InputForm, Inputs
 
@@ -220,6 +220,7 @@ def _finished(
     original = _original(graph, root, whole)
     execution = Execution(root, graph, pick.name)
     _must_run(execution.run, example, pick.name)
+    keep_rows(graph, execution.shapes, len(example))
     make_functional(root, execution.writes)
     skip_idle(graph, root)
     module = fx.GraphModule(root, graph)

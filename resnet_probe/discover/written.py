@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ SCALED_ADDITIONS = {torch.add, "add", "add_", torch.ops.aten.add.Tensor}
 VIEWS: dict[Any, Any] = {
     "view": "reshape", "view_as": "reshape_as", torch.Tensor.view: torch.reshape,
 }  # fmt: skip
+SQUEEZES = {"squeeze", torch.squeeze, torch.ops.aten.squeeze.default}
 
 
 def write_plainly(graph: fx.Graph, *roots: nn.Module) -> None:
@@ -78,3 +79,17 @@ def _write_views(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if node.target in VIEWS and not (node.kwargs or isinstance(node.args[-1], torch.dtype)):
             node.target = VIEWS[node.target]
+
+
+def keep_rows(graph: fx.Graph, shapes: Mapping[fx.Node, tuple[int, ...] | None], rows: int) -> None:
+    """Let `squeeze()` take out the axes that it does in `rows` rows, and keep that of a single one.
+
+    A network that ends so gives the logits of one image alone without their first axis.
+    """
+    for node in graph.nodes:
+        if node.target in SQUEEZES and len(node.args) == 1 and not node.kwargs and rows > 1:
+            (given,) = node.args
+            axes = (axis for axis, entries in enumerate(shapes[given] or ()) if entries == 1)
+            node.args = (given, tuple(axes))
+            if isinstance(node.target, torch._ops.OpOverload):
+                node.target = torch.squeeze
