@@ -338,4 +338,4 @@ def test_a_network_that_stays_in_training_mode_is_refused_and_its_statistics_sta
 
 def test_weights_without_numbers_are_refused() -> None:
     with pytest.raises(rp.ProbeError, match=r"without numbers \(stem\.weight is on meta\)"):
-        rp.chain_of(Net().to("meta"), images(1).to("meta"))
+        rp.chain_of(drawn(Net).to("meta"), images(1).to("meta"))
