@@ -152,6 +152,26 @@ class Fourier(Net):
         return torch.relu(torch.fft.irfft2(torch.fft.rfft2(x) * part[0], s=(6, 6)))
 
 
+class Paired(Net):
+    """The same with complex weights kept as pairs, of four axes as a convolution's."""
+
+    def part(self):
+        return nn.ParameterList([torch.randn(4, 6, 4, 2)])
+
+    def branch(self, part, x):
+        filtered = torch.fft.rfft2(x) * torch.view_as_complex(part[0])
+        return torch.relu(torch.fft.irfft2(filtered, s=(6, 6)))
+
+
+class Written(Net):
+    """Entries that are written, in a forward pass that only torch.export follows."""
+
+    def branch(self, part, x):
+        h = part(x) * 1 if isinstance(x, Tensor) else x * 1
+        h[:, 0] = 2 * h[:, 0]
+        return h
+
+
 class Mixed(Net):
     """Sums in another type than the layers."""
 
@@ -181,7 +201,7 @@ class Asking(Net):
 
 KINDS: list[type[Net]] = [
     Pruned, Patched, Enclosed, Keywords, ByNumpy, Views, Recurrent, Matrices, Fourier, Mixed, Named,
-    Asking,
+    Asking, Paired, Written,
 ]  # fmt: skip
 
 

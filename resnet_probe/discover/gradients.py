@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
 from resnet_probe.discover.trace import Trace
+from resnet_probe.errors import first_line
 from resnet_probe.state import Inputs
 
 ROWS = 2
@@ -30,9 +31,12 @@ def strays(chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor
     whole = witness(model, chain.name)
     try:
         expected = _gradient(lambda: graph.pick(graph.call(whole, given)), wanted)
-        found = _gradient(lambda: chain(given), wanted)
     except Exception:  # autograd refuses its writes, or it is for other numbers of rows
         return ""
+    try:
+        found = _gradient(lambda: chain(given), wanted)
+    except Exception as error:
+        return f"autograd finds no way back through the chain of {chain.name}: {first_line(error)}"
     gap = sum(float((a - b).double().square().sum()) for a, b in zip(found, expected, strict=True))
     size = sum(float(b.double().square().sum()) for b in expected)
     share = max(SHARE, 20 * torch.finfo(chain.dtype).eps)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 SCALED_ADDITIONS = {torch.add, "add", "add_", torch.ops.aten.add.Tensor}
 """Additions that take a factor of their second operand."""
@@ -20,13 +20,22 @@ SQUEEZES = {"squeeze", torch.squeeze, torch.ops.aten.squeeze.default}
 
 
 def write_plainly(graph: fx.Graph, *roots: nn.Module) -> None:
-    """Names that code can have, sums of two operands, and views in every memory layout.
+    """Names that code can have, sums of two operands, views in every memory layout, and copies
+    with a derivative.
 
     `roots` are copies of the model; what has another name now has it in each.
     """
     _write_names(graph, *roots)
     _write_additions(graph)
     _write_views(graph)
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.copy.default:
+            node.target = copied
+
+
+def copied(into: Tensor, value: Tensor, non_blocking: bool = False) -> Tensor:
+    """What `aten.copy` gives, which has no derivative: `value` as if written over `into`."""
+    return value.to(into.dtype).expand(into.shape)
 
 
 def _write_names(graph: fx.Graph, *roots: nn.Module) -> None:
