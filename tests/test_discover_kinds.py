@@ -172,6 +172,20 @@ class Written(Net):
         return h
 
 
+class Sparse(Net):
+    """Mixes its channels by a sparse matrix, as a graph network its nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.eye(4).roll(1, 0).to_sparse())
+
+    def branch(self, part, x):
+        rows = part(x).transpose(0, 1)
+        return (
+            torch.sparse.mm(self.matrix, rows.flatten(1)).unflatten(1, (-1, 6, 6)).transpose(0, 1)
+        )
+
+
 class Mixed(Net):
     """Sums in another type than the layers."""
 
@@ -201,7 +215,7 @@ class Asking(Net):
 
 KINDS: list[type[Net]] = [
     Pruned, Patched, Enclosed, Keywords, ByNumpy, Views, Recurrent, Matrices, Fourier, Mixed, Named,
-    Asking, Paired, Written,
+    Asking, Paired, Written, Sparse,
 ]  # fmt: skip
 
 
