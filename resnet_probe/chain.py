@@ -179,7 +179,8 @@ class ResidualChain:
     replaces, by block number and name.  `free` names the sizes of the inputs that are free, where
     those are not images in batches of any size; `takes` are the forms of inputs that are not images
     alone.  `beside` names the carried values that are made of the state itself, such as a U-Net's
-    skips, and not of the inputs alone.
+    skips, and not of the inputs alone.  `strays` says why gradients of the chain are not those that
+    autograd gives of the network, where they are not.
     """
 
     name: str
@@ -198,6 +199,7 @@ class ResidualChain:
     free: tuple[str, ...] = ()
     takes: tuple[InputForm, ...] = ()
     beside: tuple[str, ...] = ()
+    strays: str = ""
 
     def __repr__(self) -> str:
         """`ResidualChain(resnet110: 54 blocks in 3 stages, images of 3×32×32, 10 classes)`."""

@@ -31,7 +31,8 @@ def size_of(model: nn.Module, shape: tuple[int, ...]) -> Size:
     A model on the meta device is counted without computing anything.
     """
     parameters = list(model.parameters())
-    image = torch.empty(1, *shape, device=parameters[0].device if parameters else None)
+    like = next((p for p in parameters if p.is_floating_point()), torch.empty(0))
+    image = torch.empty(1, *shape, device=like.device, dtype=like.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return Size(sum(p.numel() for p in parameters), counter.get_total_flops() // 2)

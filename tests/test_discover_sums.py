@@ -121,7 +121,7 @@ def test_every_study_takes_a_branch_that_broadcasts(study):
 def test_a_norm_that_takes_its_statistics_from_the_batch_is_refused(make):
     with torch.random.fork_rng():
         net = Net(make, lambda x, branch: x + branch).eval()
-    with pytest.raises(ProbeError, match="a batch norm without running statistics"):
+    with pytest.raises(ProbeError, match="a batch norm that takes its statistics from the batch"):
         chain_of(net, images())
 
 

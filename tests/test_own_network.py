@@ -13,6 +13,7 @@ from toy_chains import TinyResNet, images, scalar_chain, seeded
 from resnet_probe import ProbeError, cli
 from resnet_probe.chain import ResidualChain
 from resnet_probe.cli.blocks import report
+from resnet_probe.describe import size_of
 from resnet_probe.loading import architecture, load_network
 from resnet_probe.models.own import is_own
 
@@ -34,6 +35,12 @@ class Two(Net):
     def forward(self, x):
         x = super().forward(x)
         return x, x + x
+def half():
+    return Net().half()
+class Lazy(Net):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.LazyLinear(5)
 def nothing():
     return None
 """
@@ -163,3 +170,16 @@ def test_a_lesion_of_a_users_own_network(tmp_path):
 def test_options_that_do_not_name_a_network_are_refused(capsys, arguments, reason):
     assert cli.main(["blocks", *arguments]) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["blocks", "describe"])
+def test_a_network_in_half_precision(capsys, command):
+    assert cli.main([command, "--model", "own_net.nets:half", "--input", "3x8x8"]) == 0
+    assert size_of(seeded(TinyResNet).half(), (3, 8, 8)) == size_of(seeded(TinyResNet), (3, 8, 8))
+
+
+def test_lazy_layers_take_the_shapes_of_a_file_of_weights(tmp_path):
+    state = seeded(TinyResNet).state_dict()
+    torch.save(state, tmp_path / "w.pt")
+    found = load_network("own_net.nets:Lazy@3x8x8", tmp_path / "w.pt", None)
+    assert all(torch.equal(value, state[name]) for name, value in found.model.state_dict().items())

@@ -73,11 +73,13 @@ def _print_blocks(name: str, shape: str | None) -> int:
 
     from resnet_probe.describe import describe
     from resnet_probe.loading import architecture, cut, remarks
+    from resnet_probe.loading.prepared import number_type
 
     arch = architecture(name)
     sides = image_shape(shape) if shape else arch.input_shape
-    example = torch.zeros(1, *sides)
-    chain = cut(arch, arch.build(seed=0), example)
+    model = arch.build(seed=0)
+    example = torch.zeros(1, *sides, dtype=number_type(model))
+    chain = cut(arch, model, example)
     table = describe(chain, example)
     print(f"{arch.spec}: {len(chain)} {chain.unit}s in {len(chain.stages)} stages, "
           f"images of {'×'.join(map(str, sides))}, {chain.classes} classes\n")  # fmt: skip

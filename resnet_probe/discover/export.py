@@ -97,10 +97,7 @@ def exported(
 
     Raises `ProbeError` where the exporter cannot follow the forward pass, or there is no state.
     """
-    program = _export(root, inputs, positional, pick.name, constants)
-    if decomposed:
-        with _quiet():
-            program = program.run_decompositions({})
+    program = _export(root, inputs, positional, pick.name, constants, decomposed)
     graph, forms = _with_one_input(program, root, inputs, pick)
     _simplify(graph)
     _call_leaves(graph, root)
@@ -110,8 +107,9 @@ def exported(
 
 
 def _export(
-    root: nn.Module, inputs: Inputs, positional: bool, name: str, constants: Mapping[str, Any]
-) -> ExportedProgram:
+    root: nn.Module, inputs: Inputs, positional: bool, name: str, constants: Mapping[str, Any],
+    decomposed: bool,
+) -> ExportedProgram:  # fmt: skip
     given = inputs.clone()
     args = tuple(given.values.values()) if positional else ()
     named = dict(constants) if positional else {**given.values, **constants}
@@ -122,8 +120,8 @@ def _export(
         try:
             with torch.no_grad(), _quiet():
                 found = torch.export.export(root, args, named, dynamic_shapes=dynamic, strict=False)
-            if not free or _any_size(found):
-                return found
+                if not free or _any_size(found):
+                    return found.run_decompositions({}) if decomposed else found
             first = first or ProbeError("it does something else for other sizes")
         except Exception as error:
             first = first or error

@@ -132,7 +132,7 @@ class Execution(InOrder):
 
     def _live(self) -> Iterator[tuple[fx.Node, list[Tensor]]]:
         for node, value in self.env.items():
-            tensors = [t for t in tree_leaves(value) if _is_writable(t)]
+            tensors = [t for t in tree_leaves(value) if is_writable(t)]
             if tensors:
                 yield node, tensors
 
@@ -278,7 +278,8 @@ def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor | Inputs) else value
 
 
-def _is_writable(value: Any) -> bool:
+def is_writable(value: Any) -> bool:
+    """Whether a value is a tensor in memory of its own kind that can be written into."""
     return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_inference()
 
 
@@ -293,7 +294,7 @@ def same_bits(a: Any, b: Any) -> bool:
 
 def _alike(a: Any, b: Any) -> bool:
     """Whether two values are tensors of the same numbers in the same memory."""
-    if not (_is_writable(a) and _is_writable(b)):
+    if not (is_writable(a) and is_writable(b)):
         return False
     return (a.data_ptr(), a.dtype, a.shape, a.stride()) == (
         b.data_ptr(), b.dtype, b.shape, b.stride()
@@ -302,7 +303,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 def _overlap(a: Any, b: Tensor) -> bool:
     """Whether writing into one changes the other."""
-    if not _is_writable(a) or a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+    if not is_writable(a) or a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
         return False
     if a.dtype != b.dtype:
         return True

@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import OptionA, PlainLayer, ResidualChain
 from resnet_probe.discover.copies import plain, undisturbed, usual_torch, witness
+from resnet_probe.discover.gradients import strays
 from resnet_probe.discover.parts import subgraph
 from resnet_probe.discover.proof import prove_output, refuse_mixing, tolerance
 from resnet_probe.discover.segments import is_activation, segments
@@ -34,6 +35,7 @@ def layers_of(
         refuse_mixing(graph, name)
         chain = _cut(graph, name, tuple(example.shape[1:]))
         residue = prove_output(chain, witness(model, name), graph, example, chain(example))
+        chain = replace(chain, strays=strays(chain, model, graph, example))
     return replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
 
 

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
 from resnet_probe.discover.copies import witness
-from resnet_probe.discover.functional import InOrder, same_bits
+from resnet_probe.discover.functional import InOrder, is_writable, same_bits
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.trace import Trace
+from resnet_probe.discover.trace import Trace, Untraceable
 from resnet_probe.errors import ProbeError
 from resnet_probe.state import AnyState, Inputs, State, residual
 
@@ -37,9 +37,8 @@ def prove(
     all that it writes, and not the one that the chain was cut from.
 
     A network that adds in another memory layout is proven to rounding, if the chain cannot have
-    its layout.  One that mixes the images of a batch is refused.
+    its layout.
     """
-    refuse_mixing(graph, chain.name)
     whole = witness(model, chain.name)
     states = _states(chain, example)
     residues = []
@@ -56,6 +55,18 @@ def prove(
         residues.append(_prove_other(chain, whole, graph, more))
     _prove_apart(chain, whole, graph, example)
     return max(residues)
+
+
+def check_graph(graph: Trace, model: nn.Module, example: Tensor) -> None:
+    """Raises `Untraceable` for a graph that is not the model: a forward pass that asks whether it
+    has a tensor is told by torch.fx that it has none."""
+    whole = graph.original.module
+    found = InOrder(whole, whole.graph).run(example.clone())
+    expected = graph.pick(graph.call(witness(model, graph.pick.name), example.clone()))
+    try:
+        residue(found, expected, f"{graph.pick.name}: its graph")
+    except ProbeError as error:
+        raise Untraceable(str(error)) from error
 
 
 def tolerance(chain: ResidualChain) -> float:
@@ -75,7 +86,7 @@ def other_inputs(graph: Trace, example: Tensor | Inputs) -> list[Any]:
     """Inputs of other sizes and values, for a graph that computes with sizes."""
     if isinstance(example, Tensor):
         more = torch.cat([example, example[:1].flip(-1)])
-        return [more] if graph.knows_batch else []
+        return [more, example[:1]] if graph.knows_size else []
     forms = {key: shape for key, _, shape in graph.forms}
     generator = torch.Generator().manual_seed(SEED)
     longer, shorter, one = {}, {}, {}
@@ -130,7 +141,7 @@ def residue(found: Tensor, expected: Tensor, what: str) -> float:
         gap = f"a largest difference of {largest:.3g}"
     raise ProbeError(
         f"the proof of discovery failed at {what} does not reproduce the network ({gap}): "
-        "it may depend on chance, on state outside the forward pass, or on a hook"
+        "it may depend on chance, on state outside the forward pass, on autocast, or on a hook"
     )
 
 
@@ -140,15 +151,16 @@ def refuse_mixing(graph: Trace, name: str) -> None:
         if _takes_batch_statistics(graph, node):
             where = node.target if node.op == "call_module" else f"called as {node.name}"
             raise ProbeError(
-                f"{name} has a batch norm without running statistics, {where}: the logits of an "
-                "image depend on the others in its batch, so that no image has a result of its own"
+                f"{name} has a batch norm that takes its statistics from the batch, {where}: the "
+                "logits of an image depend on the others, so that no image has a result of its own"
             )
 
 
 def _takes_batch_statistics(graph: Trace, node: fx.Node) -> bool:
     if node.op == "call_module":
         norm = graph.module.get_submodule(str(node.target))
-        return isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is None
+        is_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        return is_norm and (norm.running_mean is None or norm.training)
     if node.target not in (F.batch_norm, torch.batch_norm):
         return False
     training = node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False)
@@ -159,7 +171,13 @@ def _states(chain: ResidualChain, example: Tensor | Inputs) -> list[AnyState]:
     """The state before each block and behind the last, of the example."""
     found = [chain.stem(example.clone())]
     for block in chain.blocks:
-        found.append(block.run(found[-1]))
+        total = block.sum(found[-1])
+        if total.is_complex():
+            raise ProbeError(
+                f"{block.name} of {chain.name} adds complex numbers, and what a block does is "
+                "measured on real ones: let it add their torch.view_as_real"
+            )
+        found.append(block.close(found[-1], total))
     return found
 
 
@@ -279,7 +297,7 @@ class _Changed(InOrder):
     def _put(self, value: Tensor, other: Tensor) -> Tensor:
         form = (value.data_ptr(), value.shape, value.stride())
         for node, held in self.env.items():
-            if isinstance(held, Tensor) and form == (held.data_ptr(), held.shape, held.stride()):
+            if is_writable(held) and form == (held.data_ptr(), held.shape, held.stride()):
                 self.env[node] = other
         return other
 
@@ -301,6 +319,8 @@ def _prove_other(chain: ResidualChain, model: nn.Module, graph: Trace, images: A
             f"the proof of discovery failed: {chain.name} runs on inputs of {sizes}, and its chain "
             "does not"
         ) from error
+    if logits.shape == (1, *expected.shape):  # a network that squeezes its single row away
+        expected = expected[None]
     return residue(logits, expected, f"{chain.name}: the chain from end to end")
 
 
@@ -347,7 +367,7 @@ def _gap(found: Tensor, expected: Tensor) -> float:
     """The largest difference; infinite where only one of the two is finite."""
     gap = (found - expected).abs().nan_to_num(torch.inf)
     same = (found == expected) | ((found != found) & (expected != expected))
-    return float(gap.masked_fill(same, 0).max())
+    return float(gap.masked_fill(same, 0).max().detach())
 
 
 def _unit(value: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,13 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.branches import by_branch
-from resnet_probe.discover.copies import plain, undisturbed, usual_torch
+from resnet_probe.discover.copies import plain, undisturbed, usual_torch, witness
+from resnet_probe.discover.gradients import strays
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.parts import Parts
-from resnet_probe.discover.proof import prove, tolerance
+from resnet_probe.discover.proof import check_graph, prove, refuse_mixing, tolerance
 from resnet_probe.discover.report import inner_blocks, role, skips, why_none, why_not_cut
 from resnet_probe.discover.rows import images_first
 from resnet_probe.discover.segments import (
@@ -91,8 +93,11 @@ def _chain(
     level: str,
 ) -> ResidualChain:
     if isinstance(example, Tensor) and along is None and not fixed:
+        example = _in_two_rows(model, example, name)
         try:
-            return _proven(model, trace(model, example, name, output), example, level)
+            graph = trace(model, example, name, output)
+            check_graph(graph, model, example)
+            return _proven(model, graph, example, level)
         except Untraceable as error:
             try:
                 chain = _exported(model, example, name, output, None, None, level)
@@ -102,6 +107,17 @@ def _chain(
                 return chain
             raise
     return _exported(model, example, name, output, along, fixed, level)
+
+
+def _in_two_rows(model: nn.Module, example: Tensor, name: str) -> Tensor:
+    """One row as two, if the model takes two: an axis of 1 could be that of the images or not."""
+    if example.dim() == 0 or len(example) != 1:
+        return example
+    twice = torch.cat([example, example])
+    with suppress(Exception):
+        witness(model, name)(twice.clone())
+        return twice
+    return example
 
 
 def _exported(
@@ -126,11 +142,13 @@ def _exported(
 
 
 def _proven(model: nn.Module, graph: Trace, example: Tensor | Inputs, level: str) -> ResidualChain:
+    refuse_mixing(graph, graph.pick.name)
     parts, chain = _cut(graph, tuple(example.shape[1:]), level)
     if not graph.forms and isinstance(example, Tensor) and not example.is_floating_point():
         chain = replace(chain, takes=(("", example.dtype, ("n", *example.shape[1:])),))
     residue = prove(chain, model, graph, parts, example)
     chain = replace(chain, residue=residue, tolerance=tolerance(chain), front_end=graph.front_end)
+    chain = replace(chain, strays=strays(chain, model, graph, example))
     return images_first(chain, example)
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -26,6 +27,12 @@ TRANSFORMERS = (
     nn.TransformerDecoderLayer,
 )
 Shape = tuple[int, ...]
+
+
+def is_patched(module: nn.Module) -> bool:
+    """Whether a method of a module's class has been replaced in this one module."""
+    own = vars(module).items()
+    return any(callable(value) and callable(getattr(type(module), key, None)) for key, value in own)
 
 
 class WritingProxy(fx.Proxy):
@@ -52,8 +59,29 @@ class NamingTracer(fx.Tracer):
     """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Modules of `torch.nn`, but for those that hold residual blocks."""
-        return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, TRANSFORMERS)
+        """Modules of `torch.nn`, but for those that hold residual blocks, or do something else
+        than their class says."""
+        is_leaf = super().is_leaf_module(m, module_qualified_name)
+        return is_leaf and not isinstance(m, TRANSFORMERS) and not is_patched(m)
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """The inputs of `forward`: of a `forward` of this one network's own, which fx passes over,
+        one alone."""
+        own = vars(self.root).get("forward")
+        if own is None:
+            return super().create_args_for_root(root_fn, is_module, concrete_args)
+        images = self.create_proxy("placeholder", "images", (), {})
+        return lambda _, *given: own(*given), [self.root, images]
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """`layer(input=x)` is `layer(x)`."""
+        if not args and len(kwargs) == 1:
+            args, kwargs = tuple(kwargs.values()), {}
+        return super().call_module(m, forward, args, kwargs)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return WritingProxy(node, self)
@@ -75,6 +103,8 @@ class NamingTracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
     def create_arg(self, a: Any) -> Any:
+        if isinstance(a, np.generic):  # which would be written as numpy's into the code of a graph
+            a = a.item()
         name = self.names.get(id(a)) if isinstance(a, Tensor) else None
         return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
 
@@ -136,7 +166,9 @@ class SeeingTracer(NamingTracer):
             shape = (self.batch, *self.example.shape[1:])
             known = torch.empty(shape, dtype=self.example.dtype, device=self.example.device)
         node = self.create_node("placeholder", "images", (), {})
-        return root_fn, [self.root, self._traced(node, known)]
+        own = vars(self.root).get("forward")
+        forward = root_fn if own is None else lambda _, *given: own(*given)
+        return forward, [self.root, self._traced(node, known)]
 
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *_: Any, **__: Any

@@ -24,9 +24,17 @@ ACTIVATION_FUNCTIONS = {
     F.hardswish, F.hardsigmoid, F.hardtanh, F.softplus, F.softmax,
     "relu", "sigmoid", "tanh", "softmax",
 }  # fmt: skip
-WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
+WEIGHTED = (
+    nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention,
+    nn.RNNBase, nn.RNNCellBase,
+)  # fmt: skip
+aten = torch.ops.aten
 WEIGHTED_FUNCTIONS = {
     F.conv1d, F.conv2d, F.conv3d, F.linear, torch.matmul, torch.bmm, torch.addmm,
+    F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.bilinear, operator.matmul,
+    torch.mm, torch.baddbmm, torch.einsum, "matmul", "mm", "bmm", "addmm", "baddbmm",
+    aten.einsum.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
+    aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from resnet_probe.discover.functional import Execution, make_functional, skip_id
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
+from resnet_probe.discover.written import keep_rows, write_plainly
 from resnet_probe.errors import ProbeError, first_line
 from resnet_probe.state import InputForm, Inputs
 
@@ -91,6 +92,11 @@ class Trace:
     def knows_batch(self) -> bool:
         """Whether the graph computes with the batch size."""
         return any(node.target is times_batch for node in self.nodes)
+
+    @property
+    def knows_size(self) -> bool:
+        """Whether its forward pass asked for a size of the images."""
+        return any(node.target in (times_batch, only_of_size) for node in self.nodes)
 
     @cached_property
     def data(self) -> set[fx.Node]:
@@ -209,9 +215,12 @@ def _finished(
     pick = pick.settled(end.args[0])
     if source is None:
         end.args = (pick(end.args[0]),)
-    original = _original(graph, root, twin(model, pick.name))
+    whole = twin(model, pick.name)
+    write_plainly(graph, root, whole)
+    original = _original(graph, root, whole)
     execution = Execution(root, graph, pick.name)
     _must_run(execution.run, example, pick.name)
+    keep_rows(graph, execution.shapes, len(example))
     make_functional(root, execution.writes)
     skip_idle(graph, root)
     module = fx.GraphModule(root, graph)

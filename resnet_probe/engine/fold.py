@@ -52,9 +52,10 @@ def fold(module: nn.Module) -> nn.Module:
     own = {id(part): part for name, part in parts.items() if name not in given}  # made by _fuse
     twin = fx.GraphModule(copy.deepcopy({name: parts[name] for name in _held(graph)}, own), graph)
     twin.training = module.training
-    for tensor in (*twin.parameters(), *twin.buffers()):
-        if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    for module in twin.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            weight = module.weight.data.contiguous(memory_format=torch.channels_last)
+            module.weight.data = weight
     return twin
 
 

@@ -75,6 +75,7 @@ def footprint(chain: ResidualChain, image: Any, steps: Sequence[Step] | None = N
         tensor.data_ptr(): tensor.nbytes
         for module in chain.modules
         for tensor in chained(module.parameters(), module.buffers())
+        if tensor.layout is torch.strided
     }
     return Footprint(chain.name, sum(tensors.values()), state, max(work, last))
 
@@ -182,7 +183,7 @@ class _Account(fx.Interpreter):
             tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
             for held in (value, *self.env.values())
             for tensor in _tensors(held)
-            if not isinstance(tensor, nn.Parameter)
+            if not isinstance(tensor, nn.Parameter) and tensor.layout is torch.strided
         }
         self.most = max(self.most, sum(n for at, n in alive.items() if at not in self.given))
         return value

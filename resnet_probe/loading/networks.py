@@ -184,9 +184,11 @@ def _card_beside(path: Path) -> Card | None:
 
 def _sized(arch: Architecture, model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """The network, with as many classes as the last matrix in `state` has rows."""
+    if arch.family == OWN:  # as its callable makes it, maybe lazy
+        return model
     heads = [key for key, value in model.state_dict().items() if value.dim() == 2]
     there = state.get(heads[-1]) if heads else None
-    if arch.family == OWN or there is None or there.dim() != 2 or len(there) == arch.classes:
+    if there is None or there.dim() != 2 or len(there) == arch.classes:
         return model
     return arch.build(len(there), seed=0)
 

@@ -343,7 +343,7 @@ def example_for(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     words = getattr(getattr(model, "config", None), "vocab_size", None)
     if isinstance(words, int) and getattr(model, "main_input_name", "") == "input_ids":
         return torch.randint(words, (2, TOKENS), generator=generator)
-    return torch.randn(1, *shape, generator=generator)
+    return torch.randn(1, *shape, generator=generator).to(number_type(model))
 
 
 def cut(

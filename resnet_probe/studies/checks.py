@@ -167,6 +167,12 @@ def check_weights(chain: ResidualChain) -> None:
                 )
 
 
+def check_gradients(chain: ResidualChain) -> None:
+    """Raises `ProbeError` for a chain whose gradients are not those of its network."""
+    if chain.strays:
+        raise ProbeError(f"{chain.strays}; deletions can be measured, and gradients cannot")
+
+
 def check_spread(images: Images, study: str) -> None:
     """Raises `ProbeError` for fewer than two images, over which nothing varies."""
     if len(images) < 2:

@@ -80,10 +80,11 @@ class FlowSettings(Settings):
 
 
 def fit(subject: Subject, settings: FlowSettings) -> FlowSettings:
-    from resnet_probe.studies.checks import check_spread, check_weights
+    from resnet_probe.studies.checks import check_gradients, check_spread, check_weights
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    check_gradients(subject.chain)
     return settings
 
 

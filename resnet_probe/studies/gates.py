@@ -90,10 +90,11 @@ class GateSettings(Settings):
 
 
 def fit(subject: Subject, settings: GateSettings) -> GateSettings:
-    from resnet_probe.studies.checks import check_spread, check_weights
+    from resnet_probe.studies.checks import check_gradients, check_spread, check_weights
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    check_gradients(subject.chain)
     if not subject.chain.residual:
         raise ProbeError(
             f"{subject.chain.name} is a plain network: its layers have no branch beside a "

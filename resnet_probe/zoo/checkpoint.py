@@ -84,12 +84,17 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, arch: str, path:
 
     Nothing is copied unless every name and shape agrees, and floats are there where floats are
     expected; batch norm's counters of batches, which older files lack and inference ignores, are
-    left out of the comparison. Raises `ProbeError` with the names that differ and the architectures
-    that `path` does fit.
+    left out of the comparison, and lazy layers take the file's shapes. Raises `ProbeError` with the
+    names that differ and the architectures that `path` does fit.
     """
+    from torch.nn.parameter import is_lazy
+
     own = model.state_dict()
-    expected = {name: tuple(value.shape) for name, value in own.items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
+    expected = {
+        name: found.get(name, ()) if is_lazy(value) else tuple(value.shape)
+        for name, value in own.items()
+    }
     differs = difference(expected, found)
     if differs:
         known = " or ".join(str(fit) for fit in fits(state)) or "no architecture known here"

@@ -157,6 +157,12 @@ class ChainLinearizer:
         yield "the output of the head", self.chain.head(h)
 
 
+NAMED = {"float", "double", "half", "bfloat16"}
+"""Methods that name a floating type."""
+FACTORIES = {"zeros", "ones", "empty", "rand", "randn", "eye", "linspace"}
+"""What makes fractions of torch's default type, where no other is named."""
+
+
 def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
     """The chain with weights of that type: itself, or a copy that shares nothing with it."""
     own = {t.dtype for module in chain.modules for t in module.parameters()}
@@ -164,7 +170,7 @@ def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
         return chain
 
     def cast(module: nn.Module) -> nn.Module:
-        found = copy.deepcopy(module).to(dtype)
+        found = copy.deepcopy(module)._apply(lambda tensor: tensor.to(_alike(tensor.dtype, dtype)))
         for each in found.modules():
             if isinstance(each, fx.GraphModule):
                 _compute_in(each, dtype)
@@ -173,20 +179,32 @@ def in_precision(chain: ResidualChain, dtype: torch.dtype) -> ResidualChain:
     return chain.map(cast)
 
 
+def _alike(kind: torch.dtype, dtype: torch.dtype) -> torch.dtype:
+    """`dtype` for a floating type, its complex numbers for complex ones, else the type itself."""
+    if kind.is_complex:
+        return dtype.to_complex()
+    return dtype if kind.is_floating_point else kind
+
+
 def _compute_in(module: fx.GraphModule, dtype: torch.dtype) -> None:
     """Let the steps of a graph that name a floating type, such as those of a norm, name this."""
 
     def instead(value: Any) -> Any:
-        return dtype if isinstance(value, torch.dtype) and value.is_floating_point else value
+        return _alike(value, dtype) if isinstance(value, torch.dtype) else value
 
     for node in module.graph.nodes:
         if node.op == "call_method" and node.target in FLOATING:
             node.target, node.args = "to", (*node.args, dtype)
         node.args = fx.node.map_aggregate(node.args, instead)
         node.kwargs = fx.node.map_aggregate(node.kwargs, instead)
-        if node.op == "get_attr":
+        name = str(getattr(node.target, "__name__", node.target)).split(".")[0]
+        if node.op == "call_method" and name in NAMED:
+            node.target, node.args = "to", (*node.args, dtype)
+        elif node.op == "call_function" and name in FACTORIES and not node.kwargs.get("dtype"):
+            node.kwargs = {**node.kwargs, "dtype": dtype}
+        elif node.op == "get_attr":
             tensor = fx.graph_module._get_attr(module, str(node.target))
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != dtype:
+            if isinstance(tensor, Tensor) and tensor.dtype != _alike(tensor.dtype, dtype):
                 owner, _, name = str(node.target).rpartition(".")
-                setattr(module.get_submodule(owner), name, tensor.to(dtype))
+                setattr(module.get_submodule(owner), name, tensor.to(_alike(tensor.dtype, dtype)))
     module.recompile()

@@ -54,7 +54,10 @@ class Linearizer:
                 return residual(self.module(with_residual(x, h)))
 
             entries = [Entry(self.end, (self.start,), _anything(whole, h))]
-        return value, Pullback(self.start, self.end, tuple(entries), tuple(h.shape[1:]))
+        back = Pullback(
+            self.start, self.end, tuple(entries), tuple(h.shape[1:]), residual(value).dtype
+        )
+        return value, back
 
     @property
     def held_bytes(self) -> int:
@@ -121,14 +124,15 @@ class Linearizer:
         operands = {source: values[source] for source in sources}
         if len(sources) == 1 and value is operands[sources[0]]:
             return value, pulls.PullSum((tuple(value.shape),), tuple(value.shape))
-        if operation.rule is not None:
+        alike = value.is_floating_point() and {o.dtype for o in operands.values()} == {value.dtype}
+        if operation.rule is not None and alike:
             given = operation.arguments(values), operation.keywords(values)
             step = rules.Step(operation.node, operation.leaf, *given, operands, value, self.folding)
             pull = operation.rule(step)
             if pull is not None:
                 return value, pull
         function = _function(operation, sources, values)
-        if rules.is_elementwise(operation.node, operation.leaf) and len(sources) == 1:
+        if alike and rules.is_elementwise(operation.node, operation.leaf) and len(sources) == 1:
             return value, _elementwise(function, *operands.values())
         return value, _anything(function, *operands.values())
 
@@ -164,7 +168,7 @@ def _is_smooth(value: Any) -> bool:
     """Whether a value is a tensor that a gradient can flow through."""
     if isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
         raise _SeveralTensors
-    return isinstance(value, Tensor) and value.is_floating_point()
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
 def _function(

@@ -47,13 +47,15 @@ class Pullback:
     """The transposed Jacobian of a module at one batch `[n, *shape]`.
 
     `pullback(g)` maps a stack `[k, n, *out_shape]` to `[k, n, *shape]`; with `own=True` it may use
-    the memory of `g` for that, and if `in_place` holds, it does.
+    the memory of `g` for that, and if `in_place` holds, it does.  `dtype` is that of the module's
+    result, which may be added to one of another type.
     """
 
     start: Any
     end: Any
     entries: tuple[Entry, ...]
     shape: tuple[int, ...]
+    dtype: torch.dtype | None = None
     in_place: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +66,7 @@ class Pullback:
         object.__setattr__(self, "in_place", series and elementwise)
 
     def __call__(self, g: Tensor, *, own: bool = False) -> Tensor:
-        waiting: dict[Any, Given] = {self.end: (g, own)}
+        waiting: dict[Any, Given] = {self.end: (g.to(self.dtype or g.dtype), own)}
         for entry in reversed(self.entries):
             given = waiting.pop(entry.made, None)
             if given is None:  # nothing that counts reads it

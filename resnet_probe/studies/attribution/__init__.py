@@ -36,10 +36,11 @@ class AttributeSettings(Settings):
 
 def fit(subject: Subject, settings: AttributeSettings) -> AttributeSettings:
     from resnet_probe.studies.attribution.request import request
-    from resnet_probe.studies.checks import check_spread, check_weights
+    from resnet_probe.studies.checks import check_gradients, check_spread, check_weights
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    check_gradients(subject.chain)
     request(
         subject.chain, methods=settings.methods, permutations=settings.permutations,
         seed=settings.seed,

@@ -19,6 +19,7 @@ from resnet_probe.engine.pullback.chain import ChainLinearizer, FrozenChain, in_
 from resnet_probe.engine.spectrum import gradients_by_length
 from resnet_probe.engine.task import loss_gradient
 from resnet_probe.state import residual, with_residual
+from resnet_probe.studies.checks import check_gradients
 from resnet_probe.studies.paths.request import Request
 from resnet_probe.studies.paths.room import Room, room_for
 
@@ -125,6 +126,7 @@ class Passes:
 
         `numbers` are those of the images among all, where they are a part of them.
         """
+        check_gradients(chain)
         chain = in_precision(chain, asked.dtype)
         linearizer = ChainLinearizer(chain, first=asked.first, stem=asked.stem)
         one = on_device(images[:1], chain.device, asked.dtype)

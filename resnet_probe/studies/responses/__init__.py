@@ -41,10 +41,11 @@ class ResponseSettings(Settings):
 
 
 def fit(subject: Subject, settings: ResponseSettings) -> ResponseSettings:
-    from resnet_probe.studies.checks import check_spread, check_weights
+    from resnet_probe.studies.checks import check_gradients, check_spread, check_weights
 
     check_spread(subject.images, STUDY.name)
     check_weights(subject.chain)
+    check_gradients(subject.chain)
     return settings
 
 
