@@ -157,6 +157,9 @@ class Block(nn.Module):
         self.project = nn.Conv2d(channels, out, 1, 2) if plan.halves else nn.Identity()
         self.light = nn.Conv2d(channels, out, 1)
 
+    def written(self, x):
+        return WRITES[self.plan.write](x) if self.plan.write else x
+
     def deep(self, h):
         h = ACTIVATIONS[self.plan.activation](self.norms[0](self.first(h)))
         h = self.last(self.pool(h))
@@ -164,7 +167,7 @@ class Block(nn.Module):
 
     def forward(self, x, gone=False):
         plan = self.plan
-        h = WRITES[plan.write](x) if plan.write else x
+        h = self.written(x)
         ways = {"deep": self.deep(h if plan.used else x)}
         if "light" in plan.order:
             ways["light"] = self.light(x)
@@ -182,7 +185,10 @@ class Block(nn.Module):
             total = operands[0]
             for operand in operands[1:]:
                 total = self.add(total, operand)
-        return total if plan.after is None else ACTIVATIONS[plan.after](total)
+        return self.behind(total)
+
+    def behind(self, total):
+        return ACTIVATIONS[self.plan.after](total) if self.plan.after else total
 
     def add(self, a, b):
         if self.plan.adds == "torch.add":
