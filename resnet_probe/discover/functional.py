@@ -228,11 +228,15 @@ def make_functional(root: nn.Module, writes: list[Write]) -> None:
         _rewrite(write)
 
 
+def _behind(module: nn.Module, given: Any, made: Tensor) -> Tensor:
+    return in_order(made)
+
+
 def mend_gradients(graph: fx.Graph, root: nn.Module) -> None:
     """Let instance norms get their gradients in the order that they can do with."""
     for module in root.modules():
         if isinstance(module, nn.modules.instancenorm._InstanceNorm):
-            module.register_forward_hook(lambda module, given, made: in_order(made))
+            module.register_forward_hook(_behind)
     for node in graph.nodes:
         if node.target in INSTANCE_NORMS:
             node.args = (_get_qualified_name(node.target), node.args, dict(node.kwargs))

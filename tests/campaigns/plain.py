@@ -57,9 +57,11 @@ class Plain:
     def stem(self, x: Tensor) -> Tensor:
         return self.blocks[0].written(self.net.stem(x.double()))
 
-    def pooled(self, h: Tensor) -> Tensor:
+    def pooled(self, h: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """What the last layer reads; with another `norm` than its own before it."""
         last = self.blocks[-1]
-        return (h if last.plan.after in RELUS else last.behind(h.clone())).mean((2, 3))
+        h = h if last.plan.after in RELUS else last.behind(h.clone())
+        return (norm or self.net.norm)(h).mean((2, 3))
 
     def head(self, h: Tensor) -> Tensor:
         return self.net.head(self.pooled(h))
@@ -111,10 +113,13 @@ class Plain:
     def without(self, x: Tensor, *gone: int) -> Trace:
         return self.run(x, [float(b not in gone) for b in range(1, len(self) + 1)])
 
-    def renewed(self, x: Tensor, gates: Sequence[float]) -> Plain | None:
+    def renewed(
+        self, x: Tensor, gates: Sequence[float], depth: int = 0, *, tail: bool = False
+    ) -> Plain | None:
         """With the batch-norm statistics that these images give each norm, one after the other.
 
-        None where it runs no batch norm.
+        None where no batch norm is run behind `depth` blocks; before, they stay as they are.  Of a
+        `tail` only shortcuts and the head are run.
         """
         found, ran = Plain(self.net), []
 
@@ -124,8 +129,17 @@ class Plain:
             norm.running_var = given[0].var((0, 2, 3))
 
         norms = [each for each in found.net.modules() if isinstance(each, nn.BatchNorm2d)]
+        steps = list(enumerate(gates, start=1))
+        h = self.stem(x)  # without a batch norm
+        for b, gate in steps[:depth]:
+            h = self.block(b, h, gate).out
         hooks = [norm.register_forward_pre_hook(renew) for norm in norms]
-        found.run(x, gates)
+        if tail:
+            for b, _ in steps[depth:]:
+                h = found.after(b, found.shortcut(b, h))
+            found.head(h)
+        else:
+            found.onward(h, steps[depth:])
         for hook in hooks:
             hook.remove()
         return found if ran else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from campaigns.case import Case
 from campaigns.expected import divergence, losses, student
 from campaigns.plain import Plain, Seen, Trace, cosine, over, pulled, size
-from campaigns.programs import CLASSES
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ def convolutions(plain: Plain, x: Tensor) -> list[tuple[int, Tensor]]:
     for number, block in enumerate(net.blocks, start=1):
         hooks.append(block.first.register_forward_pre_hook(enter(number)))
         hooks += [m.register_forward_hook(keep) for name, m in block.named_modules()
-                  if isinstance(m, nn.Conv2d) and name != "project"]  # fmt: skip
+                  if isinstance(m, nn.Conv2d) and not name.startswith("project")]  # fmt: skip
     plain.run(x)
     for hook in hooks:
         hook.remove()
@@ -135,21 +136,37 @@ def _of_block(plain: Plain, seen: Seen) -> dict[str, float]:
 
 def lens(case: Case) -> None:
     x, y = case.some()
-    table, whole = case.ask("lens", x, y).table, case.plain.run(x).logits
+    others, blocks = case.images[7:], case.blocks
+    gates = {depth: [float(b <= depth) for b in blocks] for depth in (0, *blocks)}
+    # Nothing but shortcuts, what follows the sums and the head is run behind a depth.
+    tails = [case.plain.renewed(others, g, depth, tail=True) for depth, g in gates.items()]
+    given = {"recalibrate": others} if tails[0] is not None and case.pick.random() < 0.5 else {}
+    table, whole = case.ask("lens", x, y, **given).table, case.plain.run(x).logits
     for depth, row in table.iterrows():
-        logits = case.plain.run(x, [float(b <= depth) for b in case.blocks]).logits
-        log_p = logits.log_softmax(1)
-        right, same = logits.argmax(1) == y, logits.argmax(1) == whole.argmax(1)
-        assert (row["block"], row["correct"], row["images"]) == (depth, int(right.sum()), len(y))
-        for name, yes in (("accuracy", right), ("agreement", same)):
-            count = int(yes.sum())
-            ends = stats.binomtest(count, len(y)).proportion_ci(method="wilson")
-            ends = 100 * np.array([count / len(y), ends.low, ends.high])
-            case.near([row[f"{name}_{end}pct"] for end in ("", "low_", "high_")], ends, name)
-        entropy, kl = -(log_p.exp() * log_p).sum(1), divergence(whole, logits)
-        for name, values in (("entropy", entropy), ("kl", kl)):
-            ends = [row[f"{name}_{end}nats"] for end in ("", "low_", "high_")]
-            case.near(ends, student(values), name, times=3, least=1)
+        assert (row["block"], row["images"]) == (depth, len(y))
+        logits = case.plain.run(x, gates[depth]).logits
+        assert row["correct"] == int((logits.argmax(1) == y).sum())
+        _judged(case, row, "", logits, whole, y)
+        if not given or tails[depth] is None:
+            assert np.isnan(row["recalibrated_accuracy_pct"])
+            continue
+        h = case.plain.run(x).blocks[depth].h if depth < len(blocks) else case.plain.run(x).h
+        behind = [(b, 0.0) for b in blocks[depth:]]
+        _judged(case, row, "recalibrated_", tails[depth].onward(h, behind).logits, whole, y)
+
+
+def _judged(case: Case, row, kind: str, logits: Tensor, whole: Tensor, y: Tensor) -> None:
+    log_p = logits.log_softmax(1)
+    right, same = logits.argmax(1) == y, logits.argmax(1) == whole.argmax(1)
+    for name, yes in (("accuracy", right), ("agreement", same)):
+        count = int(yes.sum())
+        ends = stats.binomtest(count, len(y)).proportion_ci(method="wilson")
+        ends = 100 * np.array([count / len(y), ends.low, ends.high])
+        case.near([row[f"{kind}{name}_{end}pct"] for end in ("", "low_", "high_")], ends, name)
+    entropy, kl = -(log_p.exp() * log_p).sum(1), divergence(whole, logits)
+    for name, values in (("entropy", entropy), ("kl", kl)):
+        ends = [row[f"{kind}{name}_{end}nats"] for end in ("", "low_", "high_")]
+        case.near(ends, student(values), name, times=3, least=1)
 
 
 # ---- append
@@ -208,13 +225,12 @@ def append(case: Case) -> None:
         assert list(rows["step"]) == list(range(len(rows)))
         return rows["value"].to_numpy()
 
-    def new(kind: str) -> tuple[Appended, nn.Linear]:
+    def new(kind: str) -> tuple[Appended, nn.Module]:
         channels = trace.h.shape[1]
         with torch.random.fork_rng():
-            head = nn.Linear(channels, CLASSES, dtype=torch.float64)
-            head.load_state_dict(plain.net.head.state_dict())
             made = Appended(channels, blocks, kind == "residual", generator_for(0, "append", 1))
-        return made, head
+        ends = nn.ModuleList([plain.net.norm, plain.net.head])
+        return made, copy.deepcopy(ends).requires_grad_()
 
     whole = float(losses(trace.logits, y).mean())
     wrong = 100 * float((trace.logits.argmax(1) != y).double().mean())
@@ -223,12 +239,14 @@ def append(case: Case) -> None:
     assert told("residual", "identity_error").tolist() == [0.0]
     assert told("residual", "logit_change").item() == 0
     for kind in ("residual", "plain"):
-        net, head = new(kind)
+        net, ends = new(kind)
         change = (plain.head(net(trace.h)) - trace.logits).abs().max()
         case.near(told(kind, "logit_change"), [change.detach()], kind)
-        parts = [*net.parameters(), *head.parameters()]
+        parts = [*net.parameters(), *ends.parameters()]
         history = trained(
-            lambda net=net, head=head: losses(head(plain.pooled(net(trace.h))), y).mean(),
+            lambda net=net, ends=ends: losses(
+                ends[1](plain.pooled(net(trace.h), ends[0])), y
+            ).mean(),
             parts, 0.001, steps,
         )  # fmt: skip
         case.near(told(kind, "loss"), history, kind, times=50)
