@@ -38,4 +38,6 @@ case = lru_cache(maxsize=1)(Case.of)
 
 
 def test_a_study_of_a_random_network(seed, study):
+    if case(seed).faint:
+        pytest.skip("a branch gives nothing but rounding")
     CHECKS[study](case(seed))
