@@ -93,10 +93,10 @@ class Case:
         both = np.sort([one, other], axis=1)
         if len(one) < 2:
             return np.nan
-        close = (
-            np.diff(both, axis=1) < (1e-8 if self.double else 1e-4) * np.abs(both).max(1)[:, None]
-        )
-        return told if close.any() else float(stats.spearmanr(one, other).statistic)
+        part = 1e-8 if self.double else 1e-4
+        least = part * np.abs(both).max(axis=1, keepdims=True).clip(min=0.1)
+        tied = (np.diff(both, axis=1) < least).any()
+        return told if tied else float(stats.spearmanr(one, other).statistic)
 
     def near_table(
         self, table: Any, expected: dict[str, Any], *, but: tuple[str, ...] = ()
