@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from small_networks import images
 from torch import Tensor, nn
 
-from resnet_probe import ProbeError, chain_of, flow, layers_of, models
+from resnet_probe import ProbeError, chain_of, flow, gates, layers_of, models, responses
 from resnet_probe.findings import summarize_flow
 
 
@@ -70,6 +71,37 @@ class Residual(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.branch(h)
+
+
+class Normed(nn.Module):
+    """Instance norms, as a module and as a function, in channels-last memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.InstanceNorm2d(4)
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(4))
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        first, second, third, last = self.convs
+        h = h + second(nn.functional.silu(self.norm(first(h))))
+        h = h + last(nn.functional.silu(nn.functional.instance_norm(third(h))))
+        return self.head(h.mean((2, 3)).tanh())
+
+
+@pytest.mark.parametrize("study", [flow, gates, responses])
+def test_gradients_of_instance_norms_are_the_same_image_by_image(study):
+    """PyTorch's are wrong for one image alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Normed().double().to(memory_format=torch.channels_last).eval()
+    x, y = images(5, 3, 8, 8), torch.arange(5)
+    x = x.double().contiguous(memory_format=torch.channels_last)
+    chain = chain_of(model, x)
+    tables = [study(chain, x, y, batch=batch).table for batch in (1, 5)]
+    columns = [name for name in ("value", "ci_low", "foretold_loss") if name in tables[0]]
+    pd.testing.assert_frame_equal(*(table[columns] for table in tables), rtol=1e-6, atol=1e-9)
 
 
 def test_what_a_wide_branch_holds_for_its_way_back_is_counted():

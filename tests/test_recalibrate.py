@@ -62,6 +62,33 @@ def test_the_statistics_are_those_that_the_network_then_has(spec):
     assert {p.data_ptr() for m in found.modules for p in m.parameters()} <= shared
 
 
+class Called(nn.BatchNorm2d):
+    """A batch norm whose graph calls a function."""
+
+    def forward(self, x):
+        mean, variance = self.running_mean, self.running_var
+        if self.eps > 1e-4:
+            return torch.batch_norm(
+                x, self.weight, self.bias, mean, variance, False, 0.1, self.eps, True
+            )
+        return nn.functional.batch_norm(x, mean, running_var=variance, weight=self.weight)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-3])
+def test_norms_that_are_called_as_functions_are_renewed_too(eps):
+    model = seeded(TinyResNet)
+    for block in model.blocks:
+        block.bn1, block.bn2 = (randomized(Called(c.out_channels, eps), 3)
+                                for c in (block.conv1, block.conv2))  # fmt: skip
+    model.blocks[1].down[1] = randomized(Called(8, eps), 4)
+    x = images(24, side=8)
+    found = recalibrated(chain_of(model, x[:2]), x)
+    with torch.no_grad():
+        expected = recalibrate_by_hand(model, x)(x)
+        torch.testing.assert_close(found(x), expected, rtol=1e-3, atol=1e-4)
+        assert (model(x) - expected).abs().max() > 0.1
+
+
 def test_it_does_not_depend_on_the_memory():
     chain = chain_of(network(SPECS[0]).double(), images(2, side=8).double())
     x = images(24, side=8).double()

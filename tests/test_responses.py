@@ -267,6 +267,63 @@ def test_published_weights_recomputed(spec, n):
     np.testing.assert_allclose(quantity(table, "ratio"), ratios, rtol=1e-4)
 
 
+class Gated(nn.Module):
+    """A projection and a branch of one number a channel, which is read at every position."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.project = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, 2)
+        self.branch, self.norm = nn.Conv2d(4, 8, 1), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        h = self.stem(x)
+        h = torch.relu(self.project(h)) + self.branch(h.mean((2, 3), keepdim=True)).relu()
+        return self.head(h.mean((2, 3)))
+
+
+def test_what_a_branch_reads_for_its_shape_is_none_of_its_layers():
+    x, y = images(8), labels(8)
+    model = seeded(Gated)
+    table = responses(chain_of(model, x[:2]), x, y).table
+    layers = table[table["place"] == "layer"]
+    assert list(layers["name"]) == ["stem", "branch"]
+    assert list(layers["value"]) == pytest.approx(
+        [float(out.std()) for out in hooked(model, ["stem", "branch"], x)], rel=1e-5
+    )
+    units = model.branch(model.stem(x).mean((2, 3), keepdim=True)).relu()
+    dead = table.loc[table["quantity"] == "dead_pct", "value"].item()
+    assert dead == pytest.approx(100 * (units == 0).all(0).double().mean().item())
+
+
+def test_a_norm_that_is_called_as_a_function_is_a_norm():
+    class Called(nn.BatchNorm2d):
+        def forward(self, h):
+            return nn.functional.batch_norm(
+                h, self.running_mean, self.running_var, self.weight, self.bias
+            )
+
+    x, y = images(8), labels(8)
+    tables = []
+    for norm in (nn.BatchNorm2d, Called):
+        model = seeded(lambda norm=norm: nn.Sequential(
+            nn.Conv2d(3, 4, 3), norm(4), nn.ReLU(), Inner(norm), nn.Flatten(), nn.Linear(144, 5)
+        ))  # fmt: skip
+        tables.append(responses(chain_of(model, x[:2]), x, y).table)
+        assert (tables[-1].loc[tables[-1]["place"] == "layer", "taken"] == "norm").all()
+    columns = ["quantity", "block", "value"]
+    pd.testing.assert_frame_equal(*(table[columns] for table in tables), rtol=1e-5)
+
+
+class Inner(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), norm(4)
+
+    def forward(self, h):
+        return h + self.norm(self.conv(h))
+
+
 def test_the_model_stays_as_it_was():
     model = network("resnet20:width=4")
     model.train()

@@ -26,6 +26,7 @@ from resnet_probe.state import Inputs
 OWNERS = (torch, F, torch.special)
 """Where the functions are looked up that do not write: `clamp` for `clamp_`."""
 IDLE = (nn.Identity, nn.modules.dropout._DropoutNd)
+INSTANCE_NORMS = {F.instance_norm, torch.instance_norm, torch.ops.aten.instance_norm.default}
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 """What a node calls, or the name of a method, with arguments and keywords."""
@@ -40,6 +41,20 @@ def set_item(tensor: Tensor, index: Any, value: Any) -> Tensor:
     """`tensor` itself, after `tensor[index] = value`."""
     tensor[index] = value
     return tensor
+
+
+def in_order(value: Tensor) -> Tensor:
+    """The same tensor, whose gradient comes back in the order of its elements in memory.
+
+    That of one image may lie channels last, of which PyTorch's instance norm makes a wrong one
+    (2.14, on a CPU).
+    """
+    return value.flatten(1).view(value.shape)
+
+
+def instance_norm(function: str, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    """What the instance norm of that path gives, with a gradient that is right."""
+    return in_order(called(function, args, kwargs))
 
 
 def on_a_copy(function: Any, place: int | str, args: tuple[Any, ...], kwargs: Any) -> Tensor:
@@ -211,6 +226,21 @@ def make_functional(root: nn.Module, writes: list[Write]) -> None:
             module.inplace = False  # type: ignore[assignment]
     for write in writes:
         _rewrite(write)
+
+
+def _behind(module: nn.Module, given: Any, made: Tensor) -> Tensor:
+    return in_order(made)
+
+
+def mend_gradients(graph: fx.Graph, root: nn.Module) -> None:
+    """Let instance norms get their gradients in the order that they can do with."""
+    for module in root.modules():
+        if isinstance(module, nn.modules.instancenorm._InstanceNorm):
+            module.register_forward_hook(_behind)
+    for node in graph.nodes:
+        if node.target in INSTANCE_NORMS:
+            node.args = (_get_qualified_name(node.target), node.args, dict(node.kwargs))
+            node.target, node.kwargs = instance_norm, {}
 
 
 def skip_idle(graph: fx.Graph, root: nn.Module) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from resnet_probe.discover.batch import KNOWN, SIZES, merged, only_of_size, times_batch
 from resnet_probe.discover.copies import twin, witness
-from resnet_probe.discover.functional import Execution, make_functional, skip_idle
+from resnet_probe.discover.functional import Execution, make_functional, mend_gradients, skip_idle
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
@@ -223,6 +223,7 @@ def _finished(
     keep_rows(graph, execution.shapes, len(example))
     make_functional(root, execution.writes)
     skip_idle(graph, root)
+    mend_gradients(graph, root)
     module = fx.GraphModule(root, graph)
     graph.eliminate_dead_code()
     module.recompile()

@@ -10,11 +10,15 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from resnet_probe.chain import ResidualChain
+from resnet_probe.discover.functional import instance_norm
+from resnet_probe.discover.parts import broadcast
 from resnet_probe.engine.fold import called, is_relu
 
 NORMS = (
@@ -22,6 +26,10 @@ NORMS = (
     nn.GroupNorm,
     nn.LayerNorm,
 )
+NORM_FUNCTIONS = {
+    F.batch_norm, torch.batch_norm, F.group_norm, torch.group_norm, F.layer_norm, torch.layer_norm,
+    instance_norm,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +105,7 @@ def weight_layers(chain: ResidualChain) -> list[WeightLayer]:
         (number, part, node)
         for number, part in parts
         if isinstance(part, fx.GraphModule)
-        for node in part.graph.nodes
+        for node in of_value(part)
         if _is_convolution(part, node)
     ]
     normed = bool(found) and all(_norm_behind(part, node) for _, part, node in found)
@@ -119,7 +127,22 @@ def relus(module: nn.Module) -> list[fx.Node]:
     """The nodes of a traced module that are ReLUs."""
     if not isinstance(module, fx.GraphModule):
         return []
-    return [node for node in module.graph.nodes if is_relu(module.get_submodule, node)]
+    return [node for node in of_value(module) if is_relu(module.get_submodule, node)]
+
+
+def of_value(module: fx.GraphModule) -> list[fx.Node]:
+    """The nodes that a module's value is made of, in order.
+
+    A branch that is smaller than the sum reads the shortcut beside it, for its shape alone.
+    """
+    found, waiting = set[fx.Node](), [module.graph.output_node()]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            sized = node.target is broadcast
+            waiting += [cast(fx.Node, node.args[0])] if sized else node.all_input_nodes
+    return [node for node in module.graph.nodes if node in found]
 
 
 def _is_convolution(module: fx.GraphModule, node: fx.Node) -> bool:
@@ -129,5 +152,7 @@ def _is_convolution(module: fx.GraphModule, node: fx.Node) -> bool:
 def _norm_behind(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """The norm that reads a node's value, if nothing else does."""
     users = list(node.users)
-    alone = len(users) == 1 and isinstance(called(module.get_submodule, users[0]), NORMS)
-    return users[0] if alone else None
+    if len(users) != 1:
+        return None
+    norm = isinstance(called(module.get_submodule, users[0]), NORMS)
+    return users[0] if norm or users[0].target in NORM_FUNCTIONS else None

@@ -11,10 +11,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from resnet_probe.chain import PlainLayer, ResidualBlock, ResidualChain, Step
 from resnet_probe.discover.trace import ancestors
@@ -27,6 +28,8 @@ from resnet_probe.errors import ProbeError
 from resnet_probe.stats.moments import Moments
 
 Norm = nn.modules.batchnorm._BatchNorm
+CALLED: dict[Any, int] = {F.batch_norm: 1, torch.batch_norm: 3}
+"""Batch norms as functions, and the place of the mean among their arguments; then the variance."""
 States = list[Tensor]
 """The state of all images at one place of a network, in batches."""
 
@@ -141,7 +144,7 @@ def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:
 
     Shares the parameters; a module without batch norms comes back itself.
     """
-    if not any(isinstance(part, Norm) for part in module.modules()):
+    if not has_norms(module):
         return module, [module(h) for h in states]
     if isinstance(module, MeanOfSums):
         return _renew_mean(module, states)
@@ -149,10 +152,33 @@ def renew(module: nn.Module, states: States) -> tuple[nn.Module, States]:
         raise ProbeError("batch norms of a module that torch.fx did not trace cannot be renewed")
     twin = copy.deepcopy(module, {id(p): p for p in module.parameters()})
     for node in twin.graph.nodes:
-        norm = twin.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(norm, Norm):
-            _estimate(norm, [_value_at(twin, node.args[0], h) for h in states])
+        if (paths := _statistics(twin, node)) is not None:
+            source = node.kwargs.get("input", node.args[0] if node.args else None)
+            _estimate(twin, paths, [_value_at(twin, source, h) for h in states])
     return twin, [twin(h) for h in states]
+
+
+def has_norms(module: nn.Module) -> bool:
+    """Whether a part holds batch norms: modules, or functions of statistics that are stored."""
+    parts = list(module.modules())
+    graphs = (part for part in parts if isinstance(part, fx.GraphModule))
+    called = (_statistics(graph, node) for graph in graphs for node in graph.graph.nodes)
+    return any(isinstance(part, Norm) for part in parts) or any(called)
+
+
+def _statistics(module: fx.GraphModule, node: fx.Node) -> tuple[str, str] | None:
+    """Where a batch norm has its mean and its variance; None of any other node."""
+    if node.op == "call_module":
+        norm = isinstance(module.get_submodule(str(node.target)), Norm)
+        return (f"{node.target}.running_mean", f"{node.target}.running_var") if norm else None
+    if node.target not in CALLED:
+        return None
+    first, given = CALLED[node.target], dict[Any, Any](enumerate(node.args)) | node.kwargs
+    mean: Any = given.get("running_mean", given.get(first))
+    variance: Any = given.get("running_var", given.get(first + 1))
+    if not all(isinstance(each, fx.Node) and each.op == "get_attr" for each in (mean, variance)):
+        return None
+    return str(mean.target), str(variance.target)
 
 
 def _renew_mean(mean: MeanOfSums, states: States) -> tuple[nn.Module, States]:
@@ -163,14 +189,15 @@ def _renew_mean(mean: MeanOfSums, states: States) -> tuple[nn.Module, States]:
     return twin, [twin(h) for h in states]
 
 
-def _estimate(norm: Norm, inputs: States) -> None:
-    """Mean and (unbiased) variance of each channel, as torch keeps them."""
+def _estimate(module: nn.Module, paths: tuple[str, str], inputs: States) -> None:
+    """Mean and (unbiased) variance of each channel, as torch keeps them, at these paths."""
     parts = [Moments.of(values.transpose(0, 1).flatten(1), (1,)) for values in inputs]
     whole = Moments.stack(parts).pooled()
-    like = cast(Tensor, norm.running_mean)
     unbiased = whole.m2 / (whole.count - 1).clip(min=1)
-    norm.running_mean = torch.from_numpy(whole.mean).to(like)
-    norm.running_var = torch.from_numpy(unbiased).to(like)
+    for path, values in zip(paths, (whole.mean, unbiased), strict=True):
+        parent, _, name = path.rpartition(".")
+        holder = module.get_submodule(parent)
+        setattr(holder, name, torch.from_numpy(values).to(getattr(holder, name)))
 
 
 def _value_at(module: fx.GraphModule, node: fx.Node, h: Tensor) -> Tensor:
@@ -203,4 +230,4 @@ def into_batches(chain: ResidualChain, images: Images, *, copies: int, memory: i
 
 
 def has_batch_norm(chain: ResidualChain) -> bool:
-    return any(isinstance(part, Norm) for module in chain.modules for part in module.modules())
+    return any(map(has_norms, chain.modules))

@@ -146,10 +146,10 @@ def _recalibrated_tail(chain: ResidualChain, depth: int, states: States) -> Tail
 
 def _has_norms(chain: ResidualChain, depth: int) -> bool:
     """Whether a state of that depth passes a batch norm on its way to the logits."""
-    from resnet_probe.engine.recalibrate import Norm
+    from resnet_probe.engine.recalibrate import has_norms
 
     parts = [chain.head, *(p for b in chain.blocks[depth:] for p in (b.shortcut, b.after))]
-    return any(isinstance(module, Norm) for part in parts for module in part.modules())
+    return any(map(has_norms, parts))
 
 
 def _step(

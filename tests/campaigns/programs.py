@@ -118,10 +118,11 @@ class Plan:
     adds: str
     after: str | None
     halves: bool  # a projection to twice the channels at half the size
+    normed: bool  # with a batch norm behind it
 
 
 def drawn(seed: int) -> list[Plan]:
-    pick = random.Random(seed)
+    pick, other = random.Random(seed), random.Random(f"norms {seed}")
     plans = []
     for _ in range(pick.randint(1, 4)):
         # Of 8×6 pixels a third time would leave one, which instance norm refuses.
@@ -140,6 +141,7 @@ def drawn(seed: int) -> list[Plan]:
                 adds=pick.choice(["+", "torch.add", "+=", "add_"]),
                 after=pick.choice([None, None, "relu", "relu(inplace)", "abs_"]),
                 halves=halves,
+                normed=other.random() < 0.5,
             )
         )
     return plans
@@ -154,8 +156,12 @@ class Block(nn.Module):
         pool = nn.AdaptiveAvgPool2d(1) if plan.kind == "broadcast" else nn.Identity()
         self.last = Twice(out) if plan.kind == "twice" else nn.Conv2d(out, out, 1)
         self.pool = pool
-        self.project = nn.Conv2d(channels, out, 1, 2) if plan.halves else nn.Identity()
+        project = [nn.Conv2d(channels, out, 1, 2), *([nn.BatchNorm2d(out)] * plan.normed)]
+        self.project = nn.Sequential(*project) if plan.halves else nn.Identity()
         self.light = nn.Conv2d(channels, out, 1)
+
+    def written(self, x):
+        return WRITES[self.plan.write](x) if self.plan.write else x
 
     def deep(self, h):
         h = ACTIVATIONS[self.plan.activation](self.norms[0](self.first(h)))
@@ -164,7 +170,7 @@ class Block(nn.Module):
 
     def forward(self, x, gone=False):
         plan = self.plan
-        h = WRITES[plan.write](x) if plan.write else x
+        h = self.written(x)
         ways = {"deep": self.deep(h if plan.used else x)}
         if "light" in plan.order:
             ways["light"] = self.light(x)
@@ -182,7 +188,10 @@ class Block(nn.Module):
             total = operands[0]
             for operand in operands[1:]:
                 total = self.add(total, operand)
-        return total if plan.after is None else ACTIVATIONS[plan.after](total)
+        return self.behind(total)
+
+    def behind(self, total):
+        return ACTIVATIONS[self.plan.after](total) if self.plan.after else total
 
     def add(self, a, b):
         if self.plan.adds == "torch.add":
@@ -202,13 +211,15 @@ class Network(nn.Module):
             blocks.append(Block(channels, plan))
             channels *= 1 + plan.halves
         self.blocks = nn.ModuleList(blocks)
+        last = random.Random(f"head {seed}").random() < 0.3
+        self.norm = nn.BatchNorm2d(channels) if last else nn.Identity()
         self.head = nn.Linear(channels, CLASSES)
 
     def forward(self, x, gone=()):
         x = self.stem(x)
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, number in gone)
-        return self.head(x.mean((2, 3)))
+        return self.head(self.norm(x).mean((2, 3)))
 
 
 def network(seed: int) -> Network:
