@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def strays(chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor
     """Why the gradients of the chain are not those of the network; nothing where they are.
 
     A graph holds what a forward pass computes, and not where it stops or replaces gradients.
-    Nothing is said either where autograd gives no gradient of the network at all.
+    Nothing is said either where autograd gives no gradient of the network, or none that is finite.
     """
     given, wanted = _watched(chain, example[:ROWS])
     whole = witness(model, chain.name)
@@ -40,7 +41,7 @@ def strays(chain: ResidualChain, model: nn.Module, graph: Trace, example: Tensor
     gap = sum(float((a - b).double().square().sum()) for a, b in zip(found, expected, strict=True))
     size = sum(float(b.double().square().sum()) for b in expected)
     share = max(SHARE, 20 * torch.finfo(chain.dtype).eps)
-    if gap <= share**2 * size or gap <= torch.finfo(chain.dtype).eps ** 2:
+    if not isfinite(size) or gap <= share**2 * size or gap <= torch.finfo(chain.dtype).eps ** 2:
         return ""
     return (
         f"autograd gives another gradient of {chain.name} than of its chain: its forward pass "
