@@ -61,7 +61,7 @@ def test_a_given_list_has_what_every_lesion_has(chain, some):
     ):
         row, text = found.table.iloc[2], summarize_lesion(found)
         assert f"change (its interval, {how})" in text
-        assert f"({row[f'{ends}_low_pct']:+.2f} to {row[f'{ends}_high_pct']:+.2f})" in text
+        assert f"({row[f'{ends}_low_pct']:+z.2f} to {row[f'{ends}_high_pct']:+z.2f})" in text
     assert "delete 1 3" in summarize_lesion(result) and draw(result)
 
 
