@@ -12,7 +12,7 @@ from resnet_probe.results import Result
 SCRIPTS = sorted((ROOT / "analyses").glob("*.py"))
 
 
-@pytest.mark.many(3)
+@pytest.mark.many(6)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_an_analysis_runs_and_saves_its_table_and_figure(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # where runs are kept

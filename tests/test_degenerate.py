@@ -121,7 +121,7 @@ def ready(case: str) -> rp.Prepared:
     return rp.prepare(model, data=(images, labels))
 
 
-@pytest.mark.many(12)
+@pytest.mark.many(24)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_it_is_a_table_words_and_a_figure_or_refused(study, case, tmp_path) -> None:

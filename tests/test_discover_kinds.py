@@ -235,6 +235,7 @@ def close(found: Tensor, wanted: Tensor, share: float) -> bool:
     return bool(((found - wanted).abs().max() <= share * wanted.abs().max()).detach())
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_deletions_and_gradients_are_the_networks(kind) -> None:
     net, x = drawn(kind), images(1)

@@ -1,10 +1,8 @@
-"""The widget: its parts here, and the whole in a real kernel."""
+"""The widget by its parts; `test_notebooks` runs the whole in a real kernel."""
 
 from __future__ import annotations
 
-import nbformat
 import pytest
-from notebook_runs import executed
 from toy_chains import TinyResNet, images, labels, seeded
 
 from resnet_probe import chain_of, explore
@@ -84,39 +82,3 @@ def test_every_field_has_a_label_and_the_code_a_button(widget):
     assert inside.children[0] is widget.code and "rp-code" in inside._dom_classes
     button = inside.children[1].value
     assert ">Copy</button>" in button and "clipboard.writeText(code.value)" in button
-
-
-SOURCES = [
-    "import resnet_probe as rp\n"
-    "ready = rp.prepare('resnet20', limit=20)\n"
-    "shown = rp.explore(ready.chain, ready.images, ready.labels)\n"
-    "shown",
-    "shown.board.buttons[0].click()\n"
-    "shown.count.value, shown.seed.value = 3, 5\n"
-    "shown.brush.value = 'twice'\n"
-    "shown.board.buttons[4].click()\n"
-    "print(shown.now.sentence)",
-    "import torch\n"
-    "with torch.no_grad():\n"
-    "    logits = ready.chain.run(ready.images, shown.now.switches.edit)\n"
-    "assert shown.now.correct == int((logits.argmax(1) == ready.labels).sum())\n"
-    "assert shown.now.switches.off == (1,) and shown.now.switches.twice == (5,)\n"
-    "assert 'rp.Explorer(ready.chain, ready.images, ready.labels)' in shown.code.value\n"
-    "exec(shown.code.value)\n"
-    "assert now.correct == shown.now.correct",
-]
-
-
-def test_in_a_real_kernel(tmp_path, kernel):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in SOURCES])
-    done = executed(notebook, tmp_path, kernel)
-    view = done.cells[0].outputs[0]["data"]["application/vnd.jupyter.widget-view+json"]
-    state = done.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    assert state[view["model_id"]]["model_name"] == "VBoxModel"
-    blocks = [s for s in state.values() if "rp-block" in s["state"].get("_dom_classes", ())]
-    assert sorted(s["state"]["description"] for s in blocks) == sorted(
-        ["1", "2", "3", "4", "5×2", "6", "7", "8", "9"]
-    )
-    sentence = done.cells[1].outputs[0]["text"].strip()
-    assert sentence.endswith("% with all on")
-    assert done.cells[2].outputs[0]["text"].strip() == sentence

@@ -112,24 +112,26 @@ def test_what_runs_without_torch_does_not_import_it():
         assert not (own in TORCH_FREE and heavy), f"{path} imports {heavy}"
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from resnet_probe.cli import main; main(['--help'])",
-        "from resnet_probe.cli import main; main(['lesion', '--help'])",
-        "import resnet_probe.figures, resnet_probe.published, resnet_probe.report; "
-        "from resnet_probe.runs.catalogue import ROWS; [row.study for row in ROWS]",
-    ],
-)
-def test_help_and_figures_do_without_torch(code):
-    check = f"""
-import sys
-try:
-    {code}
-except SystemExit:
-    pass
-heavy = {{'torch', 'torchvision', 'captum'}} & set(sys.modules)
-assert not heavy, heavy
+def test_results_help_and_figures_do_without_torch():
+    check = """
+import contextlib, sys
+import resnet_probe.results, resnet_probe.results.journal, resnet_probe.stats
+import resnet_probe.published
+
+assert not {"torch", "seaborn", "matplotlib"} & set(sys.modules)
+from resnet_probe.cli import main
+
+for line in (["--help"], ["lesion", "--help"]):
+    with contextlib.suppress(SystemExit):
+        main(line)
+import resnet_probe.figures, resnet_probe.report
+from resnet_probe.runs.catalogue import ROWS
+
+[row.study for row in ROWS]
+assert not {"torch", "torchvision", "captum"} & set(sys.modules)
+import matplotlib.pyplot
+
+assert matplotlib.pyplot.get_fignums() == []
 """
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
 

@@ -161,7 +161,7 @@ def test_notebook_uses_public_names_only(name):
     assert not re.search(r"(\.|import )_(?!_)\w", source)
 
 
-@pytest.mark.many(3)
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs_and_its_claims_hold(name, tmp_path, kernel):
     committed = said(read(name))
@@ -173,3 +173,39 @@ def test_notebook_runs_and_its_claims_hold(name, tmp_path, kernel):
     done = executed(notebook, tmp_path, kernel, rendered=name == RENDERED)
     assert said(done)[:-1] == committed, "renew the outputs: see tests/notebook_runs.py"
     assert not any(tmp_path.iterdir())
+
+
+EXPLORED = [
+    "import resnet_probe as rp\n"
+    "ready = rp.prepare('resnet20', limit=20)\n"
+    "shown = rp.explore(ready.chain, ready.images, ready.labels)\n"
+    "shown",
+    "shown.board.buttons[0].click()\n"
+    "shown.count.value, shown.seed.value = 3, 5\n"
+    "shown.brush.value = 'twice'\n"
+    "shown.board.buttons[4].click()\n"
+    "print(shown.now.sentence)",
+    "import torch\n"
+    "with torch.no_grad():\n"
+    "    logits = ready.chain.run(ready.images, shown.now.switches.edit)\n"
+    "assert shown.now.correct == int((logits.argmax(1) == ready.labels).sum())\n"
+    "assert shown.now.switches.off == (1,) and shown.now.switches.twice == (5,)\n"
+    "assert 'rp.Explorer(ready.chain, ready.images, ready.labels)' in shown.code.value\n"
+    "exec(shown.code.value)\n"
+    "assert now.correct == shown.now.correct",
+]
+
+
+def test_the_explorer_in_a_kernel(tmp_path, kernel):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in EXPLORED])
+    done = executed(notebook, tmp_path, kernel)
+    view = done.cells[0].outputs[0]["data"]["application/vnd.jupyter.widget-view+json"]
+    state = done.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert state[view["model_id"]]["model_name"] == "VBoxModel"
+    blocks = [s for s in state.values() if "rp-block" in s["state"].get("_dom_classes", ())]
+    assert sorted(s["state"]["description"] for s in blocks) == sorted(
+        ["1", "2", "3", "4", "5×2", "6", "7", "8", "9"]
+    )
+    sentence = done.cells[1].outputs[0]["text"].strip()
+    assert sentence.endswith("% with all on")
+    assert done.cells[2].outputs[0]["text"].strip() == sentence

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -295,15 +293,6 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match="Permission denied"):
         refuse_other(tmp_path / "run", IDENTITY)
     tmp_path.chmod(0o755)
-
-
-def test_reading_results_needs_neither_torch_nor_seaborn() -> None:
-    program = (
-        "import sys, resnet_probe.results, resnet_probe.results.journal, resnet_probe.stats;"
-        "import resnet_probe.published;"
-        "assert not {'torch', 'seaborn', 'matplotlib'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_what_is_shown_of_a_result_fits_a_line() -> None:

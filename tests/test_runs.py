@@ -66,6 +66,7 @@ def check_command(result: Result, name: str) -> None:
     assert provenance.difference(job_of(command).identity, result.identity) == ""
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_command_goes_on_to_the_same_bytes(tmp_path, capsys, monkeypatch, name):
     given = [name, *TINY, *FEW.get(name, [])]

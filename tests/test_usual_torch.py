@@ -83,7 +83,7 @@ def tables() -> dict[str, pd.DataFrame]:
     return {name: study(rp.prepare(MODEL, data=(X, Y))).table for name, study in STUDIES.items()}
 
 
-@pytest.mark.many(3)
+@pytest.mark.many(8)
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_gives_the_same_numbers(switch, study, tables) -> None:

@@ -156,7 +156,7 @@ def deep(arch: str) -> bool:
     return any(depth in arch for depth in ("56", "110"))
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(4)
 @pytest.mark.parametrize("shipped", zoo.cards(), ids=lambda shipped: shipped.stem)
 def test_a_shipped_card_tells_the_truth(shipped: zoo.Card) -> None:
     # On the fewest images it was evaluated on: `zoo verify` takes them all.

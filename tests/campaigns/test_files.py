@@ -81,7 +81,7 @@ def interrupted():
     return status
 
 
-@pytest.mark.many(2)
+@pytest.mark.many(4)
 def test_a_hostile_file(seed, kept):
     folder = kept / str(seed) / "here"
     folder.mkdir(parents=True)
