@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.branches import by_branch
@@ -110,13 +111,14 @@ def _chain(
 
 
 def _in_two_rows(model: nn.Module, example: Tensor, name: str) -> Tensor:
-    """One row as two, if the model takes two: an axis of 1 could be that of the images or not."""
+    """One row as two, if the network takes two and loses the axis of a single one."""
     if example.dim() == 0 or len(example) != 1:
         return example
-    twice = torch.cat([example, example])
+    twice, whole = torch.cat([example, example]), witness(model, name)
     with suppress(Exception):
-        witness(model, name)(twice.clone())
-        return twice
+        one, two = (tree_leaves(whole(rows.clone())) for rows in (example, twice))
+        shapes = [[t.shape for t in made if isinstance(t, Tensor)] for made in (one, two)]
+        return example if all(a == (1, *b[1:]) for a, b in zip(*shapes, strict=True)) else twice
     return example
 
 

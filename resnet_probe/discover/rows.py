@@ -65,8 +65,10 @@ def images_first(chain: ResidualChain, example: Tensor | Inputs) -> ResidualChai
     """The chain with states and sums `[n, …]`: itself where they are, or for one batch size."""
     try:
         with torch.no_grad():
-            alone = _values(chain, example[:1])
             both = _values(chain, beside_others(example)[1])
+            if all(value.shape[:1] == (2,) and 2 not in value.shape[1:] for value in both.values()):
+                return chain  # two images, and nothing else that is two
+            alone = _values(chain, example[:1])
     except Exception:  # a network for one batch size only, which the proof has passed
         return chain
     found = {place: _layout(alone[place], both[place]) for place in both}
