@@ -346,12 +346,28 @@ class Squeezing(Net):
         return self.head(F.adaptive_avg_pool2d(x, 1).squeeze())
 
 
+class SqueezedBefore(nn.Module):
+    """Takes it out before its blocks, and puts it back behind them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 3)
+        self.parts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(self.stem(x), 1).squeeze()
+        for part in self.parts:
+            x = x + part(x)
+        return self.head(x).reshape(-1, 3)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_single_image_keeps_its_axis(rows) -> None:
-    net, x, labels = drawn(Squeezing).eval(), images(1), torch.arange(3)
+@pytest.mark.parametrize("kind", [Squeezing, SqueezedBefore])
+def test_a_single_image_keeps_its_axis(kind, rows) -> None:
+    net, x, labels = drawn(kind).eval(), images(1), torch.arange(3)
     chain = rp.chain_of(net, x[:rows])
     assert torch.equal(chain(x), net(x))
-    assert torch.equal(chain(x[:1]), net(x[:1])[None])
+    assert torch.equal(chain(x[:1]), net(x[:1]).reshape(1, -1))
     for study in (rp.lesion, rp.responses, rp.paths):
         assert len(study(chain, x, labels, batch=2).table)
 

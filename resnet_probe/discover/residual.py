@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves
 
 from resnet_probe.chain import ResidualBlock, ResidualChain
 from resnet_probe.discover.branches import by_branch
-from resnet_probe.discover.copies import plain, undisturbed, usual_torch, witness
+from resnet_probe.discover.copies import plain, undisturbed, usual_torch
 from resnet_probe.discover.gradients import strays
 from resnet_probe.discover.naming import layers, names, stages
 from resnet_probe.discover.nested import LEVELS, Found, choose
@@ -94,11 +93,10 @@ def _chain(
     level: str,
 ) -> ResidualChain:
     if isinstance(example, Tensor) and along is None and not fixed:
-        example = _in_two_rows(model, example, name)
         try:
-            graph = trace(model, example, name, output)
-            check_graph(graph, model, example)
-            return _proven(model, graph, example, level)
+            graph, rows = _traced(model, example, name, output)
+            check_graph(graph, model, rows)
+            return _proven(model, graph, rows, level)
         except Untraceable as error:
             try:
                 chain = _exported(model, example, name, output, None, None, level)
@@ -110,16 +108,16 @@ def _chain(
     return _exported(model, example, name, output, along, fixed, level)
 
 
-def _in_two_rows(model: nn.Module, example: Tensor, name: str) -> Tensor:
-    """One row as two, if the network takes two and loses the axis of a single one."""
-    if example.dim() == 0 or len(example) != 1:
-        return example
-    twice, whole = torch.cat([example, example]), witness(model, name)
-    with suppress(Exception):
-        one, two = (tree_leaves(whole(rows.clone())) for rows in (example, twice))
-        shapes = [[t.shape for t in made if isinstance(t, Tensor)] for made in (one, two)]
-        return example if all(a == (1, *b[1:]) for a, b in zip(*shapes, strict=True)) else twice
-    return example
+def _traced(
+    model: nn.Module, example: Tensor, name: str, output: str | int | None
+) -> tuple[Trace, Tensor]:
+    """The graph, and the example: one row as two where axes of 1 are taken out, if it takes two."""
+    graph = trace(model, example, name, output)
+    if graph.squeezes and len(example) == 1:
+        twice = torch.cat([example, example])
+        with suppress(ProbeError):
+            return trace(model, twice, name, output), twice
+    return graph, example
 
 
 def _exported(

@@ -139,14 +139,15 @@ def _block(
         in_shape=shapes[before],
         out_shape=shapes[behind],
     )
-    if made.shortcut_kind == "parameter-free" and _gives_what_it_takes(made):
+    if made.shortcut_kind == "parameter-free" and _gives_what_it_takes(made, parts.chain):
         return replace(made, shortcut=nn.Identity(), shortcut_kind="identity")
     return made
 
 
-def _gives_what_it_takes(block: ResidualBlock) -> bool:
+def _gives_what_it_takes(block: ResidualBlock, chain: ResidualChain) -> bool:
     """Whether only the form of the state was another one on the way to the sum."""
     given = torch.randn(2, *block.in_shape, generator=torch.Generator().manual_seed(SEED))
+    given = given.to(chain.device, chain.dtype)
     try:
         return torch.equal(block.shortcut(given), given)
     except Exception:  # it reads more than the state

@@ -16,7 +16,7 @@ from resnet_probe.discover.functional import Execution, make_functional, mend_gr
 from resnet_probe.discover.outputs import Pick
 from resnet_probe.discover.reasons import why
 from resnet_probe.discover.seen import NamingTracer, SeeingTracer
-from resnet_probe.discover.written import keep_rows, write_plainly
+from resnet_probe.discover.written import keep_rows, squeezes, write_plainly
 from resnet_probe.errors import ProbeError, first_line
 from resnet_probe.state import InputForm, Inputs
 
@@ -97,6 +97,11 @@ class Trace:
     def knows_size(self) -> bool:
         """Whether its forward pass asked for a size of the images."""
         return any(node.target in (times_batch, only_of_size) for node in self.nodes)
+
+    @property
+    def squeezes(self) -> bool:
+        """Whether it takes out whatever axes have one entry: of one row, that of the images."""
+        return any(map(squeezes, self.nodes))
 
     @cached_property
     def data(self) -> set[fx.Node]:

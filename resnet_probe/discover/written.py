@@ -96,9 +96,14 @@ def keep_rows(graph: fx.Graph, shapes: Mapping[fx.Node, tuple[int, ...] | None],
     A network that ends so gives the logits of one image alone without their first axis.
     """
     for node in graph.nodes:
-        if node.target in SQUEEZES and len(node.args) == 1 and not node.kwargs and rows > 1:
+        if squeezes(node) and rows > 1:
             (given,) = node.args
             axes = (axis for axis, entries in enumerate(shapes[given] or ()) if entries == 1)
             node.args = (given, tuple(axes))
             if isinstance(node.target, torch._ops.OpOverload):
                 node.target = torch.squeeze
+
+
+def squeezes(node: fx.Node) -> bool:
+    """Whether it takes out whatever axes have one entry."""
+    return node.target in SQUEEZES and len(node.args) == 1 and not node.kwargs
